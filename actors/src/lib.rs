@@ -1,0 +1,10 @@
+//! What decides in Sluice: lanes, limits, breakers, retries, supervision.
+//!
+//! This crate never touches the world: no HTTP, no SQL, no metrics registry. The world is
+//! handed in through the small traits of [`ports`]; time and chance come in with them, so a whole
+//! tree of actors runs in virtual time inside a test.
+//!
+//! Arrows: `domain ← policy ← ports ← {lane, callee, dead_letter} ← supervisor ← {drain, handle}`.
+
+pub mod domain;
+pub mod ports;

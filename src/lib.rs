@@ -1,0 +1,11 @@
+//! Sluice: a self-hosted gateway for inbound webhooks. What touches the world.
+//!
+//! The way of one delivery: [`edge`] reads bytes within limits, [`ingest`] verifies, normalises and
+//! records them in one durable transaction, and the actors of `sluice_actors` run the jobs through
+//! [`actions`]. See `ARCHITECTURE.md`.
+
+pub mod config;
+pub mod ingest;
+pub mod json;
+pub mod secrets;
+pub mod vendors;
