@@ -7,4 +7,5 @@
 //! Arrows: `domain ← policy ← ports ← {lane, callee, dead_letter} ← supervisor ← {drain, handle}`.
 
 pub mod domain;
+pub mod handle;
 pub mod ports;

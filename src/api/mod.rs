@@ -1,0 +1,3 @@
+//! The admin listener: API, metrics, health.
+
+pub mod records;

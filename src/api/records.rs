@@ -1,0 +1,339 @@
+//! What the API and the commands read of the store. Every query is scoped by [`Scope`].
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sluice_actors::{
+    domain::{EventId, JobId, JobState, TenantName, Timestamp},
+    ports::{DeadLetterFilter, StoreUnavailable},
+};
+
+use crate::{ingest::NewJob, vendors::Refusal};
+
+/// Which tenants the caller may see. A foreign object is not found.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// Only these.
+    Tenants(Vec<TenantName>),
+}
+
+/// A page of rows and where the next one begins.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows, newest first.
+    pub items: Vec<T>,
+    /// Hand it back for the next page; none at the end.
+    pub next: Option<String>,
+}
+
+/// A filter for events and jobs. All given conditions hold together.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordFilter {
+    /// One tenant.
+    pub tenant: Option<String>,
+    /// One source.
+    pub source: Option<String>,
+    /// An event type, or a prefix ending in `*`.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// Event status or job state.
+    pub state: Option<String>,
+    /// One subject.
+    pub subject: Option<String>,
+    /// The vendor's id.
+    pub external_id: Option<String>,
+    /// A trace.
+    pub trace_id: Option<String>,
+    /// Received (events) or created (jobs) at or after.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Rows a page, 1 to 500; default 50.
+    pub limit: Option<usize>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
+/// An event in a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `events`, DESIGN §5")]
+pub struct EventRow {
+    pub id: EventId,
+    pub tenant: String,
+    pub source: String,
+    pub vendor: String,
+    pub external_id: String,
+    pub event_type: String,
+    pub subject_id: Option<String>,
+    pub occurred_at: Timestamp,
+    pub received_at: Timestamp,
+    pub secret_version: String,
+    pub api_version: Option<String>,
+    pub revises: Option<EventId>,
+    pub status: String,
+    pub trace_id: String,
+}
+
+/// One event with all that belongs to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventDetail {
+    /// The row.
+    pub event: EventRow,
+    /// Kept headers, redacted.
+    pub headers: Option<Value>,
+    /// The stored (redacted) raw body as text; none past retention or if not UTF-8.
+    pub raw: Option<String>,
+    /// Whether redaction changed it.
+    pub redacted: bool,
+    /// All forms, newest first: schema version and form.
+    pub forms: Vec<(u32, Value)>,
+    /// Why it is quarantined.
+    pub quarantine_reason: Option<String>,
+    /// Its jobs.
+    pub jobs: Vec<JobRow>,
+}
+
+/// A job in a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `jobs`, DESIGN §5")]
+pub struct JobRow {
+    pub id: JobId,
+    pub event_id: EventId,
+    pub tenant: String,
+    pub source: String,
+    pub route: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub state: JobState,
+    pub attempts: u32,
+    pub claims: u32,
+    pub deaths: u32,
+    pub next_run_at: Timestamp,
+    pub last_error: Option<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    pub event_type: String,
+    pub subject_id: Option<String>,
+    pub trace_id: String,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `attempts`, DESIGN §5")]
+pub struct AttemptRow {
+    pub number: u32,
+    pub started_at: Timestamp,
+    pub duration_ms: u64,
+    pub outcome: String,
+    pub error: Option<String>,
+}
+
+/// One job with its history.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobDetail {
+    /// The row.
+    pub job: JobRow,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptRow>,
+    /// Its result.
+    pub result: Option<Value>,
+    /// Its dead letter.
+    pub dead_letter: Option<DeadLetterRow>,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `dead_letters` and its job, DESIGN §5")]
+pub struct DeadLetterRow {
+    pub job: JobRow,
+    pub reason: String,
+    pub detail: String,
+    pub at: Timestamp,
+    pub replayed_at: Option<Timestamp>,
+    pub replayed_by: Option<String>,
+}
+
+/// A refused delivery, capped and redacted, kept for `sluice why`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefusalRow {
+    /// Its number.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Tenant of the source.
+    pub tenant: String,
+    /// The source.
+    pub source: String,
+    /// Why (a [`Refusal`] or the code of the answer).
+    pub reason: String,
+    /// The sender's address.
+    pub peer: String,
+    /// The request's method and path.
+    pub request: String,
+    /// Headers, redacted and capped.
+    pub headers: Value,
+    /// The body, redacted, the first 4 KiB as text.
+    pub body: String,
+    /// Its whole length.
+    pub body_bytes: u64,
+    /// What the diagnosis at the time found (clock difference, which form was near), in words.
+    pub hint: String,
+}
+
+/// A refused delivery to keep.
+#[derive(Debug, Clone)]
+pub struct NewRefusal {
+    /// The row without its number (`id` is ignored).
+    pub row: RefusalRow,
+    /// The typed reason.
+    pub reason: Refusal,
+}
+
+/// The backlog of one lane, from the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LaneBacklog {
+    /// Tenant.
+    pub tenant: String,
+    /// Source.
+    pub source: String,
+    /// Jobs by state: pending, running, failed, deadletter.
+    pub jobs: Vec<(JobState, u64)>,
+    /// When the oldest due startable job was due.
+    pub oldest_due: Option<Timestamp>,
+}
+
+/// What `sweep` removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swept {
+    /// Raw payloads.
+    pub payloads: u64,
+    /// Events with their jobs and forms.
+    pub events: u64,
+    /// Dead letters with their jobs.
+    pub dead_letters: u64,
+    /// Refusals, handshakes and other small rows.
+    pub other: u64,
+}
+
+/// A recorded handshake.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HandshakeRow {
+    /// When.
+    pub at: Timestamp,
+    /// Tenant.
+    pub tenant: String,
+    /// Source.
+    pub source: String,
+    /// A token to show once, if the vendor handed one over.
+    pub token: Option<String>,
+}
+
+/// One line of the audit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Who.
+    pub actor: String,
+    /// What (`lane.pause`, `dead.replay`).
+    pub action: String,
+    /// On what.
+    pub object: String,
+    /// Why, in the actor's words.
+    pub reason: String,
+}
+
+/// An event to run through a route (again): what `record_jobs` makes of it.
+#[derive(Debug, Clone)]
+pub struct RoutedEvent {
+    /// The event.
+    pub event: EventId,
+    /// The jobs to add; an existing job of the same event and route is left alone.
+    pub jobs: Vec<NewJob>,
+}
+
+/// Reads for people, and the few writes that people cause.
+#[async_trait]
+pub trait Records: Send + Sync + 'static {
+    /// Events, newest first.
+    async fn events(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<EventRow>, StoreUnavailable>;
+    /// One event.
+    async fn event(&self, scope: &Scope, id: EventId) -> Result<Option<EventDetail>, StoreUnavailable>;
+    /// Jobs, newest first.
+    async fn jobs(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<JobRow>, StoreUnavailable>;
+    /// One job.
+    async fn job(&self, scope: &Scope, id: JobId) -> Result<Option<JobDetail>, StoreUnavailable>;
+    /// Dead letters, newest first, replayed ones included.
+    async fn dead_letters(
+        &self,
+        scope: &Scope,
+        filter: &DeadLetterFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<DeadLetterRow>, StoreUnavailable>;
+    /// The backlog of every lane that has jobs which are not over, or dead letters.
+    async fn backlog(&self) -> Result<Vec<LaneBacklog>, StoreUnavailable>;
+    /// Jobs of one lane that are not over, for the `pending` cap; may be a few ms old.
+    async fn pending(&self, tenant: &str, source: &str) -> Result<u64, StoreUnavailable>;
+    /// Refused deliveries, newest first.
+    async fn refusals(
+        &self,
+        scope: &Scope,
+        tenant: Option<&str>,
+        source: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RefusalRow>, StoreUnavailable>;
+    /// One refused delivery.
+    async fn refusal(&self, scope: &Scope, id: i64) -> Result<Option<RefusalRow>, StoreUnavailable>;
+    /// Keeps a refused delivery; the oldest past 50 of a source are dropped. Best effort.
+    async fn keep_refusal(&self, refusal: NewRefusal) -> Result<(), StoreUnavailable>;
+    /// Keeps a handshake.
+    async fn keep_handshake(&self, handshake: HandshakeRow) -> Result<(), StoreUnavailable>;
+    /// Takes the newest token a vendor handed over: shown once, then gone.
+    async fn take_handshake(&self, tenant: &str, source: &str) -> Result<Option<HandshakeRow>, StoreUnavailable>;
+    /// Adds jobs to past or unrouted events; an `unrouted` event becomes `released`. Returns how
+    /// many jobs are new.
+    async fn record_jobs(&self, events: Vec<RoutedEvent>, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
+    /// Releases a quarantined event with a form made anew from its payload, and its jobs.
+    /// `false`: it is not quarantined.
+    async fn release(
+        &self,
+        id: EventId,
+        form: crate::ingest::NewForm,
+        jobs: Vec<NewJob>,
+        audit: AuditEntry,
+    ) -> Result<bool, StoreUnavailable>;
+    /// Cancels a job that is not over. `false`: it is.
+    async fn cancel(&self, scope: &Scope, id: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
+    /// Writes an audit line.
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreUnavailable>;
+    /// One small batch of retention (DESIGN §5). Zero counts: nothing left to do now.
+    async fn sweep(&self, retention: &Retention, now: Timestamp) -> Result<Swept, StoreUnavailable>;
+    /// Answers while the store can be read and written.
+    async fn ping(&self) -> Result<(), StoreUnavailable>;
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Raw payloads.
+    pub raw: std::time::Duration,
+    /// Events.
+    pub events: std::time::Duration,
+    /// Dead letters.
+    pub dead_letters: std::time::Duration,
+    /// `secret_version`s that still verify, by lane: keys of schemes without a signed time stay
+    /// while their secret is among them.
+    pub live_secrets: Vec<(sluice_actors::domain::LaneKey, Vec<std::sync::Arc<str>>)>,
+    /// Rows one call may touch.
+    pub batch: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |n: u64| std::time::Duration::from_secs(n * 86_400);
+        Self { raw: days(14), events: days(30), dead_letters: days(90), live_secrets: Vec::new(), batch: 500 }
+    }
+}
