@@ -1,0 +1,224 @@
+//! The arrows between the parts (DESIGN §4), held by a scan of the sources.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a source folder") {
+            let path = entry.expect("a folder entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a file without comments and without its unit tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file");
+    let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+    production.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The first path segment after `root`, or `lib` for the crate's root file.
+fn part_of(path: &Path, root: &Path) -> String {
+    let relative = path.strip_prefix(root).expect("below the root");
+    let first = relative.components().next().expect("a component").as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The names that follow `prefix` in `code`; groups in braces are opened.
+fn names_after(code: &str, prefix: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices(prefix) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 1;
+            let mut item = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 1 => names.extend(first_name(&std::mem::take(&mut item))),
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+                if c != ',' || depth > 1 {
+                    item.push(c);
+                }
+            }
+            names.extend(first_name(&item));
+        } else {
+            names.extend(first_name(rest));
+        }
+    }
+    names
+}
+
+fn first_name(text: &str) -> Option<String> {
+    let name: String = text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// Which parts of a crate each part may name.
+fn check_arrows(root: &Path, allowed: &[(&str, &[&str])]) {
+    let parts: BTreeSet<String> = rust_files(root).iter().map(|path| part_of(path, root)).collect();
+    let mut wrong = Vec::new();
+    for path in rust_files(root) {
+        let part = part_of(&path, root);
+        if part == "lib" || part == "main" {
+            continue;
+        }
+        let Some((_, may)) = allowed.iter().find(|(name, _)| *name == part) else {
+            wrong.push(format!("{}: `{part}` has no line in the architecture test", path.display()));
+            continue;
+        };
+        if may.contains(&"*") {
+            continue;
+        }
+        for name in names_after(&code(&path), "crate::") {
+            if parts.contains(&name) && name != part && !may.contains(&name.as_str()) {
+                wrong.push(format!("{}: `{part}` may not know `{name}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_actors_know_each_other_only_downwards() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src");
+    check_arrows(
+        &root,
+        &[
+            ("domain", &[]),
+            ("policy", &["domain"]),
+            ("ports", &["domain", "policy"]),
+            ("callee", &["domain", "policy", "ports"]),
+            ("lane", &["domain", "policy", "ports", "callee"]),
+            ("dead_letter", &["domain", "policy", "ports"]),
+            ("supervisor", &["domain", "policy", "ports", "callee", "lane", "dead_letter"]),
+            ("drain", &["domain", "policy", "ports", "callee", "lane", "dead_letter", "supervisor"]),
+            ("handle", &["domain", "policy", "ports", "callee", "lane", "dead_letter", "supervisor", "drain"]),
+            ("testing", &["*"]),
+        ],
+    );
+}
+
+#[test]
+fn the_parts_of_the_gateway_know_each_other_only_as_designed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    check_arrows(
+        &root,
+        &[
+            ("json", &[]),
+            ("clock", &[]),
+            ("ids", &[]),
+            ("secrets", &["http_client"]),
+            ("http_client", &[]),
+            ("vendors", &["json", "secrets"]),
+            ("schema", &["json", "vendors"]),
+            ("redact", &["json", "config"]),
+            ("config", &["secrets", "vendors", "actions"]),
+            ("ingest", &["json", "ids", "config", "vendors", "schema", "redact", "api", "secrets"]),
+            ("store", &["ingest", "api", "vendors"]),
+            ("actions", &["config", "http_client", "json", "ids", "redact", "secrets"]),
+            ("telemetry", &["config", "ingest", "vendors", "schema"]),
+            ("edge", &["config", "ingest", "vendors"]),
+            ("api", &["config", "edge", "ingest", "vendors", "telemetry", "schema", "ids", "secrets"]),
+            ("standins", &["json"]),
+            ("app", &["*"]),
+            ("lifecycle", &["*"]),
+            ("cli", &["*"]),
+        ],
+    );
+}
+
+#[test]
+fn each_library_has_one_home() {
+    let homes: &[(&str, &[&str])] = &[
+        ("warp", &["edge", "api", "console", "standins"]),
+        ("sqlx", &["store"]),
+        ("prometheus", &["telemetry"]),
+        ("reqwest", &["http_client"]),
+        ("jsonwebtoken", &["actions", "standins"]),
+        ("minijinja", &["actions"]),
+        ("ractor", &[]),
+        ("governor", &[]),
+        ("failsafe", &[]),
+        ("anyhow", &["app", "cli", "main", "lifecycle"]),
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for path in rust_files(&root) {
+        let part = part_of(&path, &root);
+        let code = code(&path);
+        for (library, parts) in homes {
+            let named = !names_after(&code, &format!("{library}::")).is_empty();
+            if named && !parts.contains(&part.as_str()) {
+                wrong.push(format!("{}: `{library}` is not for `{part}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_actors_do_not_depend_on_the_world() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/Cargo.toml"))
+        .expect("the manifest of the actors");
+    for world in ["warp", "sqlx", "reqwest", "prometheus", "hyper"] {
+        assert!(!manifest.lines().any(|line| line.starts_with(world)), "the actors depend on {world}");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents: Vec<PathBuf> = fs::read_dir(root)
+        .expect("the root")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of documents") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                documents.push(path);
+            }
+        }
+    }
+    let mut broken = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("a document");
+        for (at, _) in text.match_indices("](") {
+            let target: String = text[at + 2..].chars().take_while(|c| *c != ')' && *c != '#' && *c != ' ').collect();
+            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            if !document.parent().expect("a folder").join(&target).exists() {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
