@@ -5,7 +5,9 @@
 //! [`actions`]. See `ARCHITECTURE.md`.
 
 pub mod api;
+pub mod clock;
 pub mod config;
+pub mod ids;
 pub mod ingest;
 pub mod json;
 pub mod secrets;

@@ -1,0 +1,3 @@
+//! The one integration binary: one module per topic. What several share is in `harness`.
+
+mod architecture;
