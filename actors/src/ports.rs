@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::domain::{
     CallResult, CalleeId, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobId, JobResult, LaneKey, Outcome,
-    Timestamp,
+    RouteName, Timestamp,
 };
 
 /// Wall time. Durations come from tokio's clock, which tests pause.
@@ -45,6 +45,16 @@ pub struct LaneDue {
     pub lane: LaneKey,
     /// The earliest `next_run_at` among its startable jobs.
     pub next_run_at: Timestamp,
+}
+
+/// Work of a lane that cannot begin now, for a reason that all of it shares.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldWork {
+    /// The route.
+    pub route: RouteName,
+    /// Whether it means the jobs of the route that have a checkpoint, or those that have none: the
+    /// two call different callees.
+    pub has_checkpoint: bool,
 }
 
 /// A job that was begun: its row after the change, its event and what an earlier attempt left.
@@ -174,9 +184,16 @@ pub trait JobStore: Send + Sync + 'static {
     /// jobs (an index skip-scan over lanes).
     async fn lanes_due(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneDue>, StoreUnavailable>;
 
-    /// The lane's due jobs: fresh before retry before replay, then by `next_run_at`. Changes
-    /// nothing.
-    async fn due(&self, lane: &LaneKey, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreUnavailable>;
+    /// The lane's due jobs: fresh before retry before replay, then by `next_run_at`. Leaves out the
+    /// work in `held` (usually empty), so that a lane whose queue would be full of jobs for one
+    /// callee in an outage still sees its jobs for the others. Changes nothing.
+    async fn due(
+        &self,
+        lane: &LaneKey,
+        now: Timestamp,
+        limit: usize,
+        held: &[HeldWork],
+    ) -> Result<Vec<Job>, StoreUnavailable>;
 
     /// The earliest `next_run_at` of the lane's startable jobs.
     async fn next_due(&self, lane: &LaneKey) -> Result<Option<Timestamp>, StoreUnavailable>;
