@@ -8,4 +8,7 @@
 
 pub mod domain;
 pub mod handle;
+pub mod policy;
 pub mod ports;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
