@@ -4,6 +4,14 @@
 //! line to [`registry`], and put genuine, tampered, stale and replayed requests into
 //! `tests/fixtures/vendors/<vendor>/`. The contract test fails for a vendor without them.
 
+mod field;
+mod generic;
+mod header;
+mod key;
+mod mac;
+mod stripe;
+mod window;
+
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -236,6 +244,13 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// The answer to a stored (or duplicate) delivery where the sender reads the body of a success,
+    /// so that the gateway's own JSON would be shown to people or taken for a command (Slack
+    /// commands and dialogs, Discord interactions). `None`: the profile's status as usual.
+    fn success_answer(&self, _request: &Request<'_>) -> Option<Answer> {
+        None
+    }
+
     /// Signs a body as the vendor would: the headers to send, besides the content type. For
     /// `sluice send`, the demo and tests; never on the server's path. `secret` is the signing secret
     /// (for public-key schemes the private key, PKCS#8 PEM or a raw seed in base64).
@@ -271,11 +286,57 @@ pub struct Sample {
     pub body: Vec<u8>,
 }
 
+/// The body cap of DESIGN §6.
+const DEFAULT_MAX_BODY: usize = 512 * 1024;
+
+impl Reading {
+    /// One event.
+    fn one(envelope: Envelope) -> Self {
+        Self::Events(vec![envelope])
+    }
+}
+
+impl Answer {
+    /// 200 with a JSON body.
+    fn json(body: &Value) -> Self {
+        Self { status: StatusCode::OK, content_type: Some("application/json"), body: body.to_string().into_bytes() }
+    }
+
+    /// A status alone.
+    fn empty(status: StatusCode) -> Self {
+        Self { status, content_type: None, body: Vec::new() }
+    }
+}
+
+impl Sample {
+    /// A JSON body.
+    fn json(event_type: &'static str, body: &Value) -> Self {
+        Self { event_type, content_type: "application/json", body: body.to_string().into_bytes() }
+    }
+}
+
+/// Makes a scheme from the vendor's own keys of a source's table.
+type Build = fn(&toml::Table) -> Result<Arc<dyn Vendor>, InvalidOption>;
+
+/// Every vendor: its name in the configuration and how it is made, in the order of the README.
+const REGISTRY: [(&str, Build); 2] = [
+    ("stripe", |options| without_options(stripe::Stripe, options)),
+    ("generic", |options| without_options(generic::Generic, options)),
+];
+
+fn without_options(vendor: impl Vendor + 'static, options: &toml::Table) -> Result<Arc<dyn Vendor>, InvalidOption> {
+    match options.keys().next() {
+        None => Ok(Arc::new(vendor)),
+        Some(key) => Err(InvalidOption { key: key.clone(), reason: format!("{} has no such key", vendor.name()) }),
+    }
+}
+
 /// Builds the scheme of a source: `name` is its `vendor`, `options` the vendor's own keys of the
 /// source's table (`scheme` of `custom`, `webhook_id` and `certificates` of `paypal`).
 /// `None`: no such vendor.
-pub fn build(_name: &str, _options: &toml::Table) -> Option<Result<Arc<dyn Vendor>, InvalidOption>> {
-    todo!("vendors helper")
+pub fn build(name: &str, options: &toml::Table) -> Option<Result<Arc<dyn Vendor>, InvalidOption>> {
+    let (_, build) = REGISTRY.iter().find(|(known, _)| *known == name)?;
+    Some(build(options))
 }
 
 /// All vendor names, in the order of the README.
