@@ -11,4 +11,5 @@ pub mod ids;
 pub mod ingest;
 pub mod json;
 pub mod secrets;
+pub mod telemetry;
 pub mod vendors;

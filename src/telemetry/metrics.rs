@@ -1,0 +1,280 @@
+//! Every series of the gateway: name, labels and help in one table. The doc comment of a line is
+//! its help text. To add a metric, add a line to [`Metrics`] and say where it is counted.
+//!
+//! Rules: base units; counters end in `_total`; label values come from the configuration or from a
+//! closed set, never from a sender; every known label set begins at 0, so that `increase()` sees
+//! the first event. No event, job or trace id, URL, address or error text is ever a label.
+
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+};
+
+/// Seconds of a request.
+const REQUEST: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Seconds of a job's life.
+const JOB: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 300.0, 3600.0];
+/// Seconds by which two clocks differ.
+const SKEW: &[f64] = &[0.5, 1.0, 2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 600.0, 3600.0];
+/// Bytes of a body.
+const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 524_288.0, 4_194_304.0, 26_214_400.0];
+
+/// What `docs/metrics.md` tells about one metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Described {
+    /// Its full name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// Its help text.
+    pub help: &'static str,
+}
+
+/// Makes a collector of a kind and registers it.
+trait Kind: Collector + Clone + Sized + 'static {
+    const NAME: &'static str;
+
+    fn make(opts: Opts, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self>;
+
+    fn registered(registry: &Registry, described: &Described, buckets: &[f64]) -> Self {
+        let opts = Opts::new(described.name, described.help);
+        let made = Self::make(opts, described.labels, buckets).expect("names and labels of the table are valid");
+        registry.register(Box::new(made.clone())).expect("names of the table are unique");
+        made
+    }
+}
+
+impl Kind for IntCounterVec {
+    const NAME: &'static str = "counter";
+
+    fn make(opts: Opts, labels: &[&str], _buckets: &[f64]) -> prometheus::Result<Self> {
+        Self::new(opts, labels)
+    }
+}
+
+impl Kind for IntGaugeVec {
+    const NAME: &'static str = "gauge";
+
+    fn make(opts: Opts, labels: &[&str], _buckets: &[f64]) -> prometheus::Result<Self> {
+        Self::new(opts, labels)
+    }
+}
+
+impl Kind for GaugeVec {
+    const NAME: &'static str = "gauge";
+
+    fn make(opts: Opts, labels: &[&str], _buckets: &[f64]) -> prometheus::Result<Self> {
+        Self::new(opts, labels)
+    }
+}
+
+impl Kind for HistogramVec {
+    const NAME: &'static str = "histogram";
+
+    fn make(opts: Opts, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self> {
+        Self::new(HistogramOpts { common_opts: opts, buckets: buckets.to_vec() }, labels)
+    }
+}
+
+macro_rules! metrics {
+    (
+        $(#[$doc:meta])*
+        $type:ident {
+            $(
+                $(#[doc = $help:literal])+
+                $name:ident: $kind:ident [$($label:literal),*] $(in $buckets:ident)?;
+            )*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $type {
+            registry: Registry,
+            $( $(#[doc = $help])+ pub $name: $kind, )*
+        }
+
+        impl $type {
+            /// All of them, for the documentation.
+            pub const DESCRIBED: &'static [Described] = &[
+                $( Described {
+                    name: concat!("sluice_", stringify!($name)),
+                    kind: <$kind as Kind>::NAME,
+                    labels: &[$($label),*],
+                    help: concat!($($help, "\n"),+),
+                }, )*
+            ];
+
+            /// A registry of its own with every metric in it.
+            fn registered(registry: Registry) -> Self {
+                let mut described = Self::DESCRIBED.iter().map(|line| Described { help: line.help.trim(), ..*line });
+                Self {
+                    $( $name: {
+                        let line = described.next().expect("one description for each field");
+                        let buckets: &[f64] = &[];
+                        $( let buckets = { let _: &[f64] = buckets; $buckets }; )?
+                        <$kind as Kind>::registered(&registry, &line, buckets)
+                    }, )*
+                    registry,
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// The series of one gateway, in a registry of its own.
+    Metrics {
+        /// Requests answered, by route template, method and status.
+        http_requests_total: IntCounterVec ["route", "method", "code"];
+        /// Seconds from the head of a request to its answer.
+        http_request_duration_seconds: HistogramVec ["route", "method"] in REQUEST;
+        /// Bytes of request bodies.
+        http_request_size_bytes: HistogramVec ["route"] in BYTES;
+        /// Connections open now, by listener.
+        http_connections: IntGaugeVec ["listener"];
+
+        /// Events of authentic deliveries, by what became of them.
+        webhook_events_total: IntCounterVec ["vendor", "outcome"];
+        /// Deliveries not accepted, by reason.
+        webhook_rejections_total: IntCounterVec ["vendor", "reason"];
+        /// Deliveries verified, by whether the newest secret or an older one did it: a rotation may end when `previous` stands still.
+        webhook_signatures_total: IntCounterVec ["vendor", "secret"];
+        /// Seconds between a signed time and our clock, without sign.
+        webhook_clock_skew_seconds: HistogramVec ["vendor"] in SKEW;
+        /// Seconds from the last byte of an authentic delivery to its answer; the commit is within it.
+        webhook_ack_duration_seconds: HistogramVec ["vendor"] in REQUEST;
+        /// Handshakes answered.
+        webhook_handshakes_total: IntCounterVec ["vendor"];
+        /// Fields of authentic payloads that do not fit the vendor's schema, by what is wrong with them.
+        schema_drift_total: IntCounterVec ["vendor", "kind"];
+
+        /// State of a lane's breaker for a callee: 1 in the state it has, 0 in the others. Folded lanes count their breakers.
+        lane_breaker_state: IntGaugeVec ["tenant", "source", "vendor", "callee", "state"];
+        /// Times a breaker of the lane opened.
+        lane_breaker_opens_total: IntCounterVec ["tenant", "source", "vendor"];
+        /// Tokens in the lane's outbound bucket.
+        lane_bucket_tokens: GaugeVec ["tenant", "source", "vendor"];
+        /// Jobs in the store that are not over, and dead letters.
+        lane_queue_jobs: IntGaugeVec ["tenant", "source", "vendor", "state"];
+        /// Seconds since the oldest job of the lane that could start was due; 0 without one.
+        lane_oldest_due_age_seconds: GaugeVec ["tenant", "source", "vendor"];
+        /// Attempts of the lane in flight.
+        lane_in_flight: IntGaugeVec ["tenant", "source", "vendor"];
+        /// Attempts of the lane that ended, by outcome.
+        lane_attempts_total: IntCounterVec ["tenant", "source", "vendor", "outcome"];
+        /// Restarts of the lane's actor after a panic.
+        lane_restarts_total: IntCounterVec ["tenant", "source", "vendor"];
+        /// Lanes by what they do.
+        lanes: IntGaugeVec ["status"];
+
+        /// Attempts that ended, by action and outcome.
+        job_attempts_total: IntCounterVec ["vendor", "type", "outcome"];
+        /// Seconds of one attempt.
+        job_attempt_duration_seconds: HistogramVec ["vendor", "type"] in JOB;
+        /// Seconds a job waited after it was due.
+        job_queue_wait_seconds: HistogramVec ["vendor"] in JOB;
+        /// Seconds from a job's creation to its success.
+        job_end_to_end_seconds: HistogramVec ["vendor"] in JOB;
+        /// Jobs that became dead letters, by reason.
+        dead_letters_total: IntCounterVec ["vendor", "reason"];
+        /// Dead letters brought back.
+        dead_letter_replays_total: IntCounterVec [];
+        /// Attempts in flight on this node.
+        workers_busy: IntGaugeVec [];
+        /// Attempts at once on this node at most.
+        workers: IntGaugeVec [];
+
+        /// Calls that ended, by what they said of the callee.
+        outbound_requests_total: IntCounterVec ["callee", "outcome"];
+        /// State of the breaker that all lanes share for a callee: 1 in the state it has.
+        circuit_breaker_state: IntGaugeVec ["callee", "state"];
+        /// Times the shared breaker of a callee opened.
+        circuit_breaker_opens_total: IntCounterVec ["callee"];
+        /// 1 while a callee is held because it refuses our credentials.
+        callee_unauthorized: IntGaugeVec ["callee"];
+
+        /// Store operations that failed, by what was being done.
+        db_errors_total: IntCounterVec ["op"];
+        /// Rows removed by retention.
+        retention_swept_total: IntCounterVec ["kind"];
+
+        /// 1 if the last reload of the configuration took effect, 0 if it was refused.
+        config_last_reload_successful: IntGaugeVec [];
+        /// When the running configuration was read.
+        config_last_reload_timestamp_seconds: GaugeVec [];
+        /// Always 1; the labels tell the version.
+        build_info: IntGaugeVec ["version"];
+    }
+}
+
+/// The label values of a counter or gauge without labels.
+pub const NONE: &[&str] = &[];
+
+impl Metrics {
+    /// An empty set of series, with those of the process.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+            .expect("names of the process's metrics are unique");
+        let metrics = Self::registered(registry);
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics
+    }
+
+    /// All series in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        TextEncoder::new()
+            .encode_utf8(&self.registry.gather(), &mut text)
+            .expect("a family of the registry has a name and a kind");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_follows_the_rules_of_its_kind() {
+        for line in Metrics::DESCRIBED {
+            assert!(line.help.trim().ends_with('.'), "{}: help is a sentence", line.name);
+            assert_eq!(line.name.ends_with("_total"), line.kind == "counter", "{}", line.name);
+            for label in ["event_id", "job_id", "trace_id", "url", "peer", "error"] {
+                assert!(!line.labels.contains(&label), "{}: {label}", line.name);
+            }
+            // DESIGN §10: only lanes name their tenant.
+            assert_eq!(line.labels.contains(&"tenant"), line.name.starts_with("sluice_lane_"), "{}", line.name);
+        }
+        let names: BTreeSet<_> = Metrics::DESCRIBED.iter().map(|line| line.name).collect();
+        assert_eq!(names.len(), Metrics::DESCRIBED.len());
+    }
+
+    #[test]
+    fn the_scrape_tells_help_version_and_process() {
+        let metrics = Metrics::new();
+        metrics.dead_letter_replays_total.with_label_values(NONE).inc_by(3);
+        metrics.webhook_ack_duration_seconds.with_label_values(&["stripe"]).observe(0.004);
+        let text = metrics.render();
+        for line in [
+            concat!("sluice_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "# HELP sluice_dead_letter_replays_total Dead letters brought back.",
+            "sluice_dead_letter_replays_total 3",
+            "sluice_webhook_ack_duration_seconds_bucket{vendor=\"stripe\",le=\"0.005\"} 1",
+            "sluice_webhook_ack_duration_seconds_bucket{vendor=\"stripe\",le=\"0.0025\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.contains("process_resident_memory_bytes"));
+    }
+}

@@ -1,0 +1,11 @@
+//! What operators see of a running gateway: logs and metrics.
+//!
+//! - [`logs`]: one flat JSON object a line, or human lines on a terminal.
+//! - [`metrics`]: every series with its help text, in one table.
+//! - [`lanes`]: the series of single lanes, folded past a limit.
+//! - [`observe`]: what the tree tells, turned into log lines and series.
+
+pub mod lanes;
+pub mod logs;
+pub mod metrics;
+pub mod observe;
