@@ -7,6 +7,7 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod http_client;
 pub mod ids;
 pub mod ingest;
 pub mod json;
