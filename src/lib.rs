@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod http_client;
 pub mod ids;
+pub mod edge;
 pub mod ingest;
 pub mod json;
 pub mod secrets;

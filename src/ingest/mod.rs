@@ -1,10 +1,14 @@
 //! From an authentic delivery to durable rows: verify, normalise, record, wake. No warp, no SQL.
 
+mod receive;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sluice_actors::domain::{EventId, JobId, LaneKey, RouteName, Timestamp, TraceId};
+
+pub use receive::Reply;
 
 use crate::vendors::OnConflict;
 

@@ -1,0 +1,47 @@
+//! TLS that the gateway ends itself: 1.2 and 1.3, HTTP/1.1 only.
+
+use std::sync::Arc;
+
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+
+use crate::{config::Tls, secrets::Secret};
+
+/// A certificate or key cannot be used. Names what, never shows it.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// `tls.cert` holds no certificate chain in PEM.
+    #[error("tls.cert: not a certificate chain in PEM")]
+    Certificate,
+    /// `tls.key` holds no private key in PEM.
+    #[error("tls.key: not a private key in PEM (PKCS#8, PKCS#1 or SEC1)")]
+    Key,
+    /// They do not belong together, or the key is of an unknown kind.
+    #[error("tls: certificate and key cannot be used together")]
+    Mismatch(#[source] rustls::Error),
+}
+
+/// The server's side of TLS from a chain and its key: TLS 1.2 or later, aws-lc-rs, and `http/1.1`
+/// as the only protocol offered.
+pub fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = chain(&tls.cert)?;
+    let key = PrivateKeyDer::from_pem_slice(tls.key.expose()).map_err(|_| TlsError::Key)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(TlsError::Mismatch)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Mismatch)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn chain(pem: &Secret) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(pem.expose()).collect::<Result<_, _>>().map_err(|_| TlsError::Certificate)?;
+    if chain.is_empty() { Err(TlsError::Certificate) } else { Ok(chain) }
+}
