@@ -7,9 +7,9 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod edge;
 pub mod http_client;
 pub mod ids;
-pub mod edge;
 pub mod ingest;
 pub mod json;
 pub mod secrets;

@@ -1,0 +1,193 @@
+//! Events, their release and replay; refused deliveries; handshakes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sluice_actors::domain::{EventId, LaneKey, RouteName, SourceName, TenantName};
+
+use super::{
+    Api, ApiError, entry,
+    records::{EventDetail, EventRow, RecordFilter, RoutedEvent, Scope},
+    request::{Answer, Call},
+};
+use crate::{config, ingest::EventStatus, ingest::NewJob};
+
+/// Events that one replay may touch; a larger one is narrowed by its filter.
+const MAX_REPLAY: u64 = 100_000;
+/// Events read and written at once during a replay.
+const REPLAY_PAGE: usize = 200;
+
+/// Why something is done, in the operator's words.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    /// The words.
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+}
+
+/// The reason of a body that may be absent.
+pub(super) fn reason(call: &Call) -> Result<String, ApiError> {
+    if call.body.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(call.body::<Reason>()?.reason.unwrap_or_default())
+}
+
+pub(super) async fn list(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
+    Answer::json(&api.records.events(&Scope::All, &call.query()?).await?)
+}
+
+pub(super) async fn show(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
+    Answer::json(&found(&api, call.parameter(0)?).await?)
+}
+
+async fn found(api: &Api, id: EventId) -> Result<EventDetail, ApiError> {
+    api.records.event(&Scope::All, id).await?.ok_or_else(|| ApiError::NotFound("no such event".to_owned()))
+}
+
+/// What a release made.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Released {
+    /// Jobs that began by it.
+    pub jobs: usize,
+}
+
+pub(super) async fn release(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
+    let event = found(&api, call.parameter(0)?).await?;
+    let id = event.event.id;
+    if event.event.status != EventStatus::Quarantined.as_str() {
+        return Err(ApiError::Conflict(format!("the event is {}, not quarantined", event.event.status)));
+    }
+    let (form, jobs) = api.operations.renormalise(&event).map_err(ApiError::Conflict)?;
+    let count = jobs.len();
+    let audit = entry("event.release", id.to_string(), reason(&call)?);
+    if !api.records.release(id, form, jobs, audit).await? {
+        return Err(ApiError::Conflict("the event is not quarantined any more".to_owned()));
+    }
+    wake(&api, &event.event);
+    Answer::json(&Released { jobs: count })
+}
+
+fn wake(api: &Api, event: &EventRow) {
+    if let (Ok(tenant), Ok(source)) = (event.tenant.parse(), event.source.parse()) {
+        api.gateway.wake(&LaneKey::new(tenant, source));
+    }
+}
+
+/// Which events run through which route.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Its source.
+    pub source: SourceName,
+    /// The route of that source.
+    pub route: RouteName,
+    /// Which of the source's events.
+    #[serde(default)]
+    pub filter: RecordFilter,
+    /// Only count.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What a replay did.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Events that the filter and the route want.
+    pub matched: u64,
+    /// Jobs that are new; an event that already has a job for the route keeps it.
+    pub new_jobs: u64,
+}
+
+pub(super) async fn replay(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
+    let ask: Replay = call.body()?;
+    let lane = LaneKey::new(ask.tenant, ask.source);
+    let config = api.config.load_full();
+    let (_, source) = config.source(&lane).ok_or_else(|| ApiError::NotFound("no such source".to_owned()))?;
+    let route = source
+        .routes
+        .iter()
+        .find(|route| route.name == ask.route)
+        .ok_or_else(|| ApiError::NotFound(format!("{lane} has no route `{}`", ask.route)))?;
+    let audit = entry("event.replay", format!("{lane}/{}", route.name), ask.reason.unwrap_or_default());
+    let mut filter = RecordFilter {
+        tenant: Some(lane.tenant.to_string()),
+        source: Some(lane.source.to_string()),
+        limit: Some(REPLAY_PAGE),
+        ..ask.filter
+    };
+    let mut done = Replayed::default();
+    loop {
+        let page = api.records.events(&Scope::All, &filter).await?;
+        let mut batch = Vec::new();
+        for event in page.items {
+            if wants(&api, route, &event).await? {
+                let job =
+                    NewJob { id: api.operations.job_id(), route: route.name.clone(), kind: route.action.kind().into() };
+                batch.push(RoutedEvent { event: event.id, jobs: vec![job] });
+            }
+        }
+        done.matched += batch.len() as u64;
+        if !ask.dry_run && !batch.is_empty() {
+            done.new_jobs += api.records.record_jobs(batch, audit.clone()).await?;
+            api.gateway.wake(&lane);
+        }
+        match page.next {
+            Some(next) if done.matched < MAX_REPLAY => filter.cursor = Some(next),
+            _ => return Answer::json(&done),
+        }
+    }
+}
+
+/// Whether a route wants a past event. One without a usable form (quarantined) must be released
+/// first.
+async fn wants(api: &Api, route: &config::Route, event: &EventRow) -> Result<bool, ApiError> {
+    let quarantined = event.status == EventStatus::Quarantined.as_str();
+    let wanted = route.event_types.is_empty() || route.event_types.iter().any(|t| t.matches(&event.event_type));
+    if quarantined || !wanted || route.filter.is_empty() {
+        return Ok(wanted && !quarantined);
+    }
+    let detail = api.records.event(&Scope::All, event.id).await?;
+    Ok(detail.is_some_and(|detail| api.operations.matches(&detail, route)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefusalQuery {
+    tenant: Option<String>,
+    source: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn refusals(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
+    let query: RefusalQuery = call.query()?;
+    let limit = query.limit.unwrap_or(50).clamp(1, 500);
+    let (tenant, source) = (query.tenant.as_deref(), query.source.as_deref());
+    Answer::json(&api.records.refusals(&Scope::All, tenant, source, limit).await?)
+}
+
+pub(super) async fn refusal(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
+    let row = api.records.refusal(&Scope::All, call.parameter(0)?).await?;
+    Answer::json(&row.ok_or_else(|| ApiError::NotFound("no such refused delivery".to_owned()))?)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HandshakeOf {
+    tenant: TenantName,
+    source: SourceName,
+}
+
+pub(super) async fn take_handshake(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
+    let of: HandshakeOf = call.body()?;
+    let row = api.records.take_handshake(of.tenant.as_str(), of.source.as_str()).await?;
+    let row = row.ok_or_else(|| ApiError::NotFound("no token was handed over".to_owned()))?;
+    api.audit("handshake.take", format!("{}/{}", of.tenant, of.source), String::new()).await;
+    Answer::json(&row)
+}

@@ -1,0 +1,106 @@
+//! `/metrics`: gauges are read from the tree and the store when somebody asks, at most once in a
+//! while, so that many scrapers cost no more than one.
+
+use std::{sync::Arc, time::Duration};
+
+use sluice_actors::{
+    handle::{LaneStatus, NodeSnapshot},
+    ports::{BreakerState, Clock},
+};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    Api, ApiError, lanes,
+    records::LaneBacklog,
+    request::{Answer, Call},
+};
+use crate::telemetry::{
+    lanes::Lanes,
+    metrics::{Metrics, NONE},
+};
+
+/// How old the tree's part of a scrape may be.
+const TREE_AGE: Duration = Duration::from_millis(250);
+/// How old the store's part may be; it counts rows.
+const STORE_AGE: Duration = Duration::from_secs(5);
+/// How long a scrape waits for either.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The media type of the text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The series and what was last read for their gauges.
+pub struct Scrape {
+    metrics: Metrics,
+    lanes: Arc<Lanes>,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    tree: Option<Instant>,
+    store: Option<(Instant, Vec<LaneBacklog>)>,
+}
+
+impl Scrape {
+    /// Refreshes these series.
+    pub fn new(metrics: Metrics, lanes: Arc<Lanes>) -> Self {
+        Self { metrics, lanes, last: Mutex::default() }
+    }
+}
+
+pub(super) async fn metrics(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
+    let mut last = api.scrape.last.lock().await;
+    if last.tree.is_none_or(|at| at.elapsed() > TREE_AGE) {
+        refresh(&api, &mut last).await;
+    }
+    let body = api.scrape.metrics.render();
+    Ok(Answer { status: http::StatusCode::OK, content_type: TEXT_FORMAT, body })
+}
+
+/// Reads the tree and the store; what does not answer in time keeps its last values.
+async fn refresh(api: &Api, last: &mut Last) {
+    if last.store.as_ref().is_none_or(|(at, _)| at.elapsed() > STORE_AGE)
+        && let Ok(Ok(backlog)) = tokio::time::timeout(DEADLINE, api.records.backlog()).await
+    {
+        last.store = Some((Instant::now(), backlog));
+    }
+    let Ok(Ok(snapshot)) = tokio::time::timeout(DEADLINE, api.gateway.snapshot()).await else { return };
+    let backlog = last.store.as_ref().map(|(_, backlog)| backlog.clone()).unwrap_or_default();
+    let config = api.config.load();
+    let views = lanes::views(&config, &snapshot, backlog);
+    let now: Vec<_> = views.iter().map(|view| lanes::now(&config, view)).collect();
+    api.scrape.lanes.refresh(api.clock.now(), &now);
+    node(&api.scrape.metrics, &snapshot, &*api.clock);
+    last.tree = Some(Instant::now());
+}
+
+fn node(metrics: &Metrics, snapshot: &NodeSnapshot, clock: &dyn Clock) {
+    metrics.workers_busy.with_label_values(NONE).set(snapshot.in_flight as i64);
+    metrics.workers.with_label_values(NONE).set(snapshot.concurrency as i64);
+    let statuses = [
+        (LaneStatus::Flowing, "flowing"),
+        (LaneStatus::Held, "held"),
+        (LaneStatus::Paused, "paused"),
+        (LaneStatus::Parked, "parked"),
+        (LaneStatus::Unconfigured, "unconfigured"),
+    ];
+    for (status, word) in statuses {
+        let count = snapshot.lanes.iter().filter(|lane| lane.status == status).count();
+        metrics.lanes.with_label_values(&[word]).set(count as i64);
+    }
+    let now = clock.now();
+    metrics.circuit_breaker_state.reset();
+    metrics.callee_unauthorized.reset();
+    for callee in &snapshot.callees {
+        let name = callee.callee.as_str();
+        for state in BreakerState::ALL {
+            metrics
+                .circuit_breaker_state
+                .with_label_values(&[name, state.as_str()])
+                .set(i64::from(callee.state == state));
+        }
+        let held = callee.unauthorized_until.is_some_and(|until| until > now);
+        metrics.callee_unauthorized.with_label_values(&[name]).set(i64::from(held));
+    }
+}
