@@ -1,3 +1,8 @@
 //! What limits and waits are worth: pure rules, without actors and without I/O.
 
+pub mod breaker;
+pub mod bucket;
+pub mod fairness;
+pub mod restart;
 pub mod retry;
+mod window;
