@@ -8,6 +8,7 @@ pub mod api;
 pub mod clock;
 pub mod config;
 pub mod edge;
+pub mod error_code;
 pub mod http_client;
 pub mod ids;
 pub mod ingest;
