@@ -4,12 +4,17 @@
 //! line to [`registry`], and put genuine, tampered, stale and replayed requests into
 //! `tests/fixtures/vendors/<vendor>/`. The contract test fails for a vendor without them.
 
+mod asymmetric;
 mod field;
+mod form;
 mod generic;
 mod header;
 mod key;
 mod mac;
+mod openai;
+mod standard;
 mod stripe;
+mod svix;
 mod window;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -319,8 +324,11 @@ impl Sample {
 type Build = fn(&toml::Table) -> Result<Arc<dyn Vendor>, InvalidOption>;
 
 /// Every vendor: its name in the configuration and how it is made, in the order of the README.
-const REGISTRY: [(&str, Build); 2] = [
+const REGISTRY: [(&str, Build); 5] = [
+    ("openai", |options| without_options(openai::OpenAi, options)),
     ("stripe", |options| without_options(stripe::Stripe, options)),
+    ("standard", |options| without_options(standard::Standard, options)),
+    ("svix", |options| without_options(svix::Svix, options)),
     ("generic", |options| without_options(generic::Generic, options)),
 ];
 
