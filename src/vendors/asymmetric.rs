@@ -38,9 +38,7 @@ impl Algorithm {
         match self {
             Self::Ed25519 => "expected an Ed25519 public key: PEM, or 32 bytes in hex or base64",
             Self::EcdsaP256 => "expected a P-256 public key: PEM, or base64 of its SubjectPublicKeyInfo",
-            Self::Rsa => {
-                "expected an RSA public key of 2048 bits or more: PEM, or base64 of its SubjectPublicKeyInfo"
-            }
+            Self::Rsa => "expected an RSA public key of 2048 bits or more: PEM, or base64 of its SubjectPublicKeyInfo",
         }
     }
 

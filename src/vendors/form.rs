@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_broken_form_is_refused() {
-        for body in [&b"a=%"[..], b"a=%4", b"a=%4x", b"a=%+1", b"=1", b"a=1&", b"&a=1", b"a=%ff", b"\xff=1", b"a=1&a=2"] {
+        for body in [&b"a=%"[..], b"a=%4", b"a=%4x", b"a=%+1", b"=1", b"a=1&", b"&a=1", b"a=%ff", b"\xff=1", b"a=1&a=2"]
+        {
             assert!(object(body, Repeated::Refused).is_err(), "{}", body.escape_ascii());
         }
     }

@@ -8,14 +8,21 @@ mod asymmetric;
 mod field;
 mod form;
 mod generic;
+mod github;
 mod header;
+mod hubspot;
 mod key;
+mod linear;
 mod mac;
+mod notion;
 mod openai;
+mod shopify;
+mod slack;
 mod standard;
 mod stripe;
 mod svix;
 mod window;
+mod zoom;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -324,9 +331,16 @@ impl Sample {
 type Build = fn(&toml::Table) -> Result<Arc<dyn Vendor>, InvalidOption>;
 
 /// Every vendor: its name in the configuration and how it is made, in the order of the README.
-const REGISTRY: [(&str, Build); 5] = [
+const REGISTRY: [(&str, Build); 12] = [
     ("openai", |options| without_options(openai::OpenAi, options)),
+    ("slack", |options| without_options(slack::Slack, options)),
     ("stripe", |options| without_options(stripe::Stripe, options)),
+    ("hubspot", |options| without_options(hubspot::HubSpot, options)),
+    ("notion", |options| without_options(notion::Notion, options)),
+    ("github", |options| without_options(github::GitHub, options)),
+    ("shopify", |options| without_options(shopify::Shopify, options)),
+    ("linear", |options| without_options(linear::Linear, options)),
+    ("zoom", |options| without_options(zoom::Zoom, options)),
     ("standard", |options| without_options(standard::Standard, options)),
     ("svix", |options| without_options(svix::Svix, options)),
     ("generic", |options| without_options(generic::Generic, options)),

@@ -30,8 +30,9 @@ pub(super) struct OpenAi;
 
 fn parse(secret: &Secret) -> Result<Key, InvalidKey> {
     match secret.expose_str().and_then(|text| text.trim().strip_prefix("whsec_")) {
-        Some(encoded) => standard::symmetric(encoded)
-            .ok_or_else(|| InvalidKey("after whsec_ comes the base64 of the secret".into())),
+        Some(encoded) => {
+            standard::symmetric(encoded).ok_or_else(|| InvalidKey("after whsec_ comes the base64 of the secret".into()))
+        }
         None => key::symmetric(secret),
     }
 }

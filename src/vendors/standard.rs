@@ -94,12 +94,7 @@ fn is_id(text: &str) -> bool {
 
 impl Headers {
     /// Verifies a request whose headers have these names.
-    pub(super) fn verify(
-        &self,
-        request: &Request<'_>,
-        keys: &[Key],
-        tolerance: Duration,
-    ) -> Result<Verified, Refusal> {
+    pub(super) fn verify(&self, request: &Request<'_>, keys: &[Key], tolerance: Duration) -> Result<Verified, Refusal> {
         let offered = offered(header::needed(request, &self.signature)?)?;
         let id = header::needed(request, &self.id)?;
         let timestamp = header::needed(request, &self.timestamp)?;
@@ -151,9 +146,9 @@ pub(super) fn v1(key: &[u8], parts: &[&[u8]]) -> String {
 pub(super) fn key(secret: &Secret) -> Result<Key, InvalidKey> {
     let text = secret.expose_str().map(str::trim).unwrap_or_default();
     if let Some(public) = text.strip_prefix("whpk_") {
-        return mac::base64(public).map(Key::Ed25519).ok_or_else(|| {
-            InvalidKey("after whpk_ comes the base64 of an Ed25519 public key of 32 bytes".into())
-        });
+        return mac::base64(public)
+            .map(Key::Ed25519)
+            .ok_or_else(|| InvalidKey("after whpk_ comes the base64 of an Ed25519 public key of 32 bytes".into()));
     }
     if text.starts_with("whsk_") {
         return Err(InvalidKey("whsk_ is the sender's private key; give the public key whpk_…".into()));
@@ -199,12 +194,7 @@ pub(super) fn read(id: String, body: &[u8]) -> Result<Reading, Malformed> {
         .or_else(|| field::rfc3339(&payload, &["created_at"]));
     let subject_id = field::scalar(&payload, &["data", "id"]).and_then(field::subject);
     let api_version = payload.get("api_version").and_then(Value::as_str).map(str::to_owned);
-    Ok(Reading::one(Envelope {
-        subject_id,
-        occurred_at,
-        api_version,
-        ..Envelope::new(id, event_type, payload)
-    }))
+    Ok(Reading::one(Envelope { subject_id, occurred_at, api_version, ..Envelope::new(id, event_type, payload) }))
 }
 
 /// A sample that both families send.
