@@ -13,6 +13,8 @@ pub mod http_client;
 pub mod ids;
 pub mod ingest;
 pub mod json;
+pub mod redact;
+pub mod schema;
 pub mod secrets;
 pub mod telemetry;
 pub mod vendors;

@@ -35,6 +35,9 @@ pub struct Source {
     pub redact: Vec<RedactRule>,
     /// Built-in redaction patterns that are on.
     pub redact_patterns: Vec<PiiPattern>,
+    /// Keys the digests of `hash` rules (`redact_key`, a reference to a secret of at least 16 bytes);
+    /// without it they mask.
+    pub redact_key: Option<crate::secrets::Secret>,
     /// JSON Schemas an operator adds: event type pattern and compiled schema, checked after the
     /// built-in schema; a misfit is quarantined.
     pub schemas: Vec<(super::TypePattern, Arc<jsonschema::Validator>)>,

@@ -2,6 +2,9 @@
 
 mod receive;
 
+pub mod keys;
+pub mod prepare;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -1,0 +1,171 @@
+//! What the name of a key says about its value.
+
+use crate::config::PiiPattern;
+
+/// What a key's name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// Its value is what this pattern hides, whatever it looks like.
+    Telling(PiiPattern),
+    /// Its value is an id.
+    Id,
+    /// Its value is a time.
+    Time,
+    /// Nothing.
+    Plain,
+}
+
+/// Names longer than this are judged by their end.
+const MAX_NAME: usize = 40;
+
+/// Ends of names (lowercase, without separators) whose values are secrets.
+const SECRET_ENDS: [&str; 16] = [
+    "password", "passwd", "passphrase", "secret", "token", "authorization", "apikey", "accesskey", "secretkey",
+    "privatekey", "signingkey", "encryptionkey", "credential", "credentials", "cookie", "secretaccesskey",
+];
+/// Whole names whose values are secrets.
+const SECRETS: [&str; 6] = ["pwd", "auth", "bearer", "pin", "otp", "passcode"];
+const CARD_ENDS: [&str; 5] = ["cardnumber", "ccnumber", "creditcard", "cvc", "cvv"];
+const PHONE_ENDS: [&str; 6] = ["phone", "phonenumber", "mobile", "mobilenumber", "msisdn", "fax"];
+const IBAN_ENDS: [&str; 1] = ["iban"];
+const EMAIL_ENDS: [&str; 3] = ["email", "emailaddress", "mail"];
+/// Tokens that page through lists or name a form are no secrets.
+const HARMLESS_ENDS: [&str; 4] = ["pagetoken", "nexttoken", "continuationtoken", "synctoken"];
+
+const IDS: [&str; 14] = [
+    "id", "ids", "sid", "uuid", "guid", "sha", "oid", "etag", "ref", "before", "after", "fingerprint", "delivery",
+    "traceparent",
+];
+/// Ends of names of ids, with the separator or the capital that makes them a word of their own.
+const ID_ENDS: [&str; 12] =
+    ["_id", "_ids", "-id", "Id", "Ids", "ID", "IDs", "Sid", "_sid", "_sha", "_uuid", "Uuid"];
+
+const TIMES: [&str; 14] = [
+    "created", "updated", "modified", "timestamp", "ts", "time", "date", "expires", "expiry", "iat", "exp", "nbf",
+    "start", "end",
+];
+const TIME_ENDS: [&str; 13] = [
+    "_at", "At", "_ts", "_time", "Time", "_timestamp", "Timestamp", "-timestamp", "_date", "Date", "_on", "-time",
+    "-at",
+];
+
+impl Name {
+    /// Reads a key's name.
+    pub fn of(key: &str) -> Self {
+        let mut folded = [0; MAX_NAME];
+        let folded = fold(key, &mut folded);
+        if let Some(pattern) = telling(folded) {
+            Self::Telling(pattern)
+        } else if IDS.contains(&key) || ID_ENDS.iter().any(|end| key.ends_with(end)) {
+            Self::Id
+        } else if TIMES.contains(&key) || TIME_ENDS.iter().any(|end| key.ends_with(end)) {
+            Self::Time
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// The last letters and digits of a name in lowercase, without separators.
+fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_NAME]) -> &'b str {
+    let mut at = MAX_NAME;
+    for byte in key.bytes().rev().filter(u8::is_ascii_alphanumeric).take(MAX_NAME) {
+        at -= 1;
+        buffer[at] = byte.to_ascii_lowercase();
+    }
+    std::str::from_utf8(&buffer[at..]).unwrap_or_default()
+}
+
+fn telling(name: &str) -> Option<PiiPattern> {
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    // The last letters of all lists; most names stop here.
+    if !matches!(name.bytes().last()?, b'a'..=b'z') || name.len() < 3 {
+        return None;
+    }
+    if (ends(&SECRET_ENDS) && !ends(&HARMLESS_ENDS)) || SECRETS.contains(&name) {
+        Some(PiiPattern::Secret)
+    } else if ends(&CARD_ENDS) {
+        Some(PiiPattern::Card)
+    } else if ends(&PHONE_ENDS) {
+        Some(PiiPattern::Phone)
+    } else if ends(&IBAN_ENDS) {
+        Some(PiiPattern::Iban)
+    } else if ends(&EMAIL_ENDS) {
+        Some(PiiPattern::Email)
+    } else {
+        None
+    }
+}
+
+/// Whether the value under a telling name is what the name tells. Under `password` anything is;
+/// under `phone` only what could be dialled, under `email` only what has an `@`.
+pub(super) fn is_told(pattern: PiiPattern, text: &str) -> bool {
+    let digits = || text.bytes().filter(u8::is_ascii_digit).count();
+    match pattern {
+        PiiPattern::Secret => !text.is_empty(),
+        PiiPattern::Card => (3..=19).contains(&digits()) && text.len() <= 32,
+        PiiPattern::Iban => digits() >= 8,
+        PiiPattern::Phone => {
+            (5..=15).contains(&digits())
+                && text.len() <= 32
+                && text.bytes().all(|b| b.is_ascii_digit() || b" +-./()x".contains(&b))
+        }
+        PiiPattern::Email => text.contains('@') && text.len() <= 320 && !text.contains(char::is_whitespace),
+    }
+}
+
+/// Whether the value under an id's name is one.
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() <= 255 && !text.bytes().any(|b| b == b'@' || b.is_ascii_whitespace())
+}
+
+/// Whether the value under a time's name is one: only the characters of RFC 3339, RFC 9110 and
+/// epoch times, and no longer than those.
+pub(super) fn is_time(text: &str) -> bool {
+    text.len() <= 40
+        && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_alphabetic() || b" :.,+-/".contains(&b))
+}
+
+/// Whether a text is a UUID.
+pub(super) fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_their_values_are() {
+        use PiiPattern::{Card, Email, Iban, Phone, Secret};
+        for (key, name) in [
+            ("password", Name::Telling(Secret)),
+            ("newPassword", Name::Telling(Secret)),
+            ("API-Key", Name::Telling(Secret)),
+            ("client_secret", Name::Telling(Secret)),
+            ("X-Auth-Token", Name::Telling(Secret)),
+            ("Authorization", Name::Telling(Secret)),
+            ("card_number", Name::Telling(Card)),
+            ("customer_phone", Name::Telling(Phone)),
+            ("iban", Name::Telling(Iban)),
+            ("receipt_email", Name::Telling(Email)),
+            ("next_page_token", Name::Plain),
+            ("prompt_tokens", Name::Plain),
+            ("keyboard", Name::Plain),
+            ("id", Name::Id),
+            ("customer_id", Name::Id),
+            ("MessageSid", Name::Id),
+            ("paid", Name::Plain),
+            ("created", Name::Time),
+            ("createdAt", Name::Time),
+            ("format", Name::Plain),
+            ("", Name::Plain),
+        ] {
+            assert_eq!(Name::of(key), name, "{key}");
+        }
+    }
+}

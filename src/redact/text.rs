@@ -1,0 +1,168 @@
+//! The built-in patterns over free text.
+
+use std::borrow::Cow;
+
+use super::{MASK, numbers, secrets};
+use crate::config::PiiPattern;
+
+/// Which patterns are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patterns(u8);
+
+const fn bit(pattern: PiiPattern) -> u8 {
+    match pattern {
+        PiiPattern::Secret => 1,
+        PiiPattern::Card => 2,
+        PiiPattern::Email => 4,
+        PiiPattern::Phone => 8,
+        PiiPattern::Iban => 16,
+    }
+}
+
+/// A text that still changes after this many passes is hostile and masked as a whole.
+const MAX_PASSES: usize = 8;
+
+/// What one pass over a text saw: enough to leave most texts alone.
+#[derive(Debug, Default)]
+struct Hints {
+    at_sign: bool,
+    escape: bool,
+    plus: bool,
+    assignment: bool,
+    digits: usize,
+    dashes: usize,
+    /// The longest run of characters that tokens are made of.
+    run: usize,
+}
+
+impl Hints {
+    fn of(text: &str) -> Self {
+        let mut hints = Self::default();
+        let mut run = 0;
+        for byte in text.bytes() {
+            match byte {
+                b'0'..=b'9' => {
+                    hints.digits += 1;
+                    run += 1;
+                }
+                b'-' => {
+                    hints.dashes += 1;
+                    run += 1;
+                }
+                b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'.' | b'/' => run += 1,
+                b'@' => hints.at_sign = true,
+                b'+' => hints.plus = true,
+                b'%' | b'\\' | b'&' => hints.escape = true,
+                b':' | b'=' => hints.assignment = true,
+                _ => {}
+            }
+            if !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'-' | b'.' | b'/') {
+                hints.run = hints.run.max(run);
+                run = 0;
+            }
+        }
+        hints.run = hints.run.max(run);
+        hints
+    }
+}
+
+impl Patterns {
+    /// All of them.
+    pub const ALL: Self = Self(31);
+
+    /// These.
+    pub fn of(patterns: &[PiiPattern]) -> Self {
+        Self(patterns.iter().fold(0, |bits, pattern| bits | bit(*pattern)))
+    }
+
+    /// Whether none is on.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this one is on.
+    pub const fn has(self, pattern: PiiPattern) -> bool {
+        self.0 & bit(pattern) != 0
+    }
+
+    /// Masks what the patterns find. Borrowed: nothing was found.
+    pub fn redact(self, text: &str) -> Cow<'_, str> {
+        let Some(mut redacted) = self.pass(text) else {
+            return Cow::Borrowed(text);
+        };
+        // What one pattern masks can bring to light what another looks for.
+        for _ in 0..MAX_PASSES {
+            match self.pass(&redacted) {
+                Some(further) => redacted = further,
+                None => return Cow::Owned(redacted),
+            }
+        }
+        Cow::Owned(MASK.to_owned())
+    }
+
+    fn pass(self, text: &str) -> Option<String> {
+        let hints = Hints::of(text);
+        let mut text = Cow::Borrowed(text);
+        let told = || hints.assignment || hints.dashes >= 10 || text.contains("earer ") || text.contains("asic ");
+        if self.has(PiiPattern::Secret) && (hints.run >= secrets::MIN_TOKEN || told()) {
+            replace(&mut text, secrets::find);
+        }
+        if self.has(PiiPattern::Email) && (hints.at_sign || hints.escape) {
+            replace(&mut text, numbers::emails);
+        }
+        if self.has(PiiPattern::Iban) && hints.digits >= 8 && text.len() >= 15 {
+            replace(&mut text, numbers::ibans);
+        }
+        if self.has(PiiPattern::Card) && hints.digits >= 13 {
+            replace(&mut text, numbers::cards);
+        }
+        if self.has(PiiPattern::Phone) && (hints.plus || hints.escape) && hints.digits >= 8 {
+            replace(&mut text, numbers::phones);
+        }
+        match text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(redacted) => Some(redacted),
+        }
+    }
+
+    /// Masks only tokens in a well-known form.
+    pub(super) fn tokens(self, text: &str) -> Option<String> {
+        if !self.has(PiiPattern::Secret) || text.len() < secrets::MIN_TOKEN {
+            return None;
+        }
+        let mut text = Cow::Borrowed(text);
+        replace(&mut text, secrets::find_tokens);
+        match text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some(text),
+        }
+    }
+
+    /// Whether a number is one of a card.
+    pub(super) fn number(self, number: &serde_json::Number) -> bool {
+        self.has(PiiPattern::Card) && number.as_u64().is_some_and(numbers::is_card_number)
+    }
+
+    /// Whether a text is an e-mail address or a telephone number.
+    pub(super) fn names_a_person(self, text: &str) -> bool {
+        let whole = |found: Vec<(usize, usize)>| !found.is_empty();
+        (self.has(PiiPattern::Email) && whole(numbers::emails(text)))
+            || (self.has(PiiPattern::Phone) && whole(numbers::phones(text)))
+    }
+}
+
+fn replace(text: &mut Cow<'_, str>, find: fn(&str) -> Vec<(usize, usize)>) {
+    let found = find(text);
+    if found.is_empty() {
+        return;
+    }
+    let mut redacted = String::with_capacity(text.len());
+    let mut done = 0;
+    for (start, end) in found {
+        redacted.push_str(&text[done..start]);
+        redacted.push_str(MASK);
+        done = end;
+    }
+    redacted.push_str(&text[done..]);
+    *text = Cow::Owned(redacted);
+}
