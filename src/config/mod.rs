@@ -1,20 +1,35 @@
 //! The configuration: read, resolved and validated once; what the rest of the program sees is
 //! already right. One section per file; the file's form (`deny_unknown_fields`) stays inside.
 
+mod finding;
+mod input;
+mod limits;
 mod route;
+mod section;
 mod server;
 mod source;
 mod tenant;
+mod tree;
+mod units;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
 
 use sluice_actors::domain::{LaneKey, TenantName};
 
+pub use finding::{Error, Errors, Place};
+pub use input::Input;
+pub use limits::SourceLimits;
 pub use route::{
     ActionConfig, Auth, Fetch, Filter, HttpCall, HttpForward, OAuth2, Prompt, Publish, Route, TypePattern,
 };
 pub use server::{Admin, Database, Edge, Limits, LogFormat, Outbound, Telemetry, Tls};
-pub use source::{LiveKey, PiiPattern, RedactMethod, RedactRule, Source, SourceLimits};
+pub use source::{LiveKey, PiiPattern, RedactMethod, RedactRule, Source};
 pub use tenant::{Llm, Tenant, WordPress};
 
 /// The whole configuration, resolved. Cheap to share (`Arc`), replaced as a whole on reload.
@@ -34,8 +49,22 @@ pub struct Config {
     pub outbound: Outbound,
     /// Logs and traces.
     pub telemetry: Telemetry,
+    /// The node's LLM, for tenants without their own.
+    pub llm: Option<Arc<Llm>>,
     /// The tenants.
     pub tenants: BTreeMap<TenantName, Arc<Tenant>>,
+    /// What is odd but not wrong.
+    pub warnings: Vec<Error>,
+    /// Every file it was read from, secrets included.
+    pub files: Vec<PathBuf>,
+}
+
+/// The configuration in force, replaced as a whole on reload.
+pub type Live = Arc<ArcSwap<Config>>;
+
+/// Reads, resolves and validates the configuration at `path`: `sluice.toml` or its folder.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    Input::read(path)?.resolve()
 }
 
 impl Config {

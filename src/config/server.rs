@@ -1,11 +1,27 @@
 //! `[edge]`, `[admin]`, `[database]`, `[limits]`, `[outbound]`, `[telemetry]` of `sluice.toml`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use url::Url;
 
+use super::{
+    finding::Problem,
+    section::Section,
+    units::{self, FromItem},
+};
 use crate::secrets::Secret;
+
+/// The largest body where nobody says otherwise (DESIGN §10).
+pub(super) const DEFAULT_MAX_BODY: usize = 512 * 1024;
+/// No body may be allowed to be larger: GitHub's cap is 25 MiB, the largest that a vendor has.
+pub(super) const LARGEST_BODY: usize = 64 << 20;
+const EDGE_LISTEN: &str = "127.0.0.1:8080";
+const ADMIN_LISTEN: &str = "127.0.0.1:8081";
 
 /// `[edge]`: the public listener.
 #[derive(Debug)]
@@ -26,6 +42,47 @@ pub struct Edge {
     pub tls: Option<Tls>,
 }
 
+impl Edge {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let edge = Self {
+            listen: listen(&mut section, EDGE_LISTEN),
+            public_url: section.opt("public_url"),
+            max_body: section.size("max_body", 1..=LARGEST_BODY).unwrap_or(DEFAULT_MAX_BODY),
+            trusted_proxies: section.list("trusted_proxies").unwrap_or_default(),
+            max_connections: section.number("max_connections", 20_000, 1..=1_000_000),
+            max_connections_per_address: section.number("max_connections_per_address", 2_000, 1..=1_000_000),
+            tls: Tls::read(&mut section),
+        };
+        if !edge.listen.ip().is_loopback()
+            && edge.tls.is_none()
+            && edge.trusted_proxies.is_empty()
+            && !section.has("tls")
+        {
+            section.error(
+                "listen",
+                format!("{} is not loopback and the gateway would take deliveries without TLS", edge.listen),
+                "set `edge.tls`, or name the proxy that ends TLS in `edge.trusted_proxies`, or listen on 127.0.0.1",
+            );
+        }
+        check_public_url(&section, edge.public_url.as_ref());
+        section.finish();
+        edge
+    }
+}
+
+fn listen(section: &mut Section<'_>, default: &str) -> SocketAddr {
+    section.opt("listen").unwrap_or_else(|| default.parse().expect("a default address is an address"))
+}
+
+fn check_public_url(section: &Section<'_>, url: Option<&Url>) {
+    if let Some(url) = url
+        && url.scheme() == "http"
+        && !units::is_loopback(url)
+    {
+        section.error("public_url", "is http outside loopback", "write the https URL that others call");
+    }
+}
+
 /// A certificate chain and its key, PEM.
 #[derive(Debug, Clone)]
 pub struct Tls {
@@ -33,6 +90,27 @@ pub struct Tls {
     pub cert: Secret,
     /// The key.
     pub key: Secret,
+}
+
+impl Tls {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let mut table = section.table("tls")?;
+        let cert = table.required_secret("cert");
+        let key = table.required_secret("key");
+        if let Some(cert) = &cert {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert.expose()).collect();
+            if chain.map_or(true, |chain| chain.is_empty()) {
+                table.error("cert", "is not a certificate chain in PEM", "refer to the file with `BEGIN CERTIFICATE`");
+            }
+        }
+        if let Some(key) = &key
+            && PrivateKeyDer::from_pem_slice(key.expose()).is_err()
+        {
+            table.error("key", "is not a private key in PEM", "refer to the file with `BEGIN PRIVATE KEY`");
+        }
+        table.finish();
+        Some(Self { cert: cert?, key: key? })
+    }
 }
 
 /// `[admin]`: the private listener.
@@ -50,11 +128,70 @@ pub struct Admin {
     pub scrape_token: Option<Secret>,
 }
 
+impl Admin {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let admin = Self {
+            listen: listen(&mut section, ADMIN_LISTEN),
+            public_url: section.opt("public_url"),
+            tls: Tls::read(&mut section),
+            trusted_proxies: section.list("trusted_proxies").unwrap_or_default(),
+            scrape_token: section.secret("scrape_token"),
+        };
+        if !admin.listen.ip().is_loopback() {
+            if admin.tls.is_none() && admin.trusted_proxies.is_empty() && !section.has("tls") {
+                section.error(
+                    "listen",
+                    format!("{} is not loopback and tokens would travel without TLS", admin.listen),
+                    "set `admin.tls`, or name the proxy that ends TLS in `admin.trusted_proxies`, or listen on 127.0.0.1",
+                );
+            }
+            if !section.has("scrape_token") {
+                section.error(
+                    "scrape_token",
+                    "is missing while the admin listener is not on loopback",
+                    "write a reference such as \"file:scrape.token\": `/metrics` asks for it",
+                );
+            }
+        }
+        check_public_url(&section, admin.public_url.as_ref());
+        section.finish();
+        admin
+    }
+}
+
 /// `[database]`.
 #[derive(Debug)]
 pub enum Database {
     /// The embedded store in this file.
     Sqlite(PathBuf),
+}
+
+impl Database {
+    pub(super) fn read(mut section: Section<'_>, dir: &Path) -> Self {
+        let path = section.parsed("url", |item| {
+            let text = String::from_item(item)?;
+            if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+                return Err(Problem::new(
+                    "is a Postgres URL; Postgres is not in this build yet",
+                    "write \"sqlite://sluice.db\"",
+                ));
+            }
+            let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or_default();
+            if path.is_empty() || path.contains(['?', '#']) || path == ":memory:" {
+                return Err(Problem::new("is not the URL of a file", "write \"sqlite://sluice.db\""));
+            }
+            Ok(path.to_owned())
+        });
+        section.finish();
+        Self::Sqlite(dir.join(path.as_deref().unwrap_or("sluice.db")))
+    }
+
+    /// The folder for what the running gateway keeps beside its store.
+    pub fn data_dir(&self) -> &Path {
+        match self {
+            Self::Sqlite(path) => path.parent().unwrap_or(Path::new("")),
+        }
+    }
 }
 
 /// `[limits]`: of the node.
@@ -70,11 +207,69 @@ pub struct Limits {
     pub metric_lanes: usize,
 }
 
+impl Limits {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let limits = Self {
+            concurrency: section.number("concurrency", 256, 1..=10_000),
+            ingest_per_second: section.number("ingest_per_second", 2_000, 1..=1_000_000),
+            body_memory: section.size("body_memory", 1 << 20..=64 << 30).unwrap_or(64 << 20),
+            metric_lanes: section.number("metric_lanes", 1_000, 0..=100_000),
+        };
+        section.finish();
+        limits
+    }
+}
+
 /// `[outbound]`.
 #[derive(Debug)]
 pub struct Outbound {
     /// Private addresses that may be called.
     pub allow_private: Vec<IpNet>,
+}
+
+impl Outbound {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let outbound = Self { allow_private: section.list("allow_private").unwrap_or_default() };
+        section.finish();
+        outbound
+    }
+
+    /// Whether `url` may be called: https outside loopback, and no private address that is not
+    /// allowed. A name is looked at again when it is dialled.
+    pub(super) fn check(&self, url: &Url) -> Result<(), Problem> {
+        let loopback = units::is_loopback(url);
+        if url.scheme() == "http" && !loopback {
+            return Err(Problem::new(
+                format!("`{}` would be called over http outside loopback", url.host_str().unwrap_or_default()),
+                "write its https URL",
+            ));
+        }
+        let address = match url.host() {
+            Some(url::Host::Ipv4(address)) => Some(IpAddr::from(address)),
+            Some(url::Host::Ipv6(address)) => Some(IpAddr::from(address)),
+            Some(url::Host::Domain(_)) if loopback => Some(IpAddr::from([127, 0, 0, 1])),
+            Some(url::Host::Domain(_)) | None => None,
+        };
+        match address {
+            Some(address) if is_private(address) && !self.allow_private.iter().any(|net| net.contains(&address)) => {
+                Err(Problem::new(
+                    format!("{address} is a private address"),
+                    format!(
+                        "add \"{}\" to `outbound.allow_private` in sluice.toml if it is meant",
+                        IpNet::from(address)
+                    ),
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified(),
+    }
 }
 
 /// `[telemetry]`.
@@ -87,8 +282,7 @@ pub struct Telemetry {
 }
 
 /// How logs look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Human lines on a terminal, JSON otherwise.
     Auto,
@@ -96,4 +290,31 @@ pub enum LogFormat {
     Json,
     /// Human lines.
     Human,
+}
+
+/// What is logged unless the operator says otherwise.
+const DEFAULT_FILTER: &str = "info";
+
+impl Telemetry {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let telemetry = Self {
+            format: section.get("format", LogFormat::Auto),
+            filter: section.get("filter", DEFAULT_FILTER.to_owned()),
+        };
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&telemetry.filter) {
+            section.error(
+                "filter",
+                format!("is not a filter ({error})"),
+                "write one such as \"info\" or \"info,sluice=debug\"",
+            );
+        }
+        section.finish();
+        telemetry
+    }
+}
+
+impl FromItem for LogFormat {
+    fn from_item(item: &super::tree::Item) -> Result<Self, Problem> {
+        units::word(item, &[("auto", Self::Auto), ("json", Self::Json), ("human", Self::Human)])
+    }
 }

@@ -1,14 +1,24 @@
 //! `[sources.*]` of a tenant file.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sluice_actors::{
-    domain::{LaneKey, Timestamp},
-    ports::{BreakerPolicy, Rate},
+use sha2::{Digest, Sha256};
+use sluice_actors::domain::{LaneKey, SourceName, TenantName, Timestamp};
+
+use super::{
+    Route, TypePattern,
+    finding::{Problem, suggest},
+    limits::SourceLimits,
+    section::{Section, Spot},
+    server::DEFAULT_MAX_BODY,
+    tenant::Node,
+    tree::{Item, Value},
+    units::{self, FromItem},
 };
-
-use super::Route;
-use crate::vendors::{Key, OnConflict, Vendor};
+use crate::{
+    secrets::{Reference, Secret},
+    vendors::{self, Key, OnConflict, Vendor},
+};
 
 /// One source, resolved: the scheme, its live keys, its limits, its routes.
 #[derive(Debug)]
@@ -40,7 +50,7 @@ pub struct Source {
     pub redact_key: Option<crate::secrets::Secret>,
     /// JSON Schemas an operator adds: event type pattern and compiled schema, checked after the
     /// built-in schema; a misfit is quarantined.
-    pub schemas: Vec<(super::TypePattern, Arc<jsonschema::Validator>)>,
+    pub schemas: Vec<(TypePattern, Arc<jsonschema::Validator>)>,
     /// Its limits.
     pub limits: SourceLimits,
     /// Its routes, in the order of the file.
@@ -58,23 +68,6 @@ pub struct LiveKey {
     pub not_after: Option<Timestamp>,
 }
 
-/// `[sources.*.limits]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SourceLimits {
-    /// Deliveries, charged after verification.
-    pub inbound: Rate,
-    /// Attempts.
-    pub outbound: Rate,
-    /// Attempts at once.
-    pub concurrency: u32,
-    /// Jobs not yet done, above which deliveries get 429.
-    pub pending: u64,
-    /// The largest body in bytes.
-    pub max_body: usize,
-    /// The breaker of each callee.
-    pub breaker: BreakerPolicy,
-}
-
 /// One redaction rule: a JSON pointer with `*` for any key or element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedactRule {
@@ -85,7 +78,7 @@ pub struct RedactRule {
 }
 
 /// What a redaction does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RedactMethod {
     /// The field is removed.
@@ -97,7 +90,7 @@ pub enum RedactMethod {
 }
 
 /// A built-in pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PiiPattern {
     /// Keys and tokens in well-known forms, and values under telling key names.
@@ -110,4 +103,304 @@ pub enum PiiPattern {
     Phone,
     /// IBANs that pass mod 97.
     Iban,
+}
+
+impl PiiPattern {
+    /// All patterns, by the words of `redact_patterns`.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("secret", Self::Secret),
+        ("card", Self::Card),
+        ("email", Self::Email),
+        ("phone", Self::Phone),
+        ("iban", Self::Iban),
+    ];
+}
+
+/// What a source needs to know of what is around it.
+#[derive(Debug)]
+pub(super) struct Around<'a> {
+    pub(super) tenant: &'a TenantName,
+    pub(super) node: Node<'a>,
+    pub(super) has_llm: bool,
+    pub(super) has_wordpress: bool,
+}
+
+/// A rotation has a new and an old secret; the third is for one that comes before the last went.
+const MAX_SECRETS: usize = 3;
+
+/// Keys of a source's table that its vendor reads.
+const VENDOR_OPTIONS: [&str; 2] = ["scheme", "webhook_id"];
+
+/// Beyond this a captured delivery stays good for longer than the mission allows.
+const USUAL_TOLERANCE: Duration = Duration::from_secs(300);
+
+impl Source {
+    pub(super) fn read(name: SourceName, mut section: Section<'_>, around: &Around<'_>) -> Option<Self> {
+        let vendor = read_vendor(&mut section);
+        let profile = vendor.as_ref().map(|vendor| vendor.profile());
+        let enabled = section.get("enabled", true);
+        let await_handshake = section.get("await_handshake", false);
+        let keys = read_keys(&mut section, vendor.as_deref(), around.tenant, await_handshake);
+        let tolerance = section.duration("tolerance", Duration::from_secs(1)..=Duration::from_secs(3_600));
+        if tolerance.is_some_and(|tolerance| tolerance > USUAL_TOLERANCE) {
+            section.warn(
+                "tolerance",
+                "is more than 5 minutes: a captured delivery can be sent again for as long",
+                "leave it out unless the sender's clock is known to be wrong",
+            );
+        }
+        let on_conflict = section.parsed("on_conflict", |item| {
+            units::word(item, &[("ignore", OnConflict::Ignore), ("revision", OnConflict::Revision)])
+        });
+        let replay_guard = section.parsed("replay_guard", |item| units::word(item, &[("on", true), ("off", false)]));
+        let continue_trace = section.get("continue_trace", false);
+        let redact = section.tables("redact").into_iter().filter_map(RedactRule::read).collect();
+        let redact_patterns =
+            section.list("redact_patterns").unwrap_or_else(|| PiiPattern::ALL.map(|(_, p)| p).to_vec());
+        let schemas = section.tables("schemas").into_iter().filter_map(read_schema).collect();
+        let vendor_max = profile.map(|profile| profile.max_body).filter(|max| *max != DEFAULT_MAX_BODY);
+        let limits = SourceLimits::read(section.table("limits"), vendor_max.unwrap_or(around.node.edge.max_body));
+        let routes = read_routes(&mut section, around, vendor.as_deref());
+        if let Some(profile) = profile {
+            if profile.signs_url && around.node.edge.public_url.is_none() {
+                section.error(
+                    "vendor",
+                    "signs the URL that it calls, and the gateway is not told its own",
+                    "set `edge.public_url` in sluice.toml to the https URL that vendors call",
+                );
+            }
+            if profile.weak {
+                section.warn(
+                    "vendor",
+                    "is authenticated by a static token only: whoever sees one delivery can forge any",
+                    "use a signing scheme if the sender has one",
+                );
+            }
+        }
+        section.finish();
+        let vendor = vendor?;
+        let profile = vendor.profile().clone();
+        Some(Self {
+            lane: LaneKey::new(around.tenant.clone(), name),
+            enabled,
+            vendor,
+            keys,
+            tolerance: tolerance.unwrap_or(profile.tolerance),
+            on_conflict: on_conflict.unwrap_or(profile.on_conflict),
+            replay_guard: replay_guard.unwrap_or(true),
+            await_handshake,
+            continue_trace,
+            redact,
+            redact_patterns,
+            schemas,
+            limits,
+            routes,
+        })
+    }
+}
+
+fn read_vendor(section: &mut Section<'_>) -> Option<Arc<dyn Vendor>> {
+    let name: Option<String> = section.required("vendor", &format!("write one of {}", vendors::NAMES.join(", ")));
+    let mut options = section.rest(&VENDOR_OPTIONS);
+    if let Some(certificates) = read_certificates(section) {
+        options.insert("certificates".to_owned(), certificates);
+    }
+    let name = name?;
+    match vendors::build(&name, &options) {
+        None => {
+            section.error("vendor", format!("`{name}` is not a known vendor"), suggest(&name, vendors::NAMES));
+            None
+        }
+        Some(Err(vendors::InvalidOption { key, reason })) => {
+            section.error(&key, reason, "");
+            None
+        }
+        Some(Ok(vendor)) => Some(vendor),
+    }
+}
+
+/// Certificates are public, but are kept in files all the same: the vendor is handed their text.
+fn read_certificates(section: &mut Section<'_>) -> Option<toml::Value> {
+    let items = section.items("certificates")?;
+    let texts = items.into_iter().filter_map(|(spot, item)| {
+        let (pem, _) = section.unclaimed_secret_at(&item, &spot)?;
+        pem.expose_str().map(|text| toml::Value::String(text.to_owned()))
+    });
+    Some(toml::Value::Array(texts.collect()))
+}
+
+fn read_keys(
+    section: &mut Section<'_>,
+    vendor: Option<&dyn Vendor>,
+    tenant: &TenantName,
+    await_handshake: bool,
+) -> Vec<LiveKey> {
+    let certified = section.has("certificates");
+    let Some(items) = section.items("secrets") else {
+        if !section.has("secrets") && !await_handshake && !certified {
+            section.error(
+                "secrets",
+                "is missing: nothing could be verified",
+                "write a list of references, newest first, such as [\"file:NAME.secret\"]",
+            );
+        }
+        return Vec::new();
+    };
+    if items.is_empty() && !await_handshake {
+        section.error("secrets", "is empty: nothing could be verified", "name at least one secret");
+    }
+    if items.len() > MAX_SECRETS {
+        section.error(
+            "secrets",
+            format!("names {} secrets", items.len()),
+            format!("keep at most {MAX_SECRETS}, newest first; each one more can forge"),
+        );
+    }
+    let mut seen = BTreeSet::new();
+    let keys = items.into_iter().filter_map(|(spot, item)| {
+        let (item, not_after) = split_entry(section, &spot, item)?;
+        let (secret, version) = read_key_text(section, vendor, tenant, &spot, &item)?;
+        if !seen.insert(digest(&secret)) {
+            section.ctx.warn(&spot.place, &spot.key, "is the same secret as an earlier one", "remove it");
+        }
+        let key = vendor?.key(&secret).map_err(|error| {
+            section.ctx.error(
+                &spot.place,
+                &spot.key,
+                Problem::new(error.to_string(), "copy it again from the vendor's settings"),
+            );
+        });
+        Some(LiveKey { key: key.ok()?, version: version.into(), not_after })
+    });
+    keys.collect()
+}
+
+/// An entry of `secrets` is a reference, or a table of a reference and its end.
+fn split_entry(section: &Section<'_>, spot: &Spot, item: Item) -> Option<(Item, Option<Timestamp>)> {
+    if !matches!(item.value, Value::Table(_)) {
+        return Some((item, None));
+    }
+    let mut table = section.as_table(spot.clone(), item)?;
+    let reference = table.required("ref", "write { ref = \"env:NAME\", not_after = \"2026-12-01T00:00:00Z\" }");
+    let not_after = table.opt("not_after");
+    let item = Item { place: spot.place.clone(), value: Value::Text(reference.unwrap_or_default()) };
+    table.finish();
+    (!matches!(&item.value, Value::Text(text) if text.is_empty())).then_some((item, not_after))
+}
+
+/// The secret's text and the label that tells its version. A public key may stand there in plain:
+/// it is no secret.
+fn read_key_text(
+    section: &Section<'_>,
+    vendor: Option<&dyn Vendor>,
+    tenant: &TenantName,
+    spot: &Spot,
+    item: &Item,
+) -> Option<(Secret, String)> {
+    let public = |secret: &Secret| {
+        vendor.and_then(|vendor| vendor.key(secret).ok()).is_some_and(|key| !matches!(key, Key::Symmetric(_)))
+    };
+    if let Ok(text) = String::from_item(item)
+        && text.parse::<Reference>().is_err()
+    {
+        let secret = Secret::new(text.into_bytes());
+        if public(&secret) {
+            let version = format!("public:{}", hex::encode(&digest(&secret)[..4]));
+            return Some((secret, version));
+        }
+    }
+    let (secret, reference) = section.unclaimed_secret_at(item, spot)?;
+    if !public(&secret) {
+        section.ctx.claim(tenant, &secret, spot);
+    }
+    Some((secret, reference.to_string()))
+}
+
+fn digest(secret: &Secret) -> [u8; 32] {
+    Sha256::digest(secret.expose()).into()
+}
+
+fn read_routes(section: &mut Section<'_>, around: &Around<'_>, vendor: Option<&dyn Vendor>) -> Vec<Arc<Route>> {
+    let mut names = BTreeSet::new();
+    let mut routes = Vec::new();
+    for table in section.tables("routes") {
+        let spot = table.here();
+        let Some(route) = Route::read(table, around, vendor) else { continue };
+        if !names.insert(route.name.clone()) {
+            let problem = Problem::new(
+                format!("a second route is named `{}`", route.name),
+                "give each route of a source its own name: jobs are told apart by it",
+            );
+            section.ctx.error(&spot.place, &format!("{}.name", spot.key), problem);
+        }
+        routes.push(Arc::new(route));
+    }
+    routes
+}
+
+impl RedactRule {
+    fn read(mut section: Section<'_>) -> Option<Self> {
+        let pointer =
+            section.required("pointer", "write a JSON pointer such as \"/customer/email\"; `*` stands for any key");
+        let pointer: Option<Vec<String>> = pointer.and_then(|text: String| {
+            let parts = split_pointer(&text);
+            if parts.is_none() {
+                section.error("pointer", "is not a JSON pointer", "begin it with `/`, such as \"/customer/email\"");
+            }
+            parts
+        });
+        let method = section.get("method", RedactMethod::Mask);
+        section.finish();
+        Some(Self { pointer: pointer?, method })
+    }
+}
+
+/// The parts of a JSON pointer (RFC 6901), unescaped. The whole document is no part of itself.
+pub(super) fn split_pointer(text: &str) -> Option<Vec<String>> {
+    let rest = text.strip_prefix('/')?;
+    Some(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+impl FromItem for RedactMethod {
+    fn from_item(item: &Item) -> Result<Self, Problem> {
+        units::word(item, &[("drop", Self::Drop), ("mask", Self::Mask), ("hash", Self::Hash)])
+    }
+}
+
+impl FromItem for PiiPattern {
+    fn from_item(item: &Item) -> Result<Self, Problem> {
+        units::word(item, &Self::ALL)
+    }
+}
+
+fn read_schema(mut section: Section<'_>) -> Option<(TypePattern, Arc<jsonschema::Validator>)> {
+    let types = section.required("types", "write an event type or a prefix such as \"invoice.*\"");
+    let file: Option<String> = section.required("file", "write the path of a JSON Schema");
+    let validator = file.and_then(|file| {
+        let path = section.ctx.secrets.dir.join(&file);
+        section.ctx.files.borrow_mut().push(path.clone());
+        match compile_schema(&path) {
+            Ok(validator) => Some(Arc::new(validator)),
+            Err(problem) => {
+                section.problem("file", problem);
+                None
+            }
+        }
+    });
+    section.finish();
+    Some((types?, validator?))
+}
+
+fn compile_schema(path: &std::path::Path) -> Result<jsonschema::Validator, Problem> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Problem::new(
+            format!("cannot read {shown}: {error}"),
+            "correct the path; relative paths start at the configuration's folder",
+        )
+    })?;
+    let schema: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Problem::new(format!("{shown} is not JSON: {error}"), "correct the file"))?;
+    jsonschema::validator_for(&schema)
+        .map_err(|error| Problem::new(format!("{shown} is not a JSON Schema: {error}"), "correct the file"))
 }

@@ -8,8 +8,25 @@ use sluice_actors::{
 };
 use url::Url;
 
-use super::Source;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+
+use super::{
+    Outbound, Source,
+    finding::Problem,
+    section::Section,
+    server::Edge,
+    units::{self, FromItem},
+};
 use crate::secrets::Secret;
+
+/// What a tenant file needs to know of the node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node<'a> {
+    pub(super) edge: &'a Edge,
+    pub(super) outbound: &'a Outbound,
+    pub(super) llm: Option<&'a Arc<Llm>>,
+}
 
 /// One tenant.
 #[derive(Debug)]
@@ -22,6 +39,43 @@ pub struct Tenant {
     pub llm: Option<Arc<Llm>>,
     /// Its sources.
     pub sources: BTreeMap<SourceName, Arc<Source>>,
+}
+
+impl Tenant {
+    pub(super) fn read(name: TenantName, mut section: Section<'_>, node: Node<'_>) -> Self {
+        let own = section.has("llm");
+        let llm = section.table("llm").and_then(|table| Llm::read(table, node.outbound)).map(Arc::new);
+        let has_wordpress = section.has("wordpress");
+        let wordpress =
+            section.table("wordpress").and_then(|table| WordPress::read(table, node.outbound)).map(Arc::new);
+        let around = super::source::Around { tenant: &name, node, has_llm: own || node.llm.is_some(), has_wordpress };
+        let mut sources = BTreeMap::new();
+        for (key, spot, item) in section.named("sources") {
+            let source: SourceName = match key.parse() {
+                Ok(source) => source,
+                Err(error) => {
+                    let problem = Problem::new(error.to_string(), "rename the table");
+                    section.ctx.error(&spot.place, &spot.key, problem);
+                    continue;
+                }
+            };
+            if let Some(table) = section.as_table(spot, item)
+                && let Some(read) = Source::read(source.clone(), table, &around)
+            {
+                sources.insert(source, Arc::new(read));
+            }
+        }
+        if sources.is_empty() {
+            section.warn(
+                "sources",
+                "names no source: this tenant receives nothing",
+                "add one with `sluice source add`",
+            );
+        }
+        section.finish();
+        let llm = if own { llm } else { node.llm.cloned() };
+        Self { name, wordpress, llm, sources }
+    }
 }
 
 /// `[wordpress]` (DESIGN §7).
@@ -39,6 +93,59 @@ pub struct WordPress {
     pub authorization_header: bool,
 }
 
+/// The callback's default path and query: it works with and without pretty permalinks.
+const DEFAULT_CALLBACK: &str = "/?rest_route=/sluice/v1/callbacks";
+
+impl WordPress {
+    fn read(mut section: Section<'_>, outbound: &Outbound) -> Option<Self> {
+        let site: Option<Url> = section.required("site", "write the site's URL such as \"https://blog.example.com\"");
+        if let Some(site) = &site
+            && let Err(problem) = outbound.check(site)
+        {
+            section.problem("site", problem);
+        }
+        let callback = section.parsed("callback", |item| {
+            let text = String::from_item(item)?;
+            if text.starts_with('/') && !text.starts_with("//") && !text.contains(['#', ' ']) {
+                Ok(text)
+            } else {
+                Err(Problem::new("is not a path of the site", format!("write one such as \"{DEFAULT_CALLBACK}\"")))
+            }
+        });
+        let site_uuid: Option<String> =
+            section.required("site_uuid", "copy it from Settings → Sluice of the WordPress site");
+        if let Some(text) = &site_uuid
+            && uuid::Uuid::try_parse(text).is_err()
+        {
+            section.error("site_uuid", "is not a UUID", "copy it from Settings → Sluice of the WordPress site");
+        }
+        let signing_key = section.required_secret("signing_key");
+        if let Some(key) = &signing_key
+            && !is_ed25519(key)
+        {
+            section.error(
+                "signing_key",
+                "is not an Ed25519 private key in PKCS#8 PEM",
+                "make one with `openssl genpkey -algorithm ed25519`",
+            );
+        }
+        let authorization_header = section.get("authorization_header", true);
+        section.finish();
+        Some(Self {
+            site: site?,
+            callback: callback.unwrap_or_else(|| DEFAULT_CALLBACK.to_owned()),
+            site_uuid: site_uuid?.to_lowercase(),
+            signing_key: signing_key?,
+            authorization_header,
+        })
+    }
+}
+
+fn is_ed25519(pem: &Secret) -> bool {
+    PrivatePkcs8KeyDer::from_pem_slice(pem.expose())
+        .is_ok_and(|der| Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).is_ok())
+}
+
 /// `[llm]`: an OpenAI-compatible chat endpoint.
 #[derive(Debug)]
 pub struct Llm {
@@ -54,4 +161,34 @@ pub struct Llm {
     pub rate: Option<Rate>,
     /// Calls at once.
     pub concurrency: Option<u32>,
+}
+
+const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
+
+impl Llm {
+    /// A tenant's own section stands alone: nothing of the node's is inherited, so that the node's
+    /// key never goes to an endpoint that a tenant file names.
+    pub(super) fn read(mut section: Section<'_>, outbound: &Outbound) -> Option<Self> {
+        let base_url = section
+            .opt("base_url")
+            .unwrap_or_else(|| units::base_url(DEFAULT_BASE_URL).expect("the default URL is a URL"));
+        if let Err(problem) = outbound.check(&base_url) {
+            section.problem("base_url", problem);
+        }
+        let model: Option<String> = section.required("model", "write the model's name such as \"gpt-5-mini\"");
+        let llm = Self {
+            base_url,
+            model: model.unwrap_or_default(),
+            api_key: section.secret("api_key"),
+            timeout: section
+                .duration("timeout", Duration::from_secs(1)..=Duration::from_secs(120))
+                .unwrap_or(Duration::from_secs(15)),
+            rate: section
+                .positive("per_second", 10_000.0)
+                .map(|per_second| Rate { per_second, burst: per_second.ceil().max(1.0) as u32 }),
+            concurrency: section.opt_number("concurrency", 1..=1_000),
+        };
+        section.finish();
+        Some(llm)
+    }
 }

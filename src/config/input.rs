@@ -1,0 +1,214 @@
+//! The texts of a configuration, and how they become one.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sluice_actors::domain::TenantName;
+
+use super::{
+    Admin, Config, Database, Edge, Errors, Limits, Llm, Outbound, Telemetry, Tenant,
+    finding::{Error, Place, Problem, suggest},
+    section::{Context, Section},
+    tenant::Node,
+    tree,
+};
+use crate::secrets::{Environment, Secrets};
+
+/// The main file's name.
+const MAIN: &str = "sluice.toml";
+/// The folder of the tenants' files, beside it.
+const TENANTS: &str = "tenants";
+/// How environment variables that override a value begin; two underscores part the keys.
+const OVERRIDE: &str = "SLUICE_";
+
+/// The texts of a configuration before they are understood: from a folder, or given by a test.
+///
+/// ```
+/// use sluice::config::Input;
+///
+/// let errors = Input::new("/etc/sluice").main("[edge]\nlisten = 'nowhere'").resolve().unwrap_err();
+/// assert!(errors.to_string().starts_with("/etc/sluice/sluice.toml:2: edge.listen: "));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Input {
+    dir: PathBuf,
+    main: (Arc<PathBuf>, String),
+    tenants: BTreeMap<String, (Arc<PathBuf>, String)>,
+    environment: Environment,
+}
+
+impl Input {
+    /// An empty configuration of the folder `dir`, with an empty environment.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        Self {
+            main: (Arc::new(dir.join(MAIN)), String::new()),
+            dir,
+            tenants: BTreeMap::new(),
+            environment: Environment::fixed([]),
+        }
+    }
+
+    /// With this text of `sluice.toml`.
+    #[must_use]
+    pub fn main(mut self, text: impl Into<String>) -> Self {
+        self.main.1 = text.into();
+        self
+    }
+
+    /// With a tenant's file.
+    #[must_use]
+    pub fn tenant(mut self, name: &str, text: impl Into<String>) -> Self {
+        let path = self.dir.join(TENANTS).join(format!("{name}.toml"));
+        self.tenants.insert(name.to_owned(), (Arc::new(path), text.into()));
+        self
+    }
+
+    /// With these environment variables.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Reads the texts at `path`, which is `sluice.toml` or its folder, and takes the environment of
+    /// the process.
+    pub fn read(path: &Path) -> Result<Self, Errors> {
+        let main = if path.is_dir() { path.join(MAIN) } else { path.to_owned() };
+        let dir = main.parent().unwrap_or(Path::new("")).to_owned();
+        let mut input = Self::new(dir).environment(Environment::Process);
+        let mut errors = Vec::new();
+        let text = read_text(&main, "create it with `sluice init DIR`, or name it with --config", &mut errors);
+        input.main = (Arc::new(main), text);
+        for path in tenant_files(&input.dir, &mut errors) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = read_text(&path, "make it readable for the user that runs `sluice`", &mut errors);
+            input.tenants.insert(name, (Arc::new(path), text));
+        }
+        if errors.is_empty() { Ok(input) } else { Err(Errors(errors)) }
+    }
+
+    /// Understands the texts. Everything that is wrong is told at once.
+    pub fn resolve(self) -> Result<Config, Errors> {
+        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let ctx = Context::new(Secrets { dir: dir.clone(), environment: self.environment.clone() });
+        let mut overrides = self.environment.with_prefix(OVERRIDE);
+        overrides.retain(|name, _| name.contains("__"));
+        let of_tenants = format!("{OVERRIDE}TENANTS__");
+        let (of_tenants, of_main): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            overrides.into_iter().partition(|(name, _)| name.starts_with(&of_tenants));
+        self.check_overrides(&of_tenants, &ctx);
+
+        let mut entries = tree::parse(&self.main.0, &self.main.1, &mut ctx.errors.borrow_mut());
+        tree::override_with(&mut entries, OVERRIDE, &of_main);
+        let mut root = Section::root(&ctx, Place::File(self.main.0.clone(), 0), entries, None);
+        let edge = Edge::read(root.table_or_empty("edge"));
+        let admin = Admin::read(root.table_or_empty("admin"));
+        let database = Database::read(root.table_or_empty("database"), &dir);
+        let limits = Limits::read(root.table_or_empty("limits"));
+        let outbound = Outbound::read(root.table_or_empty("outbound"));
+        let llm = root.table("llm").and_then(|table| Llm::read(table, &outbound)).map(Arc::new);
+        let telemetry = Telemetry::read(root.table_or_empty("telemetry"));
+        root.finish();
+
+        let node = Node { edge: &edge, outbound: &outbound, llm: llm.as_ref() };
+        let tenants = self.read_tenants(&ctx, node, &of_tenants);
+        if self.tenants.is_empty() {
+            ctx.warn(
+                &Place::File(Arc::new(self.dir.join(TENANTS)), 0),
+                "",
+                "holds no tenant: the gateway has nothing to receive",
+                "add a source with `sluice source add`",
+            );
+        }
+
+        let errors = ctx.errors.into_inner();
+        if !errors.is_empty() {
+            return Err(Errors(errors));
+        }
+        let mut files = ctx.files.into_inner();
+        files.push(self.main.0.as_ref().clone());
+        files.extend(self.tenants.values().map(|(path, _)| path.as_ref().clone()));
+        files.sort();
+        files.dedup();
+        let warnings = ctx.warnings.into_inner();
+        Ok(Config { dir, edge, admin, database, limits, outbound, telemetry, llm, tenants, warnings, files })
+    }
+
+    fn read_tenants(
+        &self,
+        ctx: &Context,
+        node: Node<'_>,
+        overrides: &BTreeMap<String, String>,
+    ) -> BTreeMap<TenantName, Arc<Tenant>> {
+        let mut tenants = BTreeMap::new();
+        for (stem, (path, text)) in &self.tenants {
+            let place = Place::File(path.clone(), 0);
+            let mut entries = tree::parse(path, text, &mut ctx.errors.borrow_mut());
+            tree::override_with(&mut entries, &format!("{OVERRIDE}TENANTS__{}__", tree::env_name(stem)), overrides);
+            match stem.parse::<TenantName>() {
+                Ok(name) => {
+                    let root = Section::root(ctx, place, entries, Some(name.clone()));
+                    tenants.insert(name.clone(), Arc::new(Tenant::read(name, root, node)));
+                }
+                Err(error) => {
+                    ctx.error(&place, "", Problem::new(error.to_string(), "rename the file: its name is the tenant's"))
+                }
+            }
+        }
+        tenants
+    }
+
+    /// An override of a tenant that is not there is a mistake, not a new tenant.
+    fn check_overrides(&self, of_tenants: &BTreeMap<String, String>, ctx: &Context) {
+        let known: Vec<String> = self.tenants.keys().map(|stem| tree::env_name(stem)).collect();
+        for name in of_tenants.keys() {
+            let tenant = name.split("__").nth(1).unwrap_or_default();
+            if !known.iter().any(|stem| stem == tenant) {
+                let cure = suggest(tenant, self.tenants.keys().map(String::as_str));
+                let problem = Problem::new(format!("there is no tenant `{}`", tenant.to_lowercase()), cure);
+                ctx.error(&Place::Env(name.as_str().into()), "", problem);
+            }
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error, cure: &str) -> Error {
+    Error {
+        place: Place::File(Arc::new(path.to_owned()), 0),
+        key: String::new(),
+        reason: format!("cannot be read: {error}"),
+        cure: cure.to_owned(),
+    }
+}
+
+fn read_text(path: &Path, cure: &str, errors: &mut Vec<Error>) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| {
+        errors.push(unreadable(path, &error, cure));
+        String::new()
+    })
+}
+
+/// The tenants' files of the folder `dir`, in order of their names; none if there is no folder.
+fn tenant_files(dir: &Path, errors: &mut Vec<Error>) -> Vec<PathBuf> {
+    let folder = dir.join(TENANTS);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            errors.push(unreadable(&folder, &error, "make it readable for the user that runs `sluice`"));
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
+        .collect();
+    files.sort();
+    files
+}
