@@ -3,8 +3,10 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-/// Where a value was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::error_code::ErrorCode;
+
+/// Where a value was written. Places of one file are in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In a file, at a line (from 1; 0 where the whole file is meant).
     File(Arc<PathBuf>, usize),
@@ -25,13 +27,19 @@ impl fmt::Display for Place {
 /// What is wrong with one value and what to do about it. Never carries a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
+    pub(super) code: ErrorCode,
     pub(super) reason: String,
     pub(super) cure: String,
 }
 
 impl Problem {
     pub(super) fn new(reason: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { reason: reason.into(), cure: cure.into() }
+        Self { code: ErrorCode::Configuration, reason: reason.into(), cure: cure.into() }
+    }
+
+    /// A problem with what a reference leads to.
+    pub(super) fn secret(reason: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { code: ErrorCode::Secret, ..Self::new(reason, cure) }
     }
 }
 
@@ -39,6 +47,8 @@ impl Problem {
 /// line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
+    /// The page of `docs/errors/` that says more.
+    pub code: ErrorCode,
     /// Where.
     pub place: Place,
     /// The full key (`sources.payments.limits.pending`); empty where the whole file is meant.
@@ -63,7 +73,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// All that is wrong with a configuration, in the order of the files.
+/// All that is wrong with a configuration, in the order of files and lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
@@ -80,6 +90,13 @@ impl fmt::Display for Errors {
 }
 
 impl std::error::Error for Errors {}
+
+impl Errors {
+    pub(super) fn new(mut errors: Vec<Error>) -> Self {
+        errors.sort_by(|a, b| a.place.cmp(&b.place));
+        Self(errors)
+    }
+}
 
 /// The nearest of `known`, if it is near enough to be what was meant.
 pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {

@@ -14,9 +14,12 @@ use super::{
     finding::{Error, Place, Problem, suggest},
     section::{Context, Section},
     tenant::Node,
-    tree,
+    tree::{self, Entries},
 };
-use crate::secrets::{Environment, Secrets};
+use crate::{
+    error_code::ErrorCode,
+    secrets::{Environment, Secrets},
+};
 
 /// The main file's name.
 const MAIN: &str = "sluice.toml";
@@ -89,7 +92,7 @@ impl Input {
             let text = read_text(&path, "make it readable for the user that runs `sluice`", &mut errors);
             input.tenants.insert(name, (Arc::new(path), text));
         }
-        if errors.is_empty() { Ok(input) } else { Err(Errors(errors)) }
+        if errors.is_empty() { Ok(input) } else { Err(Errors::new(errors)) }
     }
 
     /// Understands the texts. Everything that is wrong is told at once.
@@ -103,7 +106,7 @@ impl Input {
             overrides.into_iter().partition(|(name, _)| name.starts_with(&of_tenants));
         self.check_overrides(&of_tenants, &ctx);
 
-        let mut entries = tree::parse(&self.main.0, &self.main.1, &mut ctx.errors.borrow_mut());
+        let (mut entries, trees) = self.parse()?;
         tree::override_with(&mut entries, OVERRIDE, &of_main);
         let mut root = Section::root(&ctx, Place::File(self.main.0.clone(), 0), entries, None);
         let edge = Edge::read(root.table_or_empty("edge"));
@@ -116,7 +119,7 @@ impl Input {
         root.finish();
 
         let node = Node { edge: &edge, outbound: &outbound, llm: llm.as_ref() };
-        let tenants = self.read_tenants(&ctx, node, &of_tenants);
+        let tenants = read_tenants(trees, &ctx, node, &of_tenants);
         if self.tenants.is_empty() {
             ctx.warn(
                 &Place::File(Arc::new(self.dir.join(TENANTS)), 0),
@@ -128,7 +131,7 @@ impl Input {
 
         let errors = ctx.errors.into_inner();
         if !errors.is_empty() {
-            return Err(Errors(errors));
+            return Err(Errors::new(errors));
         }
         let mut files = ctx.files.into_inner();
         files.push(self.main.0.as_ref().clone());
@@ -139,28 +142,16 @@ impl Input {
         Ok(Config { dir, edge, admin, database, limits, outbound, telemetry, llm, tenants, warnings, files })
     }
 
-    fn read_tenants(
-        &self,
-        ctx: &Context,
-        node: Node<'_>,
-        overrides: &BTreeMap<String, String>,
-    ) -> BTreeMap<TenantName, Arc<Tenant>> {
-        let mut tenants = BTreeMap::new();
-        for (stem, (path, text)) in &self.tenants {
-            let place = Place::File(path.clone(), 0);
-            let mut entries = tree::parse(path, text, &mut ctx.errors.borrow_mut());
-            tree::override_with(&mut entries, &format!("{OVERRIDE}TENANTS__{}__", tree::env_name(stem)), overrides);
-            match stem.parse::<TenantName>() {
-                Ok(name) => {
-                    let root = Section::root(ctx, place, entries, Some(name.clone()));
-                    tenants.insert(name.clone(), Arc::new(Tenant::read(name, root, node)));
-                }
-                Err(error) => {
-                    ctx.error(&place, "", Problem::new(error.to_string(), "rename the file: its name is the tenant's"))
-                }
-            }
-        }
-        tenants
+    /// The trees of `sluice.toml` and of the tenants' files. Where one is not TOML, nothing else is
+    /// told: what it was meant to say is not known.
+    fn parse(&self) -> Result<(Entries, Vec<(String, Place, Entries)>), Errors> {
+        let mut errors = Vec::new();
+        let main = tree::parse(&self.main.0, &self.main.1, &mut errors);
+        let parse = |(stem, (path, text)): (&String, &(Arc<PathBuf>, String))| {
+            (stem.clone(), Place::File(path.clone(), 0), tree::parse(path, text, &mut errors))
+        };
+        let tenants = self.tenants.iter().map(parse).collect();
+        if errors.is_empty() { Ok((main, tenants)) } else { Err(Errors::new(errors)) }
     }
 
     /// An override of a tenant that is not there is a mistake, not a new tenant.
@@ -177,8 +168,32 @@ impl Input {
     }
 }
 
+/// Reads the tenants' files.
+fn read_tenants(
+    trees: Vec<(String, Place, Entries)>,
+    ctx: &Context,
+    node: Node<'_>,
+    overrides: &BTreeMap<String, String>,
+) -> BTreeMap<TenantName, Arc<Tenant>> {
+    let mut tenants = BTreeMap::new();
+    for (stem, place, mut entries) in trees {
+        tree::override_with(&mut entries, &format!("{OVERRIDE}TENANTS__{}__", tree::env_name(&stem)), overrides);
+        match stem.parse::<TenantName>() {
+            Ok(name) => {
+                let root = Section::root(ctx, place, entries, Some(name.clone()));
+                tenants.insert(name.clone(), Arc::new(Tenant::read(name, root, node)));
+            }
+            Err(error) => {
+                ctx.error(&place, "", Problem::new(error.to_string(), "rename the file: its name is the tenant's"));
+            }
+        }
+    }
+    tenants
+}
+
 fn unreadable(path: &Path, error: &io::Error, cure: &str) -> Error {
     Error {
+        code: ErrorCode::Configuration,
         place: Place::File(Arc::new(path.to_owned()), 0),
         key: String::new(),
         reason: format!("cannot be read: {error}"),

@@ -37,13 +37,13 @@ impl Context {
     }
 
     pub(super) fn error(&self, place: &Place, key: &str, problem: Problem) {
-        let Problem { reason, cure } = problem;
-        self.errors.borrow_mut().push(Error { place: place.clone(), key: key.to_owned(), reason, cure });
+        let Problem { code, reason, cure } = problem;
+        self.errors.borrow_mut().push(Error { code, place: place.clone(), key: key.to_owned(), reason, cure });
     }
 
     pub(super) fn warn(&self, place: &Place, key: &str, reason: impl Into<String>, cure: impl Into<String>) {
-        let (key, reason, cure) = (key.to_owned(), reason.into(), cure.into());
-        self.warnings.borrow_mut().push(Error { place: place.clone(), key, reason, cure });
+        let Problem { code, reason, cure } = Problem::new(reason, cure);
+        self.warnings.borrow_mut().push(Error { code, place: place.clone(), key: key.to_owned(), reason, cure });
     }
 
     /// Marks a secret as the tenant's own.
@@ -52,7 +52,7 @@ impl Context {
         let mut owners = self.owners.borrow_mut();
         let (owner, first) = owners.entry(digest).or_insert_with(|| (tenant.clone(), spot.place.clone()));
         if owner != tenant {
-            let problem = Problem::new(
+            let problem = Problem::secret(
                 format!("is the same secret as one of tenant `{owner}` ({first})"),
                 "give each tenant a secret of its own in the vendor's settings: with a shared one, either can forge the other's deliveries",
             );
@@ -259,12 +259,16 @@ impl<'a> Section<'a> {
         Some(spots.collect())
     }
 
-    /// A list of values; what is wrong in it is told and left out.
+    /// A list of values; what is wrong in it is told and left out. None if the key is missing or
+    /// nothing is right.
     pub(super) fn list<T: FromItem>(&mut self, key: &'static str) -> Option<Vec<T>> {
+        let items = self.items(key)?;
+        let empty = items.is_empty();
         let parse = |(spot, item): (Spot, Item)| {
             T::from_item(&item).map_err(|problem| self.ctx.error(&spot.place, &spot.key, problem)).ok()
         };
-        Some(self.items(key)?.into_iter().filter_map(parse).collect())
+        let values: Vec<T> = items.into_iter().filter_map(parse).collect();
+        (empty || !values.is_empty()).then_some(values)
     }
 
     /// The table under `key`.
@@ -351,7 +355,7 @@ impl<'a> Section<'a> {
         }
         match self.ctx.secrets.resolve(&reference) {
             Ok(secret) => Ok((secret, reference)),
-            Err(error) => Err(Problem::new(format!("`{reference}`: {error}"), error.cure())),
+            Err(error) => Err(Problem::secret(format!("`{reference}`: {error}"), error.cure())),
         }
     }
 

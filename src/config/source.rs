@@ -267,7 +267,7 @@ fn read_keys(
             section.ctx.error(
                 &spot.place,
                 &spot.key,
-                Problem::new(error.to_string(), "copy it again from the vendor's settings"),
+                Problem::secret(error.to_string(), "copy it again from the vendor's settings"),
             );
         });
         Some(LiveKey { key: key.ok()?, version: version.into(), not_after })

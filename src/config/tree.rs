@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 use super::finding::{Error, Place};
+use crate::error_code::ErrorCode;
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ pub(super) fn parse(path: &Arc<PathBuf>, text: &str, errors: &mut Vec<Error>) ->
     for error in found {
         let line = error.span().map_or(0, |span| line_at(text, span.start));
         errors.push(Error {
+            code: ErrorCode::Configuration,
             place: Place::File(path.clone(), line),
             key: String::new(),
             reason: format!("not TOML: {}", error.message().replace('\n', ", ")),

@@ -1,3 +1,4 @@
 //! The one integration binary: one module per topic. What several share is in `harness`.
 
 mod architecture;
+mod config;

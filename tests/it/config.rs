@@ -1,0 +1,345 @@
+//! What an operator reads when a configuration is wrong: one line per mistake, with its place, its
+//! key, the reason and the cure.
+
+use std::{fs, path::Path};
+
+use sluice::{
+    config::{Config, Input, load},
+    secrets::Environment,
+};
+
+const SOURCE: &str = "[sources.orders]\nvendor = 'generic'\nsecrets = ['env:ORDERS']\n";
+
+fn input() -> Input {
+    Input::new("cfg").environment(Environment::fixed([("ORDERS", "one"), ("OTHER", "two")]))
+}
+
+/// What is wrong with this `sluice.toml`.
+fn main_errors(text: &str) -> String {
+    input().main(text).resolve().expect_err("a mistake").to_string()
+}
+
+/// What is wrong with this tenant file.
+fn tenant_errors(text: &str) -> String {
+    input().tenant("acme", text).resolve().expect_err("a mistake").to_string()
+}
+
+fn route_errors(keys: &str) -> String {
+    tenant_errors(&format!("{SOURCE}[[sources.orders.routes]]\nname = 'r'\n{keys}"))
+}
+
+fn warnings(config: &Config) -> String {
+    config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_files_say_the_defaults() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config");
+    let read = |file: &str| fs::read_to_string(folder.join(file)).expect("an example file");
+    let environment = Environment::fixed([("EXAMPLE_ORDERS_SECRET", "one")]);
+    let minimal = "[sources.orders]\nvendor='generic'\nsecrets=['env:EXAMPLE_ORDERS_SECRET']\n\
+        [[sources.orders.routes]]\nname='everything'\naction='log'";
+    let resolve = |main: &str, tenant: &str| {
+        let input = Input::new("cfg").environment(environment.clone()).main(main).tenant("example", tenant);
+        format!("{:#?}", input.resolve().expect("a right configuration"))
+    };
+    assert_eq!(resolve(&read("sluice.toml"), &read("tenants/example.toml")), resolve("", minimal));
+}
+
+#[test]
+fn what_the_example_files_leave_commented_is_understood_too() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config");
+    let main = fs::read_to_string(folder.join("sluice.toml")).expect("an example file");
+    let keys = main.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| {
+        line.starts_with('[')
+            || line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_lowercase() || c == '_'))
+    });
+    for key in keys.filter(|line| !line.starts_with('[') && !line.contains("file:")) {
+        let section = main[..main.find(key).expect("the key")]
+            .lines()
+            .rev()
+            .find_map(|line| line.trim_start_matches("# ").strip_prefix('[')?.strip_suffix(']'));
+        let text = format!("[{}]\nmodel = 'm'\n", section.expect("a section"));
+        let text =
+            if key.starts_with("model") || section != Some("llm") { text.replace("model = 'm'\n", "") } else { text };
+        input().main(format!("{text}{key}")).resolve().expect(key);
+    }
+}
+
+#[test]
+fn a_wrong_key_is_named_with_the_one_that_was_meant() {
+    insta::assert_snapshot!(
+        main_errors("[edge]\nlisten = '127.0.0.1:1'\nmax_bdoy = '1MiB'\n\n[limts]\nconcurrency = 1"),
+        @"
+cfg/sluice.toml:3: edge.max_bdoy: is not a known key; did you mean `max_body`?
+cfg/sluice.toml:5: limts: is not a known key; did you mean `limits`?
+"
+    );
+    insta::assert_snapshot!(tenant_errors(&format!("{SOURCE}tolerence = '60s'")), @"cfg/tenants/acme.toml:4: sources.orders.tolerence: is not a known key; did you mean `tolerance`?");
+    insta::assert_snapshot!(route_errors("action = 'http_call'\nurl = 'https://a.example/'\npromt = 'x'"), @"cfg/tenants/acme.toml:8: sources.orders.routes[0].promt: is not a known key; known here: name, event_types, filter, fetch, action, url, method, auth, headers, body");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    insta::assert_snapshot!(
+        main_errors("[edge]\nlisten = 'nowhere'\nmax_body = '512K'\nmax_connections = 0\ntrusted_proxies = ['10.0.0.0/8', 'proxy']\n[llm]\ntimeout = 15\n[telemetry]\nformat = 'xml'"),
+        @r#"
+    cfg/sluice.toml:2: edge.listen: `nowhere` does not fit; write an address and a port such as "127.0.0.1:8080"
+    cfg/sluice.toml:3: edge.max_body: `512K` does not fit; write a size such as "512KiB" (units: B, KiB, MiB, GiB)
+    cfg/sluice.toml:4: edge.max_connections: 0 is out of range; write 1 to 1000000
+    cfg/sluice.toml:5: edge.trusted_proxies[1]: `proxy` does not fit; write a network such as "10.0.0.0/8" or a single address
+    cfg/sluice.toml:6: llm.model: is missing; write the model's name such as "gpt-5-mini"
+    cfg/sluice.toml:7: llm.timeout: is a number; write a duration such as "15s" (units: ms, s, m, h, d)
+    cfg/sluice.toml:9: telemetry.format: `xml` is not known here; known here: auto, json, human
+    "#
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line() {
+    insta::assert_snapshot!(main_errors("[edge]\nlisten = \n[admin"), @"
+    cfg/sluice.toml:2: not TOML: string values must be quoted, expected literal string
+    cfg/sluice.toml:3: not TOML: unclosed table, expected `]`
+    ");
+}
+
+#[test]
+fn an_unknown_vendor_is_named_with_the_one_that_was_meant() {
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("generic", "strpe")), @"cfg/tenants/acme.toml:2: sources.orders.vendor: `strpe` is not a known vendor; did you mean `stripe`?");
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("generic", "acme-payments")), @"cfg/tenants/acme.toml:2: sources.orders.vendor: `acme-payments` is not a known vendor; known here: openai, slack, stripe, hubspot, notion, github, shopify, linear, zoom, twilio, discord, sendgrid, paypal, standard, svix, generic, custom");
+}
+
+#[test]
+fn a_missing_secret_is_named_with_its_reference() {
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("env:ORDERS", "env:ODRERS")), @"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: `env:ODRERS`: the environment variable ODRERS is not set; set it for the process that runs `sluice`, or refer to a file with `file:PATH`");
+    insta::assert_snapshot!(tenant_errors("[sources.orders]\nvendor = 'generic'"), @r#"cfg/tenants/acme.toml:1: sources.orders.secrets: is missing: nothing could be verified; write a list of references, newest first, such as ["file:NAME.secret"]"#);
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("['env:ORDERS']", "[]")), @"cfg/tenants/acme.toml:3: sources.orders.secrets: is empty: nothing could be verified; name at least one secret");
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("env:ORDERS", "vault:kv/acme#stripe")), @"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: `vault:kv/acme#stripe`: the provider vault is not in this build yet; use `env:NAME` or `file:PATH` until it is");
+    let missing = tenant_errors(&SOURCE.replace("env:ORDERS", "file:none.secret"));
+    assert!(missing.contains("cfg/none.secret: No such file or directory"), "{missing}");
+}
+
+#[test]
+fn an_empty_secret_is_refused_and_one_byte_is_enough() {
+    let with =
+        |value: &str| input().environment(Environment::fixed([("ORDERS", value)])).tenant("acme", SOURCE).resolve();
+    insta::assert_snapshot!(with("").expect_err("an empty secret"), @"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: `env:ORDERS`: is empty; put the secret there: an empty secret would let anybody sign");
+    assert!(with("x").is_ok());
+}
+
+#[test]
+fn a_plain_credential_is_refused_without_repeating_it() {
+    for text in [
+        SOURCE.replace("env:ORDERS", "hunter2"),
+        format!("[llm]\nmodel = 'm'\napi_key = 'hunter2'\n{SOURCE}"),
+        format!(
+            "{SOURCE}[[sources.orders.routes]]\nname='r'\naction='http_forward'\nurl='https://a.example'\nsecret='hunter2'"
+        ),
+        format!(
+            "{SOURCE}[[sources.orders.routes]]\nname='r'\naction='http_call'\nurl='https://a.example'\nauth={{bearer='hunter2'}}"
+        ),
+        format!("{SOURCE}[[sources.orders.routes]]\nname='r'\naction='http_call'\nurl='https://me:hunter2@a.example'"),
+        format!(
+            "{SOURCE}[[sources.orders.routes]]\nname='r'\naction='http_call'\nurl='https://a.example'\nheaders={{Authorization='hunter2'}}"
+        ),
+    ] {
+        let errors = tenant_errors(&text);
+        assert!(errors.contains("env:NAME"), "no cure: {errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("env:ORDERS", "hunter2")), @r#"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: is a plain value where only a reference to a secret may stand; put the value into a file that only the gateway may read and write "file:PATH", or into the environment and write "env:NAME""#);
+}
+
+#[test]
+fn the_public_key_of_an_asymmetric_scheme_may_stand_in_plain() {
+    let key = "whpk_Sas51EoSKZKs29AcXjORQ7Z3CLvd0wm5Qee7KAQpCMc=";
+    let text = format!("[sources.orders]\nvendor = 'standard'\nsecrets = ['{key}']");
+    let config = input().tenant("acme", &text).tenant("beta", &text).resolve().expect("a public key is no secret");
+    let tenant = config.tenants.values().next().expect("a tenant");
+    let source = tenant.sources.values().next().expect("a source");
+    assert!(source.keys[0].version.starts_with("public:"), "{}", source.keys[0].version);
+}
+
+#[test]
+fn a_secret_under_two_tenants_is_refused() {
+    let errors = input().tenant("acme", SOURCE).tenant("beta", SOURCE).resolve().expect_err("a shared secret");
+    insta::assert_snapshot!(errors, @"cfg/tenants/beta.toml:3: sources.orders.secrets[0]: is the same secret as one of tenant `acme` (cfg/tenants/acme.toml:3); give each tenant a secret of its own in the vendor's settings: with a shared one, either can forge the other's deliveries");
+    let own = SOURCE.replace("ORDERS", "OTHER");
+    assert!(input().tenant("acme", SOURCE).tenant("beta", own).resolve().is_ok());
+}
+
+#[test]
+fn more_than_three_secrets_are_refused() {
+    insta::assert_snapshot!(
+        tenant_errors(&SOURCE.replace("['env:ORDERS']", "['env:ORDERS', 'env:OTHER', 'env:ORDERS', 'env:OTHER']")),
+        @"cfg/tenants/acme.toml:3: sources.orders.secrets: names 4 secrets; keep at most 3, newest first; each one more can forge"
+    );
+}
+
+#[test]
+fn an_old_secret_carries_its_end() {
+    let text =
+        SOURCE.replace("['env:ORDERS']", "['env:OTHER', { ref = 'env:ORDERS', not_after = 2026-12-01T00:00:00Z }]");
+    let config = input().tenant("acme", &text).resolve().expect("a right configuration");
+    let source = &config.tenants.values().next().expect("a tenant").sources.values().next().expect("a source").clone();
+    let ends: Vec<_> =
+        source.keys.iter().map(|key| (key.version.to_string(), key.not_after.map(|at| at.to_string()))).collect();
+    assert_eq!(
+        ends,
+        [("env:OTHER".to_owned(), None), ("env:ORDERS".to_owned(), Some("2026-12-01T00:00:00.000Z".to_owned()))]
+    );
+    insta::assert_snapshot!(tenant_errors(&text.replace("2026-12-01T00:00:00Z", "'soon'")), @r#"cfg/tenants/acme.toml:3: sources.orders.secrets[1].not_after: `soon` does not fit; write a time with its offset such as "2026-12-01T00:00:00Z""#);
+}
+
+#[test]
+fn callees_outside_loopback_are_called_over_https_and_private_ones_only_if_allowed() {
+    insta::assert_snapshot!(main_errors("[llm]\nmodel = 'm'\nbase_url = 'http://llm.example/v1'"), @"cfg/sluice.toml:3: llm.base_url: `llm.example` would be called over http outside loopback; write its https URL");
+    insta::assert_snapshot!(main_errors("[llm]\nmodel = 'm'\nbase_url = 'http://127.0.0.1:9000/v1'"), @r#"cfg/sluice.toml:3: llm.base_url: 127.0.0.1 is a private address; add "127.0.0.1/32" to `outbound.allow_private` in sluice.toml if it is meant"#);
+    insta::assert_snapshot!(main_errors("[llm]\nmodel = 'm'\nbase_url = 'https://10.1.2.3/v1'"), @r#"cfg/sluice.toml:3: llm.base_url: 10.1.2.3 is a private address; add "10.1.2.3/32" to `outbound.allow_private` in sluice.toml if it is meant"#);
+    let allowed =
+        "[outbound]\nallow_private = ['127.0.0.0/8']\n[llm]\nmodel = 'm'\nbase_url = 'http://localhost:9000/v1/'";
+    let config = input().main(allowed).resolve().expect("an allowed callee");
+    assert_eq!(config.llm.expect("an LLM").base_url.as_str(), "http://localhost:9000/v1");
+    insta::assert_snapshot!(route_errors("action = 'http_call'\nurl = 'http://crm.example/{{ subject_id }}'"), @"cfg/tenants/acme.toml:7: sources.orders.routes[0].url: `crm.example` would be called over http outside loopback; write its https URL");
+}
+
+#[test]
+fn an_event_cannot_choose_who_is_called() {
+    insta::assert_snapshot!(route_errors("action = 'http_call'\nurl = 'https://{{ data.host }}/x'"), @"cfg/tenants/acme.toml:7: sources.orders.routes[0].url: has a template in its host; write the host literally: an event must not choose who is called");
+    insta::assert_snapshot!(route_errors("action = 'http_call'\nurl = 'https://crm.example{{ data.path }}'"), @"cfg/tenants/acme.toml:7: sources.orders.routes[0].url: has a template in its host; write the host literally: an event must not choose who is called");
+}
+
+#[test]
+fn listeners_outside_loopback_need_tls_or_a_proxy_that_ends_it() {
+    insta::assert_snapshot!(main_errors("[edge]\nlisten = '0.0.0.0:80'\n[admin]\nlisten = '0.0.0.0:81'"), @r#"
+    cfg/sluice.toml:2: edge.listen: 0.0.0.0:80 is not loopback and the gateway would take deliveries without TLS; set `edge.tls`, or name the proxy that ends TLS in `edge.trusted_proxies`, or listen on 127.0.0.1
+    cfg/sluice.toml:3: admin.scrape_token: is missing while the admin listener is not on loopback; write a reference such as "file:scrape.token": `/metrics` asks for it
+    cfg/sluice.toml:4: admin.listen: 0.0.0.0:81 is not loopback and tokens would travel without TLS; set `admin.tls`, or name the proxy that ends TLS in `admin.trusted_proxies`, or listen on 127.0.0.1
+    "#);
+    let proxied = "[edge]\nlisten = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.1']\n\
+        [admin]\nlisten = '0.0.0.0:81'\ntrusted_proxies = ['10.0.0.1']\nscrape_token = 'env:ORDERS'";
+    assert!(input().main(proxied).resolve().is_ok());
+}
+
+#[test]
+fn a_vendor_that_signs_the_url_needs_to_know_it() {
+    let text = SOURCE.replace("generic", "hubspot");
+    insta::assert_snapshot!(tenant_errors(&text), @"cfg/tenants/acme.toml:2: sources.orders.vendor: signs the URL that it calls, and the gateway is not told its own; set `edge.public_url` in sluice.toml to the https URL that vendors call");
+    assert!(input().main("[edge]\npublic_url = 'https://hooks.example'").tenant("acme", text).resolve().is_ok());
+}
+
+#[test]
+fn routes_are_checked_against_what_they_need() {
+    insta::assert_snapshot!(route_errors("action = 'summarise'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: `summarise` is not known here; known here: summarize_and_publish, wordpress_publish, http_call, http_forward, queue_publish, log");
+    insta::assert_snapshot!(route_errors("action = 'summarize_and_publish'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: needs an LLM and none is configured; add `[llm]` to sluice.toml or to this tenant's file");
+    insta::assert_snapshot!(route_errors("action = 'wordpress_publish'\ntitle = 't'\nsummary = 's'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: needs a WordPress site and this tenant has none; add `[wordpress]` with site, site_uuid and signing_key to this file");
+    insta::assert_snapshot!(route_errors("action = 'queue_publish'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: `queue_publish` is not in this build yet; use `http_forward` until it is");
+    insta::assert_snapshot!(route_errors("action = 'log'\nevent_types = ['a.*.b', '']"), @r#"
+    cfg/tenants/acme.toml:7: sources.orders.routes[0].event_types[0]: `a.*.b` is not an event type: `*` may stand only at the end; write an exact type, or a prefix such as "invoice.*"
+    cfg/tenants/acme.toml:7: sources.orders.routes[0].event_types[1]: `` is not an event type: an event type pattern cannot be empty; write an exact type, or a prefix such as "invoice.*"
+    "#);
+    insta::assert_snapshot!(route_errors("action = 'log'\n[[sources.orders.routes]]\nname = 'r'\naction = 'log'"), @"cfg/tenants/acme.toml:7: sources.orders.routes[1].name: a second route is named `r`; give each route of a source its own name: jobs are told apart by it");
+    insta::assert_snapshot!(route_errors("action = 'log'\nfilter = [{ pointer = 'data', any_of = [] }]"), @r#"
+cfg/tenants/acme.toml:7: sources.orders.routes[0].filter[0].pointer: is not a JSON pointer; begin it with `/`, such as "/data/amount"
+cfg/tenants/acme.toml:7: sources.orders.routes[0].filter[0].any_of: names no value; write a list of values such as ["paid", "open"]
+"#);
+    insta::assert_snapshot!(route_errors("action = 'http_call'\nurl = 'https://a.example'\nauth = { bearer = 'env:ORDERS', basic = { user = 'u', password = 'env:OTHER' } }"), @"cfg/tenants/acme.toml:8: sources.orders.routes[0].auth: names 2 ways to authenticate; write one of { bearer = … }, { basic = … }, { header = … }, { oauth2 = … }");
+}
+
+#[test]
+fn an_event_that_is_only_an_id_is_not_summarised_without_a_fetch() {
+    let llm = "[llm]\nmodel = 'm'";
+    let text = |keys: &str| {
+        format!(
+            "{}[[sources.orders.routes]]\nname = 'r'\naction = 'summarize_and_publish'\n{keys}",
+            SOURCE.replace("generic", "notion")
+        )
+    };
+    let with = |keys: &str| input().main(llm).tenant("acme", text(keys)).resolve();
+    insta::assert_snapshot!(with("").expect_err("no fetch"), @"cfg/tenants/acme.toml:4: sources.orders.routes[0].fetch: is missing: `*` of notion carries only an id, there is nothing to summarise; add `fetch = { url = … }` that loads the resource, or narrow `event_types`");
+    assert!(
+        with("fetch = { url = 'https://api.notion.com/v1/pages/{{ subject_id }}', auth = { bearer = 'env:OTHER' } }")
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_wordpress_site_is_checked_as_a_whole() {
+    insta::assert_snapshot!(
+        tenant_errors(&format!("[wordpress]\nsite = 'http://blog.example'\nsite_uuid = 'x'\nsigning_key = 'env:OTHER'\n{SOURCE}")),
+        @"
+cfg/tenants/acme.toml:2: wordpress.site: `blog.example` would be called over http outside loopback; write its https URL
+cfg/tenants/acme.toml:3: wordpress.site_uuid: is not a UUID; copy it from Settings → Sluice of the WordPress site
+cfg/tenants/acme.toml:4: wordpress.signing_key: is not an Ed25519 private key in PKCS#8 PEM; make one with `openssl genpkey -algorithm ed25519`
+"
+    );
+}
+
+#[test]
+fn the_environment_overrides_every_value_and_is_named_where_it_is_wrong() {
+    let with = |variables: [(&str, &str); 2]| {
+        input().environment(Environment::fixed(variables)).main("[edge]\nmax_body = '1KiB'").resolve()
+    };
+    let config = with([("SLUICE_EDGE__MAX_BODY", "2KiB"), ("SLUICE_EDGE__TRUSTED_PROXIES", "10.0.0.1, 10.0.0.2")])
+        .expect("overrides");
+    assert_eq!((config.edge.max_body, config.edge.trusted_proxies.len()), (2048, 2));
+    insta::assert_snapshot!(
+        with([("SLUICE_EDGE__MAX_BODY", "big"), ("SLUICE_EDGE__MAX_BDOY", "1KiB")]).expect_err("wrong overrides"),
+        @r#"
+    environment variable SLUICE_EDGE__MAX_BDOY: edge.max_bdoy: is not a known key; did you mean `max_body`?
+    environment variable SLUICE_EDGE__MAX_BODY: edge.max_body: `big` does not fit; write a size such as "512KiB" (units: B, KiB, MiB, GiB)
+    "#
+    );
+
+    let environment =
+        Environment::fixed([("ORDERS", "one"), ("SLUICE_TENANTS__ACME__SOURCES__ORDERS__ENABLED", "false")]);
+    let config = input().environment(environment).tenant("acme", SOURCE).resolve().expect("an override");
+    let source = config.tenants.values().next().expect("a tenant").sources.values().next().expect("a source").clone();
+    assert!(!source.enabled);
+
+    let environment = Environment::fixed([("ORDERS", "one"), ("SLUICE_TENANTS__ACNE__X", "1")]);
+    insta::assert_snapshot!(input().environment(environment).tenant("acme", SOURCE).resolve().expect_err("no such tenant"), @"environment variable SLUICE_TENANTS__ACNE__X: there is no tenant `acne`; did you mean `acme`?");
+}
+
+#[test]
+fn what_is_odd_but_not_wrong_is_a_warning() {
+    let text = format!("{SOURCE}tolerance = '30m'").replace("['env:ORDERS']", "['env:ORDERS', 'env:ORDERS']");
+    let config = input().tenant("acme", text).tenant("empty", "").resolve().expect("only warnings");
+    insta::assert_snapshot!(warnings(&config), @"
+cfg/tenants/acme.toml:3: sources.orders.secrets[1]: is the same secret as an earlier one; remove it
+cfg/tenants/acme.toml:4: sources.orders.tolerance: is more than 5 minutes: a captured delivery can be sent again for as long; leave it out unless the sender's clock is known to be wrong
+cfg/tenants/empty.toml: sources: names no source: this tenant receives nothing; add one with `sluice source add`
+");
+}
+
+#[test]
+fn a_schema_of_the_operator_is_compiled() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = format!("{SOURCE}schemas = [{{ types = 'order.*', file = 'order.json' }}]");
+    let resolve = || {
+        let environment = Environment::fixed([("ORDERS", "one")]);
+        Input::new(dir.path()).environment(environment).tenant("acme", &text).resolve()
+    };
+    assert!(resolve().expect_err("no file").to_string().contains("order.json: No such file"));
+    fs::write(dir.path().join("order.json"), "{\"type\": \"nonsense\"}").expect("a file");
+    assert!(resolve().expect_err("no schema").to_string().contains("is not a JSON Schema"));
+    fs::write(dir.path().join("order.json"), "{\"type\": \"object\"}").expect("a file");
+    assert!(resolve().is_ok());
+}
+
+#[test]
+fn a_folder_is_read_with_its_tenants_and_secrets() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let missing = load(dir.path()).expect_err("nothing there").to_string();
+    assert!(missing.ends_with("sluice.toml: cannot be read: No such file or directory (os error 2); create it with `sluice init DIR`, or name it with --config"), "{missing}");
+
+    fs::create_dir(dir.path().join("tenants")).expect("a folder");
+    fs::write(dir.path().join("sluice.toml"), "[database]\nurl = 'sqlite://data/s.db'").expect("a file");
+    fs::write(dir.path().join("tenants/acme.toml"), SOURCE.replace("env:ORDERS", "file:acme.secret")).expect("a file");
+    fs::write(dir.path().join("tenants/.acme.toml.swp.toml"), "not a tenant").expect("a file");
+    fs::write(dir.path().join("acme.secret"), "one\n").expect("a file");
+    let config = load(dir.path()).expect("a right configuration");
+    assert_eq!(config.database.data_dir(), dir.path().join("data"));
+    assert_eq!(config.files.len(), 3);
+    assert_eq!(config.tenants.len(), 1);
+}
