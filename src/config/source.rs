@@ -47,7 +47,7 @@ pub struct Source {
     pub redact_patterns: Vec<PiiPattern>,
     /// Keys the digests of `hash` rules (`redact_key`, a reference to a secret of at least 16 bytes);
     /// without it they mask.
-    pub redact_key: Option<crate::secrets::Secret>,
+    pub redact_key: Option<Secret>,
     /// JSON Schemas an operator adds: event type pattern and compiled schema, checked after the
     /// built-in schema; a misfit is quarantined.
     pub schemas: Vec<(TypePattern, Arc<jsonschema::Validator>)>,
@@ -154,7 +154,8 @@ impl Source {
         });
         let replay_guard = section.parsed("replay_guard", |item| units::word(item, &[("on", true), ("off", false)]));
         let continue_trace = section.get("continue_trace", false);
-        let redact = section.tables("redact").into_iter().filter_map(RedactRule::read).collect();
+        let redact: Vec<RedactRule> = section.tables("redact").into_iter().filter_map(RedactRule::read).collect();
+        let redact_key = read_redact_key(&mut section, &redact);
         let redact_patterns =
             section.list("redact_patterns").unwrap_or_else(|| PiiPattern::ALL.map(|(_, p)| p).to_vec());
         let schemas = section.tables("schemas").into_iter().filter_map(read_schema).collect();
@@ -192,6 +193,7 @@ impl Source {
             continue_trace,
             redact,
             redact_patterns,
+            redact_key,
             schemas,
             limits,
             routes,
@@ -353,6 +355,28 @@ impl RedactRule {
         section.finish();
         Some(Self { pointer: pointer?, method })
     }
+}
+
+/// A shorter key could be guessed together with what it hides.
+const MIN_REDACT_KEY: usize = 16;
+
+fn read_redact_key(section: &mut Section<'_>, rules: &[RedactRule]) -> Option<Secret> {
+    let key = section.secret("redact_key");
+    if key.as_ref().is_some_and(|key| key.expose().len() < MIN_REDACT_KEY) {
+        section.error(
+            "redact_key",
+            format!("is shorter than {MIN_REDACT_KEY} bytes"),
+            "make one with `openssl rand -hex 32`",
+        );
+    }
+    if !section.has("redact_key") && rules.iter().any(|rule| rule.method == RedactMethod::Hash) {
+        section.warn(
+            "redact",
+            "hashes without a `redact_key`: the values are masked instead",
+            "add `redact_key`, a reference to a secret of at least 16 bytes",
+        );
+    }
+    key
 }
 
 /// The parts of a JSON pointer (RFC 6901), unescaped. The whole document is no part of itself.

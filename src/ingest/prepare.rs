@@ -44,7 +44,8 @@ pub struct Delivery<'a> {
 /// Prepares all events of a delivery, in order.
 pub fn prepare_all(source: &Source, envelopes: Vec<Envelope>, delivery: &Delivery<'_>) -> Vec<NewEvent> {
     // An array with one element is a batch too: its element must look the same in a batch of two.
-    let batch = envelopes.len() > 1 || (first_byte(&delivery.raw) == Some(b'[') && !envelopes.iter().any(|e| e.payload.is_array()));
+    let batch = envelopes.len() > 1
+        || (first_byte(&delivery.raw) == Some(b'[') && !envelopes.iter().any(|e| e.payload.is_array()));
     envelopes
         .into_iter()
         .map(|envelope| {

@@ -51,9 +51,7 @@ pub(super) fn redact(redactor: &Redactor<'_>, raw: &[u8], payload: &Value, chang
             *place = Value::from(index + 1);
             match payload.get(name.as_ref()) {
                 Some(Value::String(text)) if index == 0 => Some(text.clone()),
-                Some(Value::Array(values)) => {
-                    values.get(index as usize).and_then(Value::as_str).map(str::to_owned)
-                }
+                Some(Value::Array(values)) => values.get(index as usize).and_then(Value::as_str).map(str::to_owned),
                 // A field that a rule dropped, or one beside `payload` that no adapter read.
                 _ => None,
             }

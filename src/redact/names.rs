@@ -20,8 +20,22 @@ const MAX_NAME: usize = 40;
 
 /// Ends of names (lowercase, without separators) whose values are secrets.
 const SECRET_ENDS: [&str; 16] = [
-    "password", "passwd", "passphrase", "secret", "token", "authorization", "apikey", "accesskey", "secretkey",
-    "privatekey", "signingkey", "encryptionkey", "credential", "credentials", "cookie", "secretaccesskey",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "authorization",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "signingkey",
+    "encryptionkey",
+    "credential",
+    "credentials",
+    "cookie",
+    "secretaccesskey",
 ];
 /// Whole names whose values are secrets.
 const SECRETS: [&str; 6] = ["pwd", "auth", "bearer", "pin", "otp", "passcode"];
@@ -33,19 +47,53 @@ const EMAIL_ENDS: [&str; 3] = ["email", "emailaddress", "mail"];
 const HARMLESS_ENDS: [&str; 4] = ["pagetoken", "nexttoken", "continuationtoken", "synctoken"];
 
 const IDS: [&str; 14] = [
-    "id", "ids", "sid", "uuid", "guid", "sha", "oid", "etag", "ref", "before", "after", "fingerprint", "delivery",
+    "id",
+    "ids",
+    "sid",
+    "uuid",
+    "guid",
+    "sha",
+    "oid",
+    "etag",
+    "ref",
+    "before",
+    "after",
+    "fingerprint",
+    "delivery",
     "traceparent",
 ];
 /// Ends of names of ids, with the separator or the capital that makes them a word of their own.
-const ID_ENDS: [&str; 12] =
-    ["_id", "_ids", "-id", "Id", "Ids", "ID", "IDs", "Sid", "_sid", "_sha", "_uuid", "Uuid"];
+const ID_ENDS: [&str; 12] = ["_id", "_ids", "-id", "Id", "Ids", "ID", "IDs", "Sid", "_sid", "_sha", "_uuid", "Uuid"];
 
 const TIMES: [&str; 14] = [
-    "created", "updated", "modified", "timestamp", "ts", "time", "date", "expires", "expiry", "iat", "exp", "nbf",
-    "start", "end",
+    "created",
+    "updated",
+    "modified",
+    "timestamp",
+    "ts",
+    "time",
+    "date",
+    "expires",
+    "expiry",
+    "iat",
+    "exp",
+    "nbf",
+    "start",
+    "end",
 ];
 const TIME_ENDS: [&str; 13] = [
-    "_at", "At", "_ts", "_time", "Time", "_timestamp", "Timestamp", "-timestamp", "_date", "Date", "_on", "-time",
+    "_at",
+    "At",
+    "_ts",
+    "_time",
+    "Time",
+    "_timestamp",
+    "Timestamp",
+    "-timestamp",
+    "_date",
+    "Date",
+    "_on",
+    "-time",
     "-at",
 ];
 
@@ -122,8 +170,7 @@ pub(super) fn is_id(text: &str) -> bool {
 /// Whether the value under a time's name is one: only the characters of RFC 3339, RFC 9110 and
 /// epoch times, and no longer than those.
 pub(super) fn is_time(text: &str) -> bool {
-    text.len() <= 40
-        && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_alphabetic() || b" :.,+-/".contains(&b))
+    text.len() <= 40 && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_alphabetic() || b" :.,+-/".contains(&b))
 }
 
 /// Whether a text is a UUID.

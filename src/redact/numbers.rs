@@ -172,16 +172,83 @@ fn is_card(digits: impl DoubleEndedIterator<Item = u8> + Clone, length: usize) -
 
 /// Lengths of IBANs by country (ISO 13616 registry).
 const IBAN_LENGTHS: [(&[u8; 2], usize); 77] = [
-    (b"AD", 24), (b"AE", 23), (b"AL", 28), (b"AT", 20), (b"AZ", 28), (b"BA", 20), (b"BE", 16), (b"BG", 22),
-    (b"BH", 22), (b"BR", 29), (b"BY", 28), (b"CH", 21), (b"CR", 22), (b"CY", 28), (b"CZ", 24), (b"DE", 22),
-    (b"DK", 18), (b"DO", 28), (b"EE", 20), (b"EG", 29), (b"ES", 24), (b"FI", 18), (b"FO", 18), (b"FR", 27),
-    (b"GB", 22), (b"GE", 22), (b"GI", 23), (b"GL", 18), (b"GR", 27), (b"GT", 28), (b"HR", 21), (b"HU", 28),
-    (b"IE", 22), (b"IL", 23), (b"IQ", 23), (b"IS", 26), (b"IT", 27), (b"JO", 30), (b"KW", 30), (b"KZ", 20),
-    (b"LB", 28), (b"LC", 32), (b"LI", 21), (b"LT", 20), (b"LU", 20), (b"LV", 21), (b"LY", 25), (b"MC", 27),
-    (b"MD", 24), (b"ME", 22), (b"MK", 19), (b"MR", 27), (b"MT", 31), (b"MU", 30), (b"NL", 18), (b"NO", 15),
-    (b"PK", 24), (b"PL", 28), (b"PS", 29), (b"PT", 25), (b"QA", 29), (b"RO", 24), (b"RS", 22), (b"SA", 24),
-    (b"SC", 31), (b"SD", 18), (b"SE", 24), (b"SI", 19), (b"SK", 24), (b"SM", 27), (b"ST", 25), (b"SV", 28),
-    (b"TL", 23), (b"TN", 24), (b"TR", 26), (b"UA", 29), (b"VA", 22),
+    (b"AD", 24),
+    (b"AE", 23),
+    (b"AL", 28),
+    (b"AT", 20),
+    (b"AZ", 28),
+    (b"BA", 20),
+    (b"BE", 16),
+    (b"BG", 22),
+    (b"BH", 22),
+    (b"BR", 29),
+    (b"BY", 28),
+    (b"CH", 21),
+    (b"CR", 22),
+    (b"CY", 28),
+    (b"CZ", 24),
+    (b"DE", 22),
+    (b"DK", 18),
+    (b"DO", 28),
+    (b"EE", 20),
+    (b"EG", 29),
+    (b"ES", 24),
+    (b"FI", 18),
+    (b"FO", 18),
+    (b"FR", 27),
+    (b"GB", 22),
+    (b"GE", 22),
+    (b"GI", 23),
+    (b"GL", 18),
+    (b"GR", 27),
+    (b"GT", 28),
+    (b"HR", 21),
+    (b"HU", 28),
+    (b"IE", 22),
+    (b"IL", 23),
+    (b"IQ", 23),
+    (b"IS", 26),
+    (b"IT", 27),
+    (b"JO", 30),
+    (b"KW", 30),
+    (b"KZ", 20),
+    (b"LB", 28),
+    (b"LC", 32),
+    (b"LI", 21),
+    (b"LT", 20),
+    (b"LU", 20),
+    (b"LV", 21),
+    (b"LY", 25),
+    (b"MC", 27),
+    (b"MD", 24),
+    (b"ME", 22),
+    (b"MK", 19),
+    (b"MR", 27),
+    (b"MT", 31),
+    (b"MU", 30),
+    (b"NL", 18),
+    (b"NO", 15),
+    (b"PK", 24),
+    (b"PL", 28),
+    (b"PS", 29),
+    (b"PT", 25),
+    (b"QA", 29),
+    (b"RO", 24),
+    (b"RS", 22),
+    (b"SA", 24),
+    (b"SC", 31),
+    (b"SD", 18),
+    (b"SE", 24),
+    (b"SI", 19),
+    (b"SK", 24),
+    (b"SM", 27),
+    (b"ST", 25),
+    (b"SV", 28),
+    (b"TL", 23),
+    (b"TN", 24),
+    (b"TR", 26),
+    (b"UA", 29),
+    (b"VA", 22),
 ];
 
 /// IBANs, alone or in groups, of a known country and length, passing mod 97 (ISO 7064).
@@ -239,7 +306,10 @@ mod tests {
     #[test]
     fn addresses_are_found_in_all_their_spellings() {
         assert_eq!(
-            found("a: j.doe+x@mail.example.com, <ü@exämple.de>. q=a%40b.co b\\u0040c.org d&#64;e.net @f.com g@h i@j.1", emails),
+            found(
+                "a: j.doe+x@mail.example.com, <ü@exämple.de>. q=a%40b.co b\\u0040c.org d&#64;e.net @f.com g@h i@j.1",
+                emails
+            ),
             ["j.doe+x@mail.example.com", "ü@exämple.de", "a%40b.co", "b\\u0040c.org", "d&#64;e.net"],
         );
     }
@@ -254,7 +324,9 @@ mod tests {
 
     #[test]
     fn other_long_numbers_are_no_cards() {
-        for text in ["4111111111111112", "1732435200000", "820982911946154508", "x4111111111111111", "41111111111111110000"] {
+        for text in
+            ["4111111111111112", "1732435200000", "820982911946154508", "x4111111111111111", "41111111111111110000"]
+        {
             assert!(cards(text).is_empty(), "{text}");
         }
     }
@@ -262,7 +334,10 @@ mod tests {
     #[test]
     fn telephone_numbers_need_their_international_form() {
         assert_eq!(
-            found("+1 (415) 555-2671, +4915112345678; From=%2B14158675309, 2026-11-24T08:00:00+00:00 1+2 415-555-2671", phones),
+            found(
+                "+1 (415) 555-2671, +4915112345678; From=%2B14158675309, 2026-11-24T08:00:00+00:00 1+2 415-555-2671",
+                phones
+            ),
             ["+1 (415) 555-2671", "+4915112345678", "%2B14158675309"],
         );
     }
@@ -270,7 +345,10 @@ mod tests {
     #[test]
     fn ibans_are_found_by_country_length_and_check_digits() {
         assert_eq!(
-            found("DE89370400440532013000 GB82 WEST 1234 5698 7654 32 DE89370400440532013001 FR1420041010050500013M02606", ibans),
+            found(
+                "DE89370400440532013000 GB82 WEST 1234 5698 7654 32 DE89370400440532013001 FR1420041010050500013M02606",
+                ibans
+            ),
             ["DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "FR1420041010050500013M02606"],
         );
     }

@@ -117,7 +117,8 @@ fn told(text: &str, captures: &regex::Captures<'_>) -> Option<(usize, usize)> {
     }
     // "basic authentication" is prose, `Basic dXNlcjpwYXNz` is not.
     let scheme_only = !introduced.contains([':', '=']);
-    let token = value_text.len() >= 20 || (value_text.len() >= 8 && value_text.bytes().any(|b| b.is_ascii_digit() || b == b'='));
+    let token = value_text.len() >= 20
+        || (value_text.len() >= 8 && value_text.bytes().any(|b| b.is_ascii_digit() || b == b'='));
     (!scheme_only || token).then_some((value.start(), value.end()))
 }
 

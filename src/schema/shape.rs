@@ -30,7 +30,8 @@ impl Field {
     /// Whether `value` is of the field's type. What redaction put there fits any type, so that a
     /// stored payload can be normalised anew.
     pub fn fits(&self, value: &Value) -> bool {
-        (self.reads)(value) || value.as_str().is_some_and(|text| text.starts_with("[redacted") || text.starts_with("[hash:"))
+        (self.reads)(value)
+            || value.as_str().is_some_and(|text| text.starts_with("[redacted") || text.starts_with("[hash:"))
     }
 }
 

@@ -10,17 +10,13 @@ pub(super) const CATALOG: Catalog = Catalog {
     version: 1,
     body: "/data",
     context: &[],
-    schemas: &[
-        Schema {
-            name: "assistant.completed",
-            types: &["assistant.completed"],
-            objects: &[
-                Object {
-                    at: "",
-                    closed: false,
-                    fields: &[required::<Map>("data"), optional::<Text>("subject_id"), optional::<Text>("occurred_at")],
-                },
-            ],
-        },
-    ],
+    schemas: &[Schema {
+        name: "assistant.completed",
+        types: &["assistant.completed"],
+        objects: &[Object {
+            at: "",
+            closed: false,
+            fields: &[required::<Map>("data"), optional::<Text>("subject_id"), optional::<Text>("occurred_at")],
+        }],
+    }],
 };
