@@ -10,7 +10,10 @@ use super::{
     records::{EventDetail, EventRow, RecordFilter, RoutedEvent, Scope},
     request::{Answer, Call},
 };
-use crate::{config, ingest::EventStatus, ingest::NewJob};
+use crate::{
+    config,
+    ingest::{EventStatus, prepare},
+};
 
 /// Events that one replay may touch; a larger one is narrowed by its filter.
 const MAX_REPLAY: u64 = 100_000;
@@ -51,6 +54,8 @@ async fn found(api: &Api, id: EventId) -> Result<EventDetail, ApiError> {
 pub struct Released {
     /// Jobs that began by it.
     pub jobs: usize,
+    /// What still does not fit the schema, if so: a person may release it all the same.
+    pub misfit: Option<String>,
 }
 
 pub(super) async fn release(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
@@ -59,20 +64,26 @@ pub(super) async fn release(api: Arc<Api>, call: Call) -> Result<Answer, ApiErro
     if event.event.status != EventStatus::Quarantined.as_str() {
         return Err(ApiError::Conflict(format!("the event is {}, not quarantined", event.event.status)));
     }
-    let (form, jobs) = api.operations.renormalise(&event).map_err(ApiError::Conflict)?;
-    let count = jobs.len();
+    let lane = lane(&event.event).ok_or_else(|| ApiError::Conflict("its source has no valid name".to_owned()))?;
+    let config = api.config.load_full();
+    let (_, source) =
+        config.source(&lane).ok_or_else(|| ApiError::Conflict(format!("{lane} is not configured (any more)")))?;
+    let raw = event.raw.as_deref().ok_or_else(|| ApiError::Conflict("its payload is gone (retention)".to_owned()))?;
+    let (event_type, subject) = (&event.event.event_type, event.event.subject_id.as_deref());
+    let again = prepare::renormalise(source, event_type, raw.as_bytes())
+        .map_err(|unreadable| ApiError::Conflict(unreadable.to_string()))?;
+    let jobs = prepare::route_event(source, event_type, subject, &again.data, api.clock.now());
+    let released = Released { jobs: jobs.len(), misfit: again.misfit };
     let audit = entry("event.release", id.to_string(), reason(&call)?);
-    if !api.records.release(id, form, jobs, audit).await? {
+    if !api.records.release(id, again.form, jobs, audit).await? {
         return Err(ApiError::Conflict("the event is not quarantined any more".to_owned()));
     }
-    wake(&api, &event.event);
-    Answer::json(&Released { jobs: count })
+    api.gateway.wake(&lane);
+    Answer::json(&released)
 }
 
-fn wake(api: &Api, event: &EventRow) {
-    if let (Ok(tenant), Ok(source)) = (event.tenant.parse(), event.source.parse()) {
-        api.gateway.wake(&LaneKey::new(tenant, source));
-    }
+fn lane(event: &EventRow) -> Option<LaneKey> {
+    Some(LaneKey::new(event.tenant.parse().ok()?, event.source.parse().ok()?))
 }
 
 /// Which events run through which route.
@@ -128,9 +139,8 @@ pub(super) async fn replay(api: Arc<Api>, call: Call) -> Result<Answer, ApiError
         let mut batch = Vec::new();
         for event in page.items {
             if wants(&api, route, &event).await? {
-                let job =
-                    NewJob { id: api.operations.job_id(), route: route.name.clone(), kind: route.action.kind().into() };
-                batch.push(RoutedEvent { event: event.id, jobs: vec![job] });
+                let jobs = vec![prepare::new_job(route, api.clock.now())];
+                batch.push(RoutedEvent { event: event.id, jobs });
             }
         }
         done.matched += batch.len() as u64;
@@ -145,16 +155,16 @@ pub(super) async fn replay(api: Arc<Api>, call: Call) -> Result<Answer, ApiError
     }
 }
 
-/// Whether a route wants a past event. One without a usable form (quarantined) must be released
-/// first.
+/// Whether a route wants a past event, in its newest form. One without a form (quarantined) must be
+/// released first.
 async fn wants(api: &Api, route: &config::Route, event: &EventRow) -> Result<bool, ApiError> {
-    let quarantined = event.status == EventStatus::Quarantined.as_str();
-    let wanted = route.event_types.is_empty() || route.event_types.iter().any(|t| t.matches(&event.event_type));
-    if quarantined || !wanted || route.filter.is_empty() {
-        return Ok(wanted && !quarantined);
-    }
-    let detail = api.records.event(&Scope::All, event.id).await?;
-    Ok(detail.is_some_and(|detail| api.operations.matches(&detail, route)))
+    let Some(detail) = api.records.event(&Scope::All, event.id).await? else { return Ok(false) };
+    let subject = event.subject_id.as_deref();
+    Ok(event.status != EventStatus::Quarantined.as_str()
+        && detail
+            .forms
+            .first()
+            .is_some_and(|(_, form)| prepare::route_matches(route, &event.event_type, subject, form)))
 }
 
 #[derive(Debug, Deserialize)]

@@ -17,11 +17,9 @@ mod server;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::Method;
 use sluice_actors::{
-    domain::JobId,
     handle::Gateway,
     ports::{Clock, JobStore},
 };
@@ -30,31 +28,17 @@ pub use error::ApiError;
 pub use server::serve;
 
 use self::{
-    records::{AuditEntry, EventDetail, Records},
+    records::{AuditEntry, Records},
     request::{Access, Answer, Call, Route, route},
     scrape::Scrape,
 };
-use crate::{
-    config::{self, Config},
-    ingest::{NewForm, NewJob},
-    secrets::Secret,
-};
+use crate::{config, secrets::Secret};
 
 /// What the API asks of the rest of the program.
 #[async_trait]
 pub trait Operations: Send + Sync + 'static {
     /// Reads the configuration again. `Err` says in an operator's words why the running one stays.
     async fn reload(&self) -> Result<(), String>;
-
-    /// Normalises a stored payload anew: the form and one job for each matching route. `Err` says
-    /// why it still does not fit.
-    fn renormalise(&self, event: &EventDetail) -> Result<(NewForm, Vec<NewJob>), String>;
-
-    /// Whether an event's newest form satisfies a route's patterns and filter.
-    fn matches(&self, event: &EventDetail, route: &config::Route) -> bool;
-
-    /// A new job's id.
-    fn job_id(&self) -> JobId;
 
     /// Whether new deliveries are accepted (not while the process drains).
     fn is_accepting(&self) -> bool;
@@ -69,10 +53,10 @@ pub struct Api {
     /// The truth about jobs, to count dead letters.
     pub jobs: Arc<dyn JobStore>,
     /// The running configuration.
-    pub config: Arc<ArcSwap<Config>>,
+    pub config: config::Live,
     /// The series and what refreshes them.
     pub scrape: Scrape,
-    /// Reload, release, routing.
+    /// Reload, readiness.
     pub operations: Arc<dyn Operations>,
     /// What a caller presents.
     pub token: Secret,

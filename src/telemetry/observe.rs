@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use sluice_actors::{
     domain::{CallResult, Job, JobState, LaneKey, TraceId},
     ports::{BreakerState, Fenced, Observer, ObserverEvent, Verdict},
@@ -13,7 +12,7 @@ use super::{
     lanes::{AttemptOutcome, Lanes},
     metrics::{Metrics, NONE},
 };
-use crate::config::Config;
+use crate::config;
 
 /// The vendor label of a lane whose source is not configured (any more).
 const UNKNOWN: &str = "unknown";
@@ -22,12 +21,12 @@ const UNKNOWN: &str = "unknown";
 pub struct TreeObserver {
     metrics: Metrics,
     lanes: Arc<Lanes>,
-    config: Arc<ArcSwap<Config>>,
+    config: config::Live,
 }
 
 impl TreeObserver {
     /// Counts into `metrics` and `lanes`; vendors' names come from the running configuration.
-    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: Arc<ArcSwap<Config>>) -> Self {
+    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: config::Live) -> Self {
         Self { metrics, lanes, config }
     }
 
