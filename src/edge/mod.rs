@@ -1,8 +1,212 @@
 //! The public listener: reads bytes within limits, hands them to ingest, answers.
 //!
-//! [`accept`] is the accept loop that the admin listener uses too; warp filters run inside it.
+//! [`accept`] is the accept loop that the admin listener uses too; the warp filters of [`routes`] run
+//! inside it. The checks of a delivery, in this order, so that nobody learns which paths lead
+//! somewhere: node rate (429) → media type that some source takes (415) → announced length (413) →
+//! body, with its memory (503), cap (413) and deadlines (408) → [`Receiver::receive`] (the rest).
 
 pub mod accept;
 mod answer;
+mod body;
 mod io;
 pub mod tls;
+
+use std::{convert::Infallible, io::Result, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use futures_util::Stream;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use hyper_util::service::TowerToHyperService;
+use sluice_actors::{
+    domain::{SourceName, TenantName},
+    ports::Rate,
+};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
+use warp::{Filter, Rejection};
+
+pub use self::body::RequestLimits;
+use self::{
+    accept::{Arrival, ConnectionLimits, ListenerOptions, Server},
+    answer::Fixed,
+    body::Unread,
+};
+use crate::{
+    config::Config,
+    ingest::{Bucket, Door, Inbound, IngestEvent, Receiver},
+};
+
+/// Every path that the public listener answers with anything but 404.
+pub const PUBLIC_ROUTES: [&str; 2] = ["/webhooks/{tenant}/{source}", "/.well-known/jwks.json"];
+
+/// What the public listener is given besides its receiver.
+#[derive(Clone)]
+pub struct EdgeOptions {
+    /// The listener.
+    pub listener: ListenerOptions,
+    /// The deadlines of one request.
+    pub request: RequestLimits,
+    /// Deliveries a second over all sources, authentic or not.
+    pub per_second: u32,
+    /// The key set of the callback tokens, as JSON (RFC 7517); asked anew for each request.
+    pub jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
+}
+
+impl EdgeOptions {
+    /// The options of a configuration. Off loopback everything must come over https (DESIGN §8).
+    pub fn new(
+        config: &Config,
+        jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
+    ) -> std::result::Result<Self, tls::TlsError> {
+        let edge = &config.edge;
+        let limits = ConnectionLimits {
+            connections: edge.max_connections,
+            per_address: edge.max_connections_per_address,
+            ..ConnectionLimits::default()
+        };
+        let listener = ListenerOptions {
+            tls: edge.tls.as_ref().map(tls::server_config).transpose()?,
+            trusted_proxies: edge.trusted_proxies.as_slice().into(),
+            require_https: !edge.listen.ip().is_loopback(),
+            limits,
+        };
+        let per_second = config.limits.ingest_per_second;
+        Ok(Self { listener, request: RequestLimits::default(), per_second, jwks })
+    }
+}
+
+/// Serves the public routes until the returned [`Server`] is stopped.
+///
+/// # Errors
+/// The listener has no local address.
+pub fn serve(listener: TcpListener, receiver: Arc<Receiver>, options: EdgeOptions) -> Result<Server> {
+    let EdgeOptions { listener: connections, request, per_second, jwks } = options;
+    let rate = Rate { per_second: f64::from(per_second), burst: per_second };
+    let edge = Arc::new(Edge { receiver, limits: request, bucket: Bucket::new(rate), jwks });
+    accept::serve(listener, TowerToHyperService::new(warp::service(routes(edge))), connections)
+}
+
+type Answer = warp::reply::Response;
+
+struct Edge {
+    receiver: Arc<Receiver>,
+    limits: RequestLimits,
+    bucket: Bucket,
+    jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
+}
+
+/// The public routes; everything else is 404.
+fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Answer,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let keys = edge.clone();
+    let webhook = warp::path!("webhooks" / TenantName / SourceName)
+        .and(exact())
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |tenant, source, arrival, method, headers, body| {
+            let edge = edge.clone();
+            async move { edge.webhook((tenant, source), arrival, method, headers, body).await }
+        });
+    let jwks = warp::path!(".well-known" / "jwks.json").and(exact()).and(warp::method()).map(
+        move |_: Arrival, method: Method| match method {
+            Method::GET | Method::HEAD => key_set((keys.jwks)()),
+            _ => answer::METHOD_GET.response(),
+        },
+    );
+    let nowhere = warp::any().map(|| answer::NOT_FOUND.response());
+    webhook.or(jwks).unify().or(nowhere).unify()
+}
+
+/// Refuses a trailing slash, which warp takes for the end of a path.
+fn exact() -> impl Filter<Extract = (Arrival,), Error = Rejection> + Copy {
+    warp::ext::get::<Arrival>().and_then(|arrival: Arrival| {
+        let whole = !arrival.target.path().ends_with('/');
+        std::future::ready(if whole { Ok(arrival) } else { Err(warp::reject::not_found()) })
+    })
+}
+
+fn key_set(json: Bytes) -> Answer {
+    let mut response = Response::new(json.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
+}
+
+impl Edge {
+    async fn webhook<B: Buf>(
+        &self,
+        (tenant, source): (TenantName, SourceName),
+        arrival: Arrival,
+        method: Method,
+        headers: HeaderMap,
+        body: impl Stream<Item = std::result::Result<B, warp::Error>>,
+    ) -> Answer {
+        let mut begun = Instant::now();
+        let mut bytes = 0;
+        let door = self.receiver.door(&tenant, &source);
+        let answer = match self.read(&door, arrival, method, headers, body).await {
+            Err(refused) => refused.response(),
+            Ok(inbound) if inbound.method == Method::GET => match self.receiver.get_handshake(&door, &inbound) {
+                Some(reply) => answer::from_reply(reply),
+                None => answer::METHOD.response(),
+            },
+            Ok(inbound) => {
+                (begun, bytes) = (Instant::now(), inbound.body.len());
+                match timeout(self.limits.answer, self.receiver.receive(&door, inbound)).await {
+                    Ok(reply) => answer::from_reply(reply),
+                    Err(_) => answer::TOO_LATE.response(),
+                }
+            }
+        };
+        self.receiver.observer().observe(&IngestEvent::Answered {
+            place: door.place(),
+            status: answer.status(),
+            took: begun.elapsed(),
+            bytes,
+        });
+        answer
+    }
+
+    /// Everything that is decided before the delivery is looked at.
+    async fn read<B: Buf>(
+        &self,
+        door: &Door,
+        arrival: Arrival,
+        method: Method,
+        headers: HeaderMap,
+        body: impl Stream<Item = std::result::Result<B, warp::Error>>,
+    ) -> std::result::Result<Inbound, Fixed> {
+        if self.bucket.take().is_err() {
+            return Err(answer::NODE_RATE);
+        }
+        let body = match method {
+            Method::GET => Bytes::new(),
+            Method::POST if !door.accepts(&headers) => return Err(answer::MEDIA_TYPE),
+            Method::POST => {
+                let announced = content_length(&headers);
+                body::read(body, announced, door.max_body(), door.memory().lease(), &self.limits).await.map_err(
+                    |unread| match unread {
+                        Unread::TooLarge => answer::TOO_LARGE,
+                        Unread::TooSlow => answer::SLOW_BODY,
+                        Unread::Broken => answer::BROKEN_BODY,
+                        Unread::NoMemory => answer::NO_MEMORY,
+                    },
+                )?
+            }
+            _ => return Err(answer::METHOD),
+        };
+        Ok(Inbound { method, target: arrival.target, headers, body, client: arrival.client })
+    }
+}
+
+/// hyper has checked it against the framing; a length past `usize` is past every cap.
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    let value = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    Some(value.parse().unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests;

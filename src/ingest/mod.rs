@@ -1,9 +1,15 @@
 //! From an authentic delivery to durable rows: verify, normalise, record, wake. No warp, no SQL.
 
-mod receive;
-
+mod bucket;
+pub mod diagnose;
+mod directory;
 pub mod keys;
+mod media;
+mod memory;
+mod observe;
 pub mod prepare;
+mod receive;
+mod refused;
 
 use std::sync::Arc;
 
@@ -11,7 +17,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sluice_actors::domain::{EventId, JobId, LaneKey, RouteName, Timestamp, TraceId};
 
-pub use receive::Reply;
+pub use bucket::Bucket;
+pub use memory::{BodyMemory, Exhausted, Lease, Share};
+pub use observe::{IngestEvent, Observer, Place, Rejection};
+pub use receive::{Door, Inbound, Receiver, ReceiverParts, Reply};
 
 use crate::vendors::OnConflict;
 
@@ -156,5 +165,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// Stores the events of one delivery and their jobs in one transaction and returns only after
     /// it is durable. One answer per event, in order. Watermarks (DESIGN §5) advance in the same
     /// transaction; a job whose event is older than its watermark is stored `superseded`.
+    ///
+    /// The future may be dropped at any time (the client hung up, the answer was due): what was
+    /// handed to the writer is committed all the same, and no transaction is left half open.
     async fn record(&self, delivery: Vec<NewEvent>) -> Result<Vec<Recorded>, RecordError>;
 }

@@ -1,0 +1,115 @@
+//! What metrics and logs are told of ingest.
+
+use std::{net::IpAddr, time::Duration};
+
+use http::StatusCode;
+use sluice_actors::domain::{LaneKey, TraceId};
+
+use super::{EventStatus, Recorded};
+use crate::vendors::Refusal;
+
+/// Is told what happens at the edge and in ingest. Must return at once.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened.
+    fn observe(&self, event: &IngestEvent<'_>);
+}
+
+/// Where a delivery went: the lane and its vendor. Only of sources that exist.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The lane.
+    pub lane: &'a LaneKey,
+    /// The vendor's name.
+    pub vendor: &'static str,
+}
+
+/// What an [`Observer`] hears. Nothing in it comes from a body.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum IngestEvent<'a> {
+    /// A request to a webhook path was answered.
+    Answered {
+        /// Where to; none for a path that leads to no source.
+        place: Option<Place<'a>>,
+        /// The status.
+        status: StatusCode,
+        /// From the last byte of the request to the answer; for a request that was not read to its
+        /// end, from its header block.
+        took: Duration,
+        /// Bytes of body that were read.
+        bytes: usize,
+    },
+    /// A delivery did not verify (answered 401).
+    Refused {
+        /// Where to; none for a path that leads to no source.
+        place: Option<Place<'a>>,
+        /// Why.
+        reason: Refusal,
+        /// Who sent it.
+        client: IpAddr,
+    },
+    /// A delivery verified.
+    Verified {
+        /// Where to.
+        place: Place<'a>,
+        /// The label of the secret that verified it.
+        secret_version: &'a str,
+        /// How far our clock is ahead of the signed time, in milliseconds.
+        skew_ms: Option<i64>,
+    },
+    /// An authentic delivery was not taken.
+    Rejected {
+        /// Where to.
+        place: Place<'a>,
+        /// Why.
+        reason: Rejection,
+    },
+    /// An event was stored, or was there already.
+    Recorded {
+        /// Where to.
+        place: Place<'a>,
+        /// New or not, and under which id.
+        recorded: Recorded,
+        /// The type.
+        event_type: &'a str,
+        /// Its status (as prepared, for a duplicate).
+        status: EventStatus,
+        /// Jobs stored with it; none for a duplicate.
+        jobs: usize,
+        /// The trace of the delivery.
+        trace_id: TraceId,
+    },
+    /// A vendor's handshake was answered.
+    Handshake {
+        /// Where to.
+        place: Place<'a>,
+    },
+}
+
+/// Why an authentic delivery was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// Its envelope is unusable (400).
+    Malformed,
+    /// Its media type is not one of the vendor's (415).
+    MediaType,
+    /// The source's rate is used up (429).
+    SourceRate,
+    /// The source has too many jobs waiting (429).
+    Pending,
+    /// The store could not confirm it (503).
+    Store,
+}
+
+impl Rejection {
+    /// The word for logs, labels and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::MediaType => "media_type",
+            Self::SourceRate => "source_rate",
+            Self::Pending => "pending",
+            Self::Store => "store",
+        }
+    }
+}
