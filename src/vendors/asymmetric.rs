@@ -139,7 +139,9 @@ pub(super) fn verifies(key: &Key, message: &[u8], signature: &[u8]) -> bool {
         Key::Symmetric(_) => false,
         Key::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok(),
         Key::EcdsaP256(key) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(message, signature).is_ok(),
-        Key::Rsa(key) => UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(message, signature).is_ok(),
+        Key::Rsa(key) | Key::Certified { rsa: key, .. } => {
+            UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(message, signature).is_ok()
+        }
     }
 }
 

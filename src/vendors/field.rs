@@ -53,9 +53,14 @@ pub(super) fn object(body: &[u8]) -> Result<Value, Malformed> {
 
 /// Parses the body as a JSON array of 1 to `most` objects.
 pub(super) fn objects(body: &[u8], most: usize) -> Result<Vec<Value>, Malformed> {
-    let Value::Array(elements) = json::parse_strict(body)? else {
-        return Err(Malformed("the body is not a JSON array".into()));
-    };
+    match json::parse_strict(body)? {
+        Value::Array(elements) => batch(elements, most),
+        _ => Err(Malformed("the body is not a JSON array".into())),
+    }
+}
+
+/// The elements of a batch: 1 to `most` objects.
+pub(super) fn batch(elements: Vec<Value>, most: usize) -> Result<Vec<Value>, Malformed> {
     if elements.is_empty() || elements.len() > most {
         return Err(Malformed(format!("the batch has {} elements, not 1 to {most}", elements.len()).into()));
     }

@@ -5,6 +5,7 @@
 //! `tests/fixtures/vendors/<vendor>/`. The contract test fails for a vendor without them.
 
 mod asymmetric;
+mod discord;
 mod field;
 mod form;
 mod generic;
@@ -16,11 +17,15 @@ mod linear;
 mod mac;
 mod notion;
 mod openai;
+mod options;
+mod paypal;
+mod sendgrid;
 mod shopify;
 mod slack;
 mod standard;
 mod stripe;
 mod svix;
+mod twilio;
 mod window;
 mod zoom;
 
@@ -59,6 +64,15 @@ pub enum Key {
     EcdsaP256(Vec<u8>),
     /// An RSA public key as PKCS#1 DER.
     Rsa(Vec<u8>),
+    /// An RSA public key from a certificate, good while that is valid.
+    Certified {
+        /// The key as PKCS#1 DER.
+        rsa: Vec<u8>,
+        /// The first moment of its certificate.
+        not_before: Timestamp,
+        /// The last moment of its certificate.
+        not_after: Timestamp,
+    },
 }
 
 impl std::fmt::Debug for Key {
@@ -331,7 +345,7 @@ impl Sample {
 type Build = fn(&toml::Table) -> Result<Arc<dyn Vendor>, InvalidOption>;
 
 /// Every vendor: its name in the configuration and how it is made, in the order of the README.
-const REGISTRY: [(&str, Build); 12] = [
+const REGISTRY: [(&str, Build); 16] = [
     ("openai", |options| without_options(openai::OpenAi, options)),
     ("slack", |options| without_options(slack::Slack, options)),
     ("stripe", |options| without_options(stripe::Stripe, options)),
@@ -341,6 +355,10 @@ const REGISTRY: [(&str, Build); 12] = [
     ("shopify", |options| without_options(shopify::Shopify, options)),
     ("linear", |options| without_options(linear::Linear, options)),
     ("zoom", |options| without_options(zoom::Zoom, options)),
+    ("twilio", |options| without_options(twilio::Twilio, options)),
+    ("discord", |options| without_options(discord::Discord, options)),
+    ("sendgrid", |options| without_options(sendgrid::SendGrid, options)),
+    ("paypal", |options| Ok(Arc::new(paypal::PayPal::new(options)?))),
     ("standard", |options| without_options(standard::Standard, options)),
     ("svix", |options| without_options(svix::Svix, options)),
     ("generic", |options| without_options(generic::Generic, options)),
