@@ -81,7 +81,7 @@ impl Input {
     /// Reads the texts at `path`, which is `sluice.toml` or its folder, and takes the environment of
     /// the process.
     pub fn read(path: &Path) -> Result<Self, Errors> {
-        let main = if path.is_dir() { path.join(MAIN) } else { path.to_owned() };
+        let main = main_file(path);
         let dir = main.parent().unwrap_or(Path::new("")).to_owned();
         let mut input = Self::new(dir).environment(Environment::Process);
         let mut errors = Vec::new();
@@ -114,7 +114,7 @@ impl Input {
         let database = Database::read(root.table_or_empty("database"), &dir);
         let limits = Limits::read(root.table_or_empty("limits"));
         let outbound = Outbound::read(root.table_or_empty("outbound"));
-        let llm = root.table("llm").and_then(|table| Llm::read(table, &outbound)).map(Arc::new);
+        let llm = root.table("llm").map(|table| Arc::new(Llm::read(table, &outbound)));
         let telemetry = Telemetry::read(root.table_or_empty("telemetry"));
         root.finish();
 
@@ -144,7 +144,7 @@ impl Input {
 
     /// The trees of `sluice.toml` and of the tenants' files. Where one is not TOML, nothing else is
     /// told: what it was meant to say is not known.
-    fn parse(&self) -> Result<(Entries, Vec<(String, Place, Entries)>), Errors> {
+    fn parse(&self) -> Result<(Entries, Vec<TenantTree>), Errors> {
         let mut errors = Vec::new();
         let main = tree::parse(&self.main.0, &self.main.1, &mut errors);
         let parse = |(stem, (path, text)): (&String, &(Arc<PathBuf>, String))| {
@@ -168,9 +168,12 @@ impl Input {
     }
 }
 
+/// A tenant's file: its stem, where it is, what it says.
+type TenantTree = (String, Place, Entries);
+
 /// Reads the tenants' files.
 fn read_tenants(
-    trees: Vec<(String, Place, Entries)>,
+    trees: Vec<TenantTree>,
     ctx: &Context,
     node: Node<'_>,
     overrides: &BTreeMap<String, String>,
@@ -208,8 +211,13 @@ fn read_text(path: &Path, cure: &str, errors: &mut Vec<Error>) -> String {
     })
 }
 
+/// The main file at `path`, which is that file or its folder.
+pub(super) fn main_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(MAIN) } else { path.to_owned() }
+}
+
 /// The tenants' files of the folder `dir`, in order of their names; none if there is no folder.
-fn tenant_files(dir: &Path, errors: &mut Vec<Error>) -> Vec<PathBuf> {
+pub(super) fn tenant_files(dir: &Path, errors: &mut Vec<Error>) -> Vec<PathBuf> {
     let folder = dir.join(TENANTS);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,

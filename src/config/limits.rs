@@ -32,9 +32,9 @@ const BREAKER: BreakerPolicy = BreakerPolicy {
     failures: 5,
     ratio: 0.5,
     min_calls: 10,
-    window: Duration::from_secs(60),
+    window: Duration::from_mins(1),
     cooldown: Duration::from_secs(30),
-    max_cooldown: Duration::from_secs(15 * 60),
+    max_cooldown: Duration::from_mins(15),
     ramp: Duration::from_secs(30),
 };
 const MAX_RATE: f64 = 100_000.0;
@@ -93,7 +93,7 @@ fn read_breaker(mut section: Section<'_>) -> BreakerPolicy {
         failures: section.number("failures", BREAKER.failures, 1..=10_000),
         ratio: section.positive("ratio", 1.0).unwrap_or(BREAKER.ratio),
         min_calls: section.number("min_calls", BREAKER.min_calls, 1..=10_000),
-        window: section.duration("window", seconds(1)..=seconds(3_600)).unwrap_or(BREAKER.window),
+        window: section.duration("window", seconds(1)..=Duration::from_hours(1)).unwrap_or(BREAKER.window),
         cooldown: section.duration("cooldown", seconds(1)..=BREAKER.max_cooldown).unwrap_or(BREAKER.cooldown),
         max_cooldown: BREAKER.max_cooldown,
         ramp: BREAKER.ramp,

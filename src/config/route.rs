@@ -272,7 +272,7 @@ impl Route {
             Kind::Log => Some(ActionConfig::Log),
             Kind::QueuePublish => {
                 section.error("action", "`queue_publish` is not in this build yet", "use `http_forward` until it is");
-                return None;
+                None
             }
         });
         // Which keys a route knows depends on its action; without one they cannot be judged.

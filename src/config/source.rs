@@ -132,7 +132,7 @@ const MAX_SECRETS: usize = 3;
 const VENDOR_OPTIONS: [&str; 2] = ["scheme", "webhook_id"];
 
 /// Beyond this a captured delivery stays good for longer than the mission allows.
-const USUAL_TOLERANCE: Duration = Duration::from_secs(300);
+const USUAL_TOLERANCE: Duration = Duration::from_mins(5);
 
 impl Source {
     pub(super) fn read(name: SourceName, mut section: Section<'_>, around: &Around<'_>) -> Option<Self> {
@@ -141,7 +141,7 @@ impl Source {
         let enabled = section.get("enabled", true);
         let await_handshake = section.get("await_handshake", false);
         let keys = read_keys(&mut section, vendor.as_deref(), around.tenant, await_handshake);
-        let tolerance = section.duration("tolerance", Duration::from_secs(1)..=Duration::from_secs(3_600));
+        let tolerance = section.duration("tolerance", Duration::from_secs(1)..=Duration::from_hours(1));
         if tolerance.is_some_and(|tolerance| tolerance > USUAL_TOLERANCE) {
             section.warn(
                 "tolerance",

@@ -44,7 +44,7 @@ pub struct Tenant {
 impl Tenant {
     pub(super) fn read(name: TenantName, mut section: Section<'_>, node: Node<'_>) -> Self {
         let own = section.has("llm");
-        let llm = section.table("llm").and_then(|table| Llm::read(table, node.outbound)).map(Arc::new);
+        let llm = section.table("llm").map(|table| Arc::new(Llm::read(table, node.outbound)));
         let has_wordpress = section.has("wordpress");
         let wordpress =
             section.table("wordpress").and_then(|table| WordPress::read(table, node.outbound)).map(Arc::new);
@@ -168,7 +168,7 @@ const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
 impl Llm {
     /// A tenant's own section stands alone: nothing of the node's is inherited, so that the node's
     /// key never goes to an endpoint that a tenant file names.
-    pub(super) fn read(mut section: Section<'_>, outbound: &Outbound) -> Option<Self> {
+    pub(super) fn read(mut section: Section<'_>, outbound: &Outbound) -> Self {
         let base_url = section
             .opt("base_url")
             .unwrap_or_else(|| units::base_url(DEFAULT_BASE_URL).expect("the default URL is a URL"));
@@ -181,7 +181,7 @@ impl Llm {
             model: model.unwrap_or_default(),
             api_key: section.secret("api_key"),
             timeout: section
-                .duration("timeout", Duration::from_secs(1)..=Duration::from_secs(120))
+                .duration("timeout", Duration::from_secs(1)..=Duration::from_mins(2))
                 .unwrap_or(Duration::from_secs(15)),
             rate: section
                 .positive("per_second", 10_000.0)
@@ -189,6 +189,6 @@ impl Llm {
             concurrency: section.opt_number("concurrency", 1..=1_000),
         };
         section.finish();
-        Some(llm)
+        llm
     }
 }

@@ -1,0 +1,123 @@
+//! Notices that the files of the configuration changed.
+//!
+//! It looks at them every two seconds rather than asking the system to tell: the store lives in the
+//! same folder by default, and a watched folder would report every one of its writes; and mounts
+//! that swap links (Kubernetes) or lie on a network tell nothing at all.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Live, input};
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What tells a file's content from another without reading it; none for a file that is not there.
+type Mark = Option<(SystemTime, u64, u64)>;
+type Marks = BTreeMap<PathBuf, Mark>;
+
+/// Watches the files of the configuration in force: `sluice.toml`, the tenants' files, and what
+/// they refer to (secrets, schemas).
+#[derive(Debug)]
+pub struct Watch {
+    main: PathBuf,
+    live: Live,
+    marks: Marks,
+}
+
+impl Watch {
+    /// Watches the configuration at `path` (`sluice.toml` or its folder) from now on.
+    pub fn new(path: &Path, live: Live) -> Self {
+        let main = input::main_file(path);
+        let marks = marks(&main, &live);
+        Self { main, live, marks }
+    }
+
+    /// Returns once a file changed and has been quiet for a moment, so that a file that is being
+    /// written is not read half. Safe to drop and call again.
+    pub async fn changed(&mut self) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let mut last = self.marks.clone();
+        loop {
+            ticks.tick().await;
+            let now = self.look().await;
+            if now == last && now != self.marks {
+                self.marks = now;
+                return;
+            }
+            last = now;
+        }
+    }
+
+    async fn look(&self) -> Marks {
+        let (main, live) = (self.main.clone(), self.live.clone());
+        let looked = tokio::task::spawn_blocking(move || marks(&main, &live)).await;
+        looked.unwrap_or_else(|_| self.marks.clone())
+    }
+}
+
+fn marks(main: &Path, live: &Live) -> Marks {
+    let tenants = input::tenant_files(main.parent().unwrap_or(Path::new("")), &mut Vec::new());
+    let files = live.load().files.clone();
+    files.into_iter().chain(tenants).chain([main.to_owned()]).map(|path| (path.clone(), mark(&path))).collect()
+}
+
+fn mark(path: &Path) -> Mark {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+
+    use super::*;
+    use crate::config::load;
+
+    const SOURCE: &str = "[sources.a]\nvendor = 'generic'\nsecrets = ['file:a.secret']\n";
+
+    fn folder() -> (tempfile::TempDir, Watch) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("tenants")).unwrap();
+        fs::write(dir.path().join("sluice.toml"), "").unwrap();
+        fs::write(dir.path().join("tenants/acme.toml"), SOURCE).unwrap();
+        fs::write(dir.path().join("a.secret"), "one").unwrap();
+        let live = Arc::new(ArcSwap::from_pointee(load(dir.path()).unwrap()));
+        let watch = Watch::new(dir.path(), live);
+        (dir, watch)
+    }
+
+    async fn notices(watch: &mut Watch) -> bool {
+        tokio::time::timeout(LOOK_EVERY * 4, watch.changed()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_a_new_and_a_removed_file_are_noticed_once() {
+        let (dir, mut watch) = folder();
+        assert!(!notices(&mut watch).await);
+        for change in ["a.secret", "sluice.toml", "tenants/acme.toml", "tenants/beta.toml"] {
+            fs::write(dir.path().join(change), "# another length").unwrap();
+            assert!(notices(&mut watch).await, "{change}");
+            assert!(!notices(&mut watch).await, "{change}, twice");
+        }
+        fs::remove_file(dir.path().join("tenants/beta.toml")).unwrap();
+        assert!(notices(&mut watch).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_store_writes_beside_it_is_not_noticed() {
+        let (dir, mut watch) = folder();
+        fs::write(dir.path().join("sluice.db"), "pages").unwrap();
+        assert!(!notices(&mut watch).await);
+    }
+}
