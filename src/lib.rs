@@ -4,6 +4,7 @@
 //! records them in one durable transaction, and the actors of `sluice_actors` run the jobs through
 //! [`actions`]. See `ARCHITECTURE.md`.
 
+pub mod actions;
 pub mod api;
 pub mod clock;
 pub mod config;

@@ -1,0 +1,185 @@
+//! How calls to APIs authenticate: bearer, basic, OAuth2 client credentials.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use sluice_actors::domain::{CalleeId, HoldReason, Outcome, TenantName, Timestamp};
+use tokio::time::Instant;
+use url::form_urlencoded;
+
+use super::{
+    callees,
+    classify::{self, Fate, Health, Judged},
+    run::{Run, Step},
+};
+use crate::{
+    config::{Auth, OAuth2},
+    http_client::{Answer, Call, CallError},
+};
+
+/// A token is asked for anew this long before it ends.
+const EARLY: Duration = Duration::from_secs(60);
+/// The life of a token whose server does not say (RFC 6749 §5.1 leaves it open).
+const UNSAID: Duration = Duration::from_secs(300);
+
+/// The value of `Authorization`, and whether it came from the cache of tokens.
+#[derive(Default)]
+pub(crate) struct Authorization {
+    pub(crate) value: Option<HeaderValue>,
+    pub(crate) cached: Option<TokenKey>,
+}
+
+impl Authorization {
+    pub(crate) fn apply(&self, call: &mut Call) {
+        if let Some(value) = &self.value {
+            call.headers.insert(header::AUTHORIZATION, value.clone());
+        }
+    }
+}
+
+/// What the call of `auth` must carry. Asks the token endpoint where a token is needed.
+pub(crate) async fn authorize(run: &Run<'_>, auth: &Auth) -> Step<Authorization> {
+    let value = match auth {
+        Auth::None => return Ok(Authorization::default()),
+        Auth::Bearer(token) => sensitive(&[b"Bearer ", token.expose()].concat()),
+        Auth::Basic { user, password } => basic(user.as_bytes(), password.expose()),
+        Auth::OAuth2(oauth2) => return token(run, oauth2).await,
+    };
+    match value {
+        Some(value) => Ok(Authorization { value: Some(value), cached: None }),
+        None => {
+            let what = format!("a credential of route {} that fits into a header", run.route.name);
+            Err(Box::new(Outcome::Hold { reason: HoldReason::NotConfigured(what), after: None }))
+        }
+    }
+}
+
+fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(bytes).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn basic(user: &[u8], password: &[u8]) -> Option<HeaderValue> {
+    sensitive(format!("Basic {}", STANDARD.encode([user, b":", password].concat())).as_bytes())
+}
+
+/// One credential of one tenant: tokens are never shared between tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TokenKey {
+    tenant: TenantName,
+    credential: [u8; 32],
+}
+
+struct Token {
+    value: HeaderValue,
+    until: Instant,
+}
+
+/// Tokens in use. Each has a lock of its own, so that one attempt asks and the others wait for it.
+#[derive(Default)]
+pub(crate) struct Tokens(Mutex<HashMap<TokenKey, Arc<tokio::sync::Mutex<Option<Token>>>>>);
+
+impl Tokens {
+    fn slot(&self, key: &TokenKey) -> Arc<tokio::sync::Mutex<Option<Token>>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(key.clone()).or_default())
+    }
+
+    /// Forgets a token that its API refused.
+    pub(crate) fn forget(&self, key: &TokenKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+async fn token(run: &Run<'_>, oauth2: &OAuth2) -> Step<Authorization> {
+    let key = TokenKey { tenant: run.tenant.name.clone(), credential: digest(oauth2) };
+    let slot = run.world.tokens.slot(&key);
+    let mut slot = slot.lock().await;
+    if let Some(token) = slot.as_ref().filter(|token| token.until > Instant::now()) {
+        return Ok(Authorization { value: Some(token.value.clone()), cached: Some(key) });
+    }
+    let callee = callees::host(&oauth2.token_url);
+    let call = token_call(oauth2);
+    let (value, life) = run.call(&callee, call, |answer, now| judge_token(answer, now, &callee)).await?;
+    *slot = Some(Token { value: value.clone(), until: Instant::now() + life.saturating_sub(EARLY) });
+    Ok(Authorization { value: Some(value), cached: None })
+}
+
+fn digest(oauth2: &OAuth2) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let scope = oauth2.scope.as_deref().unwrap_or_default();
+    for part in [
+        oauth2.token_url.as_str().as_bytes(),
+        oauth2.client_id.as_bytes(),
+        oauth2.client_secret.expose(),
+        scope.as_bytes(),
+    ] {
+        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
+/// RFC 6749 §4.4.2, with the client in `Authorization: Basic` as §2.3.1 has every server support.
+fn token_call(oauth2: &OAuth2) -> Call {
+    let encoded = |bytes: &[u8]| form_urlencoded::byte_serialize(bytes).collect::<String>();
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "client_credentials");
+    if let Some(scope) = &oauth2.scope {
+        form.append_pair("scope", scope);
+    }
+    let mut call = Call::new(Method::POST, oauth2.token_url.clone());
+    call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let client = encoded(oauth2.client_id.as_bytes());
+    let secret = encoded(oauth2.client_secret.expose());
+    let value = basic(client.as_bytes(), secret.as_bytes()).expect("base64 is a header value");
+    call.headers.insert(header::AUTHORIZATION, value);
+    call.body = Some(form.finish().into());
+    call
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    token_type: String,
+    expires_in: Option<u64>,
+}
+
+/// A refused client is the operator's to mend: the jobs wait.
+fn of_token_status(status: StatusCode) -> (Fate, Health) {
+    match status.as_u16() {
+        400 | 401 | 403 => (Fate::Unauthorized, Health::Unknown),
+        _ => classify::of_status(status),
+    }
+}
+
+fn judge_token(
+    answer: Result<Answer, CallError>,
+    now: Timestamp,
+    callee: &CalleeId,
+) -> Judged<(HeaderValue, Duration)> {
+    let Judged { report, step } = classify::by_status(answer, now, callee, of_token_status);
+    let answer = match step {
+        Ok(answer) => answer,
+        Err(end) => return Judged { report, step: Err(end) },
+    };
+    let token = answer.whole().ok().and_then(|body| serde_json::from_slice::<TokenAnswer>(body).ok());
+    let token = token.filter(|token| token.token_type.eq_ignore_ascii_case("bearer"));
+    let read = token.and_then(|token| {
+        let life = token.expires_in.map_or(UNSAID, Duration::from_secs);
+        Some((sensitive(format!("Bearer {}", token.access_token).as_bytes())?, life))
+    });
+    match read {
+        Some(token) => Judged::done(token),
+        None => Judged::ends(Fate::Retry, Health::Ill, callee, "answered without a bearer token", None),
+    }
+}

@@ -1,0 +1,146 @@
+//! What jobs do. One file per action; [`classify`] says what an answer means for all of them.
+//!
+//! To add an action: write `src/actions/<action>.rs` with `run(&Run, …) -> Step<JobResult>`, add its
+//! variant to [`ActionConfig`] and follow the compiler through the matches of this file,
+//! [`policies`] and [`check`]. An attempt can be cut off at any point and run again: keep what was
+//! paid for with [`Run::checkpoint`] before the next call, and call only through [`Run::call`], which
+//! asks the gate, keeps the deadline and reports on the callee.
+//!
+//! A job whose source or route is gone from the configuration is held, not killed: the file may be
+//! wrong and nothing is lost by waiting. Whoever removed the route on purpose cancels its jobs. A
+//! job whose route now names another action runs what the route says now.
+
+mod auth;
+mod callees;
+pub mod check;
+mod classify;
+mod fetch;
+mod hostile;
+mod http_call;
+mod http_forward;
+mod llm;
+mod log;
+mod policies;
+mod prompt;
+mod publish;
+mod reply;
+mod run;
+mod summarize;
+mod template;
+#[cfg(test)]
+mod testing;
+mod token;
+mod wordpress;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sluice_actors::{
+    domain::{CalleeId, HoldReason, Job, JobResult, Outcome},
+    ports::{Action, Attempt, Clock},
+};
+
+use crate::{
+    config::{ActionConfig, Config, Live, Route, Source, Tenant},
+    http_client::HttpClient,
+};
+use run::{Run, Step};
+
+pub use policies::ConfigPolicies;
+pub use token::{InvalidSigningKey, SigningKey, TOKEN_TTL_SECS, TOKEN_TYPE, jwks};
+pub use wordpress::TOKEN_HEADER;
+
+/// What all attempts share.
+struct World {
+    http: HttpClient,
+    clock: Arc<dyn Clock>,
+    stages: run::Stages,
+    tokens: auth::Tokens,
+}
+
+/// All actions, over the configuration in force.
+pub struct Actions {
+    config: Live,
+    world: World,
+}
+
+impl Actions {
+    /// Follows `config` through its reloads; makes all calls with `http`.
+    pub fn new(config: Live, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
+        let world = World { http, clock, stages: run::Stages::default(), tokens: auth::Tokens::default() };
+        Self { config, world }
+    }
+}
+
+#[async_trait]
+impl Action for Actions {
+    fn callees(&self, job: &Job) -> Result<Vec<CalleeId>, HoldReason> {
+        let config = self.config.load();
+        let (tenant, _, route) = find(&config, job)?;
+        let fetched = job.has_checkpoint;
+        let summarized = job.has_checkpoint && !self.world.stages.only_fetched(job.id);
+        let bad_url = |reason: &str| HoldReason::NotConfigured(format!("a URL of route {} ({reason})", route.name));
+        let mut callees = Vec::new();
+        let loads = match &route.action {
+            ActionConfig::SummarizeAndPublish { .. } => !summarized && !fetched,
+            _ => !fetched,
+        };
+        if let Some(fetch) = route.fetch.as_ref().filter(|_| loads) {
+            callees.push(fetch::callee(fetch).map_err(bad_url)?);
+        }
+        let wordpress = tenant.wordpress.as_ref().map(|site| callees::wordpress(site));
+        match &route.action {
+            ActionConfig::SummarizeAndPublish { .. } => {
+                if !summarized {
+                    let missing = || HoldReason::NotConfigured(format!("[llm] of tenant {}", tenant.name));
+                    callees.push(callees::llm(tenant.llm.as_ref().ok_or_else(missing)?));
+                }
+                callees.extend(wordpress);
+            }
+            ActionConfig::WordpressPublish { .. } => {
+                let missing = || HoldReason::NotConfigured(format!("[wordpress] of tenant {}", tenant.name));
+                callees.push(wordpress.ok_or_else(missing)?);
+            }
+            ActionConfig::HttpCall(call) => callees.push(http_call::callee(call).map_err(bad_url)?),
+            ActionConfig::HttpForward(forward) => callees.push(callees::host(&forward.url)),
+            ActionConfig::Log => {}
+        }
+        Ok(callees)
+    }
+
+    async fn run(&self, attempt: Attempt) -> Outcome {
+        let config = self.config.load_full();
+        let job = attempt.begun.job.id;
+        let (tenant, source, route) = match find(&config, &attempt.begun.job) {
+            Ok(found) => found,
+            Err(reason) => return Outcome::Hold { reason, after: None },
+        };
+        let run = Run { attempt: &attempt, config: &config, tenant, source, route, world: &self.world };
+        let outcome = match dispatch(&run).await {
+            Ok(result) => Outcome::Delivered(result),
+            Err(end) => *end,
+        };
+        if matches!(outcome, Outcome::Delivered(_) | Outcome::Dead { .. }) {
+            self.world.stages.forget(job);
+        }
+        outcome
+    }
+}
+
+async fn dispatch(run: &Run<'_>) -> Step<JobResult> {
+    match &run.route.action {
+        ActionConfig::SummarizeAndPublish { prompt, publish } => summarize::run(run, prompt, publish).await,
+        ActionConfig::WordpressPublish { title, summary, publish } => publish::run(run, title, summary, publish).await,
+        ActionConfig::HttpCall(call) => http_call::run(run, call).await,
+        ActionConfig::HttpForward(forward) => http_forward::run(run, forward).await,
+        ActionConfig::Log => Ok(log::run(run)),
+    }
+}
+
+fn find<'a>(config: &'a Config, job: &Job) -> Result<(&'a Tenant, &'a Source, &'a Route), HoldReason> {
+    let (tenant, source) =
+        config.source(&job.lane).ok_or_else(|| HoldReason::NotConfigured(format!("source {}", job.lane)))?;
+    let route = source.routes.iter().find(|route| route.name == job.route);
+    let missing = || HoldReason::NotConfigured(format!("route {} of {}", job.route, job.lane));
+    Ok((tenant, source, route.ok_or_else(missing)?))
+}

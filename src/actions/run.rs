@@ -1,0 +1,153 @@
+//! What every action needs during one attempt: calls through the gate, checkpoints, the clock.
+
+use std::{collections::HashSet, sync::Mutex, time::Duration};
+
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sluice_actors::{
+    domain::{CalleeId, DeadReason, EventEnvelope, Job, JobId, Outcome, Timestamp, TraceId},
+    ports::{Attempt, Fenced},
+};
+
+use super::{World, classify::Judged, summarize::Summary};
+use crate::{
+    config::{Config, Route, Source, Tenant},
+    http_client::{Answer, Call, CallError},
+    ids,
+    redact::Redactor,
+};
+
+/// A step of an attempt: a value, or the attempt's end.
+pub(crate) type Step<T> = Result<T, Box<Outcome>>;
+
+/// Ends the attempt as a dead letter: the action's own rules forbid it.
+pub(crate) fn invalid(detail: impl Into<String>) -> Box<Outcome> {
+    Box::new(Outcome::Dead { reason: DeadReason::Invalid, detail: detail.into() })
+}
+
+/// The time an attempt keeps for itself after its last call.
+pub(crate) const MARGIN: Duration = Duration::from_millis(250);
+
+/// One attempt of one job.
+pub(crate) struct Run<'a> {
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) config: &'a Config,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) source: &'a Source,
+    pub(crate) route: &'a Route,
+    pub(crate) world: &'a World,
+}
+
+impl Run<'_> {
+    pub(crate) fn job(&self) -> &Job {
+        &self.attempt.begun.job
+    }
+
+    pub(crate) fn event(&self) -> &EventEnvelope {
+        &self.attempt.begun.event
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.world.clock.now()
+    }
+
+    /// Makes one call through the gate, within what is left of the attempt, and reports on the
+    /// callee.
+    pub(crate) async fn call<T>(
+        &self,
+        callee: &CalleeId,
+        mut call: Call,
+        judge: impl FnOnce(Result<Answer, CallError>, Timestamp) -> Judged<T>,
+    ) -> Step<T> {
+        let permit = match self.attempt.gate.enter(callee).await {
+            Ok(permit) => permit,
+            Err(reason) => return Err(Box::new(Outcome::Hold { reason, after: None })),
+        };
+        let left = self.attempt.deadline.saturating_duration_since(tokio::time::Instant::now()).saturating_sub(MARGIN);
+        call.timeout = call.timeout.min(left);
+        call.headers.entry("traceparent").or_insert_with(|| traceparent(self.event().trace_id, ids::nonce()));
+        let answer = self.world.http.send(call).await;
+        let judged = judge(answer, self.now());
+        permit.report(judged.report);
+        judged.step
+    }
+
+    /// Foreign data as it may be kept: redacted by the source's rules.
+    pub(crate) fn redacted(&self, mut value: Value) -> Value {
+        Redactor::of(self.source).value(&mut value);
+        value
+    }
+
+    /// What earlier attempts left.
+    pub(crate) fn progress(&self) -> Progress {
+        let stored = self.attempt.begun.checkpoint.clone();
+        let progress: Progress = stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+        self.world.stages.note(self.job().id, &progress);
+        progress
+    }
+
+    /// Keeps what must not be repeated, before anything else is done with it.
+    pub(crate) async fn checkpoint(&self, progress: &Progress) -> Step<()> {
+        let state = serde_json::to_value(progress).expect("a checkpoint has only string keys");
+        match self.attempt.gate.checkpoint(&state).await {
+            Ok(Fenced::Applied) => {
+                self.world.stages.note(self.job().id, progress);
+                Ok(())
+            }
+            Ok(Fenced::Lost) => {
+                Err(Box::new(Outcome::Retry { after: None, error: "the lease of this attempt was lost".into() }))
+            }
+            Err(unavailable) => Err(Box::new(Outcome::Retry { after: None, error: unavailable.to_string() })),
+        }
+    }
+}
+
+/// A W3C `traceparent` of a call: the trace of the delivery and a span id of its own.
+pub(crate) fn traceparent(trace: TraceId, nonce: [u8; 16]) -> HeaderValue {
+    let span = hex::encode(&nonce[..8]);
+    HeaderValue::from_str(&format!("00-{trace}-{span}-01")).expect("hexadecimal digits and dashes")
+}
+
+/// What a job's checkpoint holds: paid for or loaded once, used by every later attempt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// The resource that the route's `fetch` loaded, redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fetched: Option<Value>,
+    /// The model's answer, validated and cleaned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<Summary>,
+}
+
+/// Jobs whose checkpoint holds the fetched resource but no summary yet. [`Job`] tells only that
+/// there is a checkpoint, and the callees of the next attempt depend on which. A hint: after a
+/// restart the job's first attempt finds out by itself and is at worst held once.
+#[derive(Default)]
+pub(crate) struct Stages(Mutex<HashSet<JobId>>);
+
+/// Hints kept; beyond it they are forgotten, which costs a hold.
+const MAX_HINTS: usize = 100_000;
+
+impl Stages {
+    fn note(&self, job: JobId, progress: &Progress) {
+        let mut hints = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if progress.fetched.is_some() && progress.summary.is_none() {
+            if hints.len() >= MAX_HINTS {
+                hints.clear();
+            }
+            hints.insert(job);
+        } else {
+            hints.remove(&job);
+        }
+    }
+
+    pub(crate) fn forget(&self, job: JobId) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&job);
+    }
+
+    /// Whether the job's checkpoint is known to hold no summary yet.
+    pub(crate) fn only_fetched(&self, job: JobId) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&job)
+    }
+}

@@ -1,0 +1,150 @@
+//! The gateway's signing keys for WordPress sites and the tokens made with them (DESIGN §7).
+//! WordPress holds only public keys: a hacked site cannot sign.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sluice_actors::domain::Timestamp;
+
+use crate::{config::Config, secrets::Secret};
+
+/// How long a token is good for.
+pub const TOKEN_TTL_SECS: i64 = 60;
+/// The token's `typ`.
+pub const TOKEN_TYPE: &str = "sluice-callback+jwt";
+
+/// A secret that is no signing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an Ed25519 private key in PKCS#8 PEM (make one with `openssl genpkey -algorithm ed25519`)")]
+pub struct InvalidSigningKey;
+
+/// An Ed25519 key that signs callbacks.
+pub struct SigningKey {
+    encoding: EncodingKey,
+    public: String,
+    kid: String,
+}
+
+impl SigningKey {
+    /// Reads a PKCS#8 PEM.
+    pub fn parse(pem: &Secret) -> Result<Self, InvalidSigningKey> {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose()).map_err(|_| InvalidSigningKey)?;
+        let pair = Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| InvalidSigningKey)?;
+        let public = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        let kid = thumbprint(&public);
+        Ok(Self { encoding: EncodingKey::from_ed_der(der.secret_pkcs8_der()), public, kid })
+    }
+
+    /// The key's id: its RFC 7638 thumbprint.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The public half as a JWK.
+    pub fn jwk(&self) -> Value {
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": self.public, "kid": self.kid, "alg": "EdDSA", "use": "sig" })
+    }
+
+    /// Signs a callback's claims.
+    pub(crate) fn sign(&self, claims: &Claims<'_>) -> String {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.encoding).expect("a parsed Ed25519 key signs")
+    }
+}
+
+/// RFC 7638: SHA-256 of the required members in lexicographic order (RFC 8037 §2 for OKP).
+fn thumbprint(x: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
+}
+
+/// The claims of a callback's token, in the order they are written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Claims<'a> {
+    iss: &'a str,
+    aud: [String; 2],
+    sub: &'a str,
+    scope: &'static str,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: String,
+    job_id: String,
+    fence: i64,
+    body_sha256: String,
+}
+
+/// What a token vouches for.
+pub(crate) struct Vouched<'a> {
+    pub(crate) gateway: &'a str,
+    pub(crate) site_uuid: &'a str,
+    pub(crate) tenant: &'a str,
+    pub(crate) job_id: String,
+    pub(crate) fence: i64,
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Claims<'a> {
+    pub(crate) fn new(vouched: &Vouched<'a>, now: Timestamp, jti: [u8; 16]) -> Self {
+        let iat = now.as_secs();
+        Self {
+            iss: vouched.gateway,
+            aud: ["wp".to_owned(), format!("wp:{}", vouched.site_uuid)],
+            sub: vouched.tenant,
+            scope: "job:write",
+            iat,
+            nbf: iat,
+            exp: iat + TOKEN_TTL_SECS,
+            jti: hex::encode(jti),
+            job_id: vouched.job_id.clone(),
+            fence: vouched.fence,
+            body_sha256: hex::encode(Sha256::digest(vouched.body)),
+        }
+    }
+}
+
+/// The gateway's id in tokens: the public URL, or `sluice` where none is configured.
+pub(crate) fn gateway_id(config: &Config) -> String {
+    match &config.edge.public_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => "sluice".to_owned(),
+    }
+}
+
+/// The public keys of all tenants' signing keys, as served at `/.well-known/jwks.json`.
+pub fn jwks(config: &Config) -> Value {
+    let mut keys: Vec<SigningKey> = config
+        .tenants
+        .values()
+        .filter_map(|tenant| SigningKey::parse(&tenant.wordpress.as_ref()?.signing_key).ok())
+        .collect();
+    keys.sort_by(|a, b| a.kid.cmp(&b.kid));
+    keys.dedup_by(|a, b| a.kid == b.kid);
+    json!({ "keys": keys.iter().map(SigningKey::jwk).collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_8037_appendix_a3() {
+        assert_eq!(
+            thumbprint("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+    }
+
+    #[test]
+    fn other_secrets_are_refused_without_being_shown() {
+        for bad in ["", "secret", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            let error = SigningKey::parse(&Secret::new(bad.into())).err().unwrap();
+            assert!(!error.to_string().contains("AAAA"));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The callback to a WordPress site (DESIGN §7), used by every action that publishes.
+//!
+//! A callback is delivered only when the plugin's answer echoes this attempt's job and fence: pages
+//! of firewalls and caches answer 200 too. Sending one again has no second effect, since the plugin
+//! keeps an inbox by `job_id`; so a timeout is retried with the same bytes and a fresh token.
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sluice_actors::domain::{CalleeId, EventEnvelope, HoldReason, Job, Outcome, Timestamp};
+use url::Url;
+
+use super::{
+    callees,
+    classify::{self, Body, Fate, Judged},
+    hostile,
+    run::{Run, Step, traceparent},
+    token::{self, Claims, SigningKey, Vouched},
+};
+use crate::{
+    config::WordPress,
+    http_client::{Answer, Call, CallError},
+    ids,
+    json::parse_strict,
+};
+
+/// The header that carries the token where a server or plugin eats `Authorization`.
+pub const TOKEN_HEADER: &str = "x-sluice-authorization";
+
+/// What is published: plain, cleaned text.
+pub(crate) struct Post<'a> {
+    pub(crate) job_type: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) summary: &'a str,
+}
+
+/// What the plugin did with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) outcome: String,
+    pub(crate) post_id: Option<u64>,
+}
+
+/// Sends the callback of this attempt.
+pub(crate) async fn publish(run: &Run<'_>, site: &WordPress, post: &Post<'_>) -> Step<Published> {
+    let not_configured = |what: &str| {
+        let reason = HoldReason::NotConfigured(format!("[wordpress] of tenant {} ({what})", run.tenant.name));
+        Box::new(Outcome::Hold { reason, after: None })
+    };
+    let key = SigningKey::parse(&site.signing_key).map_err(|error| not_configured(&error.to_string()))?;
+    let gateway = token::gateway_id(run.config);
+    let callback = Callback { gateway: &gateway, site, key: &key, job: run.job(), event: run.event(), post };
+    let call = callback.sign(run.now(), ids::nonce()).map_err(not_configured)?;
+    let callee = callees::wordpress(site);
+    run.call(&callee, call, |answer, now| judge(answer, now, &callee, run.job())).await
+}
+
+/// One callback before it is signed.
+pub(crate) struct Callback<'a> {
+    pub(crate) gateway: &'a str,
+    pub(crate) site: &'a WordPress,
+    pub(crate) key: &'a SigningKey,
+    pub(crate) job: &'a Job,
+    pub(crate) event: &'a EventEnvelope,
+    pub(crate) post: &'a Post<'a>,
+}
+
+/// The callback's body, in the order of its fields on the wire.
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    schema_version: u32,
+    job_id: String,
+    event_id: String,
+    source: &'static str,
+    tenant: &'a str,
+    #[serde(rename = "type")]
+    job_type: &'a str,
+    state: &'static str,
+    post_key: String,
+    fence: i64,
+    occurred_at: Timestamp,
+    title: String,
+    summary: String,
+    artifacts: [Artifact; 0],
+    trace_id: String,
+}
+
+/// A link to a stored artifact; none is made yet by any action.
+#[derive(Debug, Serialize)]
+struct Artifact {}
+
+impl Callback<'_> {
+    /// The exact request: body, token over its digest, headers.
+    pub(crate) fn sign(&self, now: Timestamp, jti: [u8; 16]) -> Result<Call, &'static str> {
+        let message = Message {
+            schema_version: 1,
+            job_id: self.job.id.to_string(),
+            event_id: self.event.id.to_string(),
+            source: "sluice",
+            tenant: self.job.lane.tenant.as_str(),
+            job_type: self.post.job_type,
+            state: "succeeded",
+            post_key: post_key(self.job, self.event),
+            fence: self.job.fence.0,
+            occurred_at: self.event.occurred_at,
+            title: hostile::escape(self.post.title),
+            summary: hostile::escape(self.post.summary),
+            artifacts: [],
+            trace_id: self.event.trace_id.to_string(),
+        };
+        let body = serde_json::to_vec(&message).expect("a callback has only string keys");
+        let vouched = Vouched {
+            gateway: self.gateway,
+            site_uuid: &self.site.site_uuid,
+            tenant: self.job.lane.tenant.as_str(),
+            job_id: self.job.id.to_string(),
+            fence: self.job.fence.0,
+            body: &body,
+        };
+        let token = self.key.sign(&Claims::new(&vouched, now, jti));
+        let mut call = Call::new(Method::POST, endpoint(self.site)?);
+        call.headers = headers(&token, self.site.authorization_header);
+        call.headers.insert("traceparent", traceparent(self.event.trace_id, jti));
+        call.body = Some(body.into());
+        Ok(call)
+    }
+}
+
+/// The site's callback URL: joined as text, because the default is a query under the site's path.
+pub(crate) fn endpoint(site: &WordPress) -> Result<Url, &'static str> {
+    format!("{}{}", site.site.as_str().trim_end_matches('/'), site.callback)
+        .parse()
+        .map_err(|_| "site and callback make no URL")
+}
+
+fn headers(token: &str, authorization: bool) -> HeaderMap {
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).expect("a token is base64url and dots");
+    bearer.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(TOKEN_HEADER, bearer.clone());
+    if authorization {
+        headers.insert(header::AUTHORIZATION, bearer);
+    }
+    headers
+}
+
+/// One post per subject and route; where the vendor names no subject, one per job.
+pub(crate) fn post_key(job: &Job, event: &EventEnvelope) -> String {
+    let job_id;
+    let (kind, about) = match &event.subject_id {
+        Some(subject) => ("subject", subject.as_str()),
+        None => {
+            job_id = job.id.to_string();
+            ("job", job_id.as_str())
+        }
+    };
+    let parts = [job.lane.tenant.as_str(), job.lane.source.as_str(), job.route.as_str(), kind, about];
+    let text = serde_json::to_vec(&parts).expect("strings are JSON");
+    hex::encode(Sha256::digest(text))
+}
+
+/// The plugin's answer.
+#[derive(Debug, Deserialize)]
+struct Echo {
+    job_id: String,
+    fence: i64,
+    outcome: String,
+    post_id: Option<u64>,
+}
+
+pub(crate) fn judge(
+    answer: Result<Answer, CallError>,
+    now: Timestamp,
+    callee: &CalleeId,
+    job: &Job,
+) -> Judged<Published> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Judged::error(&error, callee),
+    };
+    let parsed = answer.whole().ok().and_then(|body| parse_strict(body).ok());
+    let code = parsed.as_ref().and_then(|body| body.get("code")).and_then(Value::as_str).map(str::to_owned);
+    let echo = parsed.as_ref().and_then(|body| Echo::deserialize(body).ok());
+    let echo = echo.filter(|echo| echo.job_id == job.id.to_string() && echo.fence == job.fence.0);
+    let body = match (&parsed, &echo, code.as_deref()) {
+        (_, Some(echo), _) if echo.outcome != "pending" => Body::Echo,
+        (_, _, Some("rest_no_route")) => Body::NoRoute,
+        (Some(_), ..) => Body::OtherJson,
+        (None, ..) => Body::NotJson,
+    };
+    let (fate, health) = classify::of_wordpress(answer.status, body);
+    match (fate, echo) {
+        (Fate::Done, Some(echo)) => Judged::done(Published { outcome: known(&echo.outcome), post_id: echo.post_id }),
+        (fate, _) => {
+            let what = match body {
+                Body::Echo => format!("answered {} for this job", answer.status),
+                Body::NoRoute => format!("answered {}: the plugin's route is not there", answer.status),
+                Body::OtherJson => format!("answered {} without echoing job and fence", answer.status),
+                Body::NotJson => format!("answered {} with something that is not JSON", answer.status),
+            };
+            Judged::ends(fate, health, callee, &what, answer.retry_after(now))
+        }
+    }
+}
+
+/// The plugin's word, or `unknown`: foreign text is not stored.
+fn known(outcome: &str) -> String {
+    let words = ["created", "applied", "duplicate", "stale", "proposed"];
+    words.into_iter().find(|word| *word == outcome).unwrap_or("unknown").to_owned()
+}
