@@ -1,4 +1,4 @@
-//! How calls to APIs authenticate: bearer, basic, OAuth2 client credentials.
+//! How calls to APIs authenticate: bearer, basic, a header of their own, OAuth2 client credentials.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sluice_actors::domain::{CalleeId, HoldReason, Outcome, TenantName, Timestamp};
@@ -29,31 +29,32 @@ const EARLY: Duration = Duration::from_secs(60);
 /// The life of a token whose server does not say (RFC 6749 §5.1 leaves it open).
 const UNSAID: Duration = Duration::from_secs(300);
 
-/// The value of `Authorization`, and whether it came from the cache of tokens.
+/// The header that authenticates, and whether its token came from the cache.
 #[derive(Default)]
 pub(crate) struct Authorization {
-    pub(crate) value: Option<HeaderValue>,
+    header: Option<(HeaderName, HeaderValue)>,
     pub(crate) cached: Option<TokenKey>,
 }
 
 impl Authorization {
     pub(crate) fn apply(&self, call: &mut Call) {
-        if let Some(value) = &self.value {
-            call.headers.insert(header::AUTHORIZATION, value.clone());
+        if let Some((name, value)) = self.header.clone() {
+            call.headers.insert(name, value);
         }
     }
 }
 
 /// What the call of `auth` must carry. Asks the token endpoint where a token is needed.
 pub(crate) async fn authorize(run: &Run<'_>, auth: &Auth) -> Step<Authorization> {
-    let value = match auth {
+    let (name, value) = match auth {
         Auth::None => return Ok(Authorization::default()),
-        Auth::Bearer(token) => sensitive(&[b"Bearer ", token.expose()].concat()),
-        Auth::Basic { user, password } => basic(user.as_bytes(), password.expose()),
+        Auth::Bearer(token) => (header::AUTHORIZATION, sensitive(&[b"Bearer ", token.expose()].concat())),
+        Auth::Basic { user, password } => (header::AUTHORIZATION, basic(user.as_bytes(), password.expose())),
+        Auth::Header { name, value } => (name.clone(), sensitive(value.expose())),
         Auth::OAuth2(oauth2) => return token(run, oauth2).await,
     };
     match value {
-        Some(value) => Ok(Authorization { value: Some(value), cached: None }),
+        Some(value) => Ok(Authorization { header: Some((name, value)), cached: None }),
         None => {
             let what = format!("a credential of route {} that fits into a header", run.route.name);
             Err(Box::new(Outcome::Hold { reason: HoldReason::NotConfigured(what), after: None }))
@@ -104,13 +105,13 @@ async fn token(run: &Run<'_>, oauth2: &OAuth2) -> Step<Authorization> {
     let slot = run.world.tokens.slot(&key);
     let mut slot = slot.lock().await;
     if let Some(token) = slot.as_ref().filter(|token| token.until > Instant::now()) {
-        return Ok(Authorization { value: Some(token.value.clone()), cached: Some(key) });
+        return Ok(Authorization { header: Some((header::AUTHORIZATION, token.value.clone())), cached: Some(key) });
     }
     let callee = callees::host(&oauth2.token_url);
     let call = token_call(oauth2);
     let (value, life) = run.call(&callee, call, |answer, now| judge_token(answer, now, &callee)).await?;
     *slot = Some(Token { value: value.clone(), until: Instant::now() + life.saturating_sub(EARLY) });
-    Ok(Authorization { value: Some(value), cached: None })
+    Ok(Authorization { header: Some((header::AUTHORIZATION, value)), cached: None })
 }
 
 fn digest(oauth2: &OAuth2) -> [u8; 32] {

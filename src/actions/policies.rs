@@ -83,7 +83,7 @@ impl Policies for ConfigPolicies {
 fn attempt_timeout(tenant: &Tenant, route: &Route) -> Duration {
     let api = |auth: &Auth| match auth {
         Auth::OAuth2(_) => CALL_TIMEOUT * 2,
-        Auth::None | Auth::Bearer(_) | Auth::Basic { .. } => CALL_TIMEOUT,
+        Auth::None | Auth::Bearer(_) | Auth::Basic { .. } | Auth::Header { .. } => CALL_TIMEOUT,
     };
     let wordpress = tenant.wordpress.as_ref().map_or(Duration::ZERO, |_| CALL_TIMEOUT);
     let action = match &route.action {

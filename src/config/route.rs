@@ -275,11 +275,17 @@ impl Route {
                 None
             }
         });
+        let known = kind.is_some();
+        let route = action.zip(name).map(|(action, name)| Self { name, event_types, filter, action, fetch });
+        for problem in route.iter().flat_map(crate::actions::check::route) {
+            let cure = "mend it; values of the event stand in double braces, such as `{{ data.id }}`";
+            section.error(problem.key, problem.reason, cure);
+        }
         // Which keys a route knows depends on its action; without one they cannot be judged.
-        if kind.is_some() {
+        if known {
             section.finish();
         }
-        Some(Self { name: name?, event_types, filter, action: action?, fetch })
+        route
     }
 }
 
