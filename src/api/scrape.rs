@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::StatusCode;
 use sluice_actors::{
     handle::{LaneStatus, NodeSnapshot},
     ports::{BreakerState, Clock},
@@ -14,9 +15,12 @@ use super::{
     records::LaneBacklog,
     request::{Answer, Call},
 };
-use crate::telemetry::{
-    lanes::Lanes,
-    metrics::{Metrics, NONE},
+use crate::{
+    schema::Drift,
+    telemetry::{
+        lanes::Lanes,
+        metrics::{Metrics, NONE},
+    },
 };
 
 /// How old the tree's part of a scrape may be.
@@ -33,6 +37,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Scrape {
     metrics: Metrics,
     lanes: Arc<Lanes>,
+    drift: Arc<Drift>,
     last: Mutex<Last>,
 }
 
@@ -44,8 +49,14 @@ struct Last {
 
 impl Scrape {
     /// Refreshes these series.
-    pub fn new(metrics: Metrics, lanes: Arc<Lanes>) -> Self {
-        Self { metrics, lanes, last: Mutex::default() }
+    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, drift: Arc<Drift>) -> Self {
+        Self { metrics, lanes, drift, last: Mutex::default() }
+    }
+
+    /// A request of the admin listener was answered.
+    pub(super) fn answered(&self, route: &str, status: StatusCode, took: Duration) {
+        self.metrics.http_requests_total.with_label_values(&[route, status.as_str()]).inc();
+        self.metrics.http_request_duration_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     }
 }
 
@@ -54,8 +65,17 @@ pub(super) async fn metrics(api: Arc<Api>, _call: Call) -> Result<Answer, ApiErr
     if last.tree.is_none_or(|at| at.elapsed() > TREE_AGE) {
         refresh(&api, &mut last).await;
     }
+    drifted(&api.scrape);
     let body = api.scrape.metrics.render();
-    Ok(Answer { status: http::StatusCode::OK, content_type: TEXT_FORMAT, body })
+    Ok(Answer { status: StatusCode::OK, content_type: TEXT_FORMAT, body })
+}
+
+/// Takes over the totals that normalisation keeps.
+fn drifted(scrape: &Scrape) {
+    scrape.metrics.schema_drift_total.reset();
+    for ((vendor, schema, kind), total) in scrape.drift.totals() {
+        scrape.metrics.schema_drift_total.with_label_values(&[vendor, schema, kind.as_str()]).inc_by(total);
+    }
 }
 
 /// Reads the tree and the store; what does not answer in time keeps its last values.

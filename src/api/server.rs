@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 use futures_util::{Stream, TryStreamExt, pin_mut};
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 use warp::{Filter, filters::BoxedFilter};
 
 use super::{
@@ -14,6 +15,9 @@ use super::{
     routes,
 };
 use crate::secrets::Secret;
+
+/// The route label of what no route was found for.
+const NO_ROUTE: &str = "none";
 
 /// All routes as one filter that never rejects.
 pub fn serve(api: Arc<Api>) -> BoxedFilter<(Response<String>,)> {
@@ -43,11 +47,34 @@ async fn dispatch<B: Buf>(
     headers: &HeaderMap,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Answer, ApiError> {
+    let begun = Instant::now();
+    let found = find(&api, routes, method, path, headers);
+    let template = found.as_ref().map_or(NO_ROUTE, |(route, _)| route.path);
+    let answer = match found {
+        Ok((route, parameters)) => match read(body).await {
+            Ok(body) => (route.handler)(api.clone(), Call { parameters, query, body }).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    let status = answer.as_ref().map_or_else(|error| error.status().0, |answer| answer.status);
+    api.scrape.answered(template, status, begun.elapsed());
+    answer
+}
+
+/// The route of a request and the values of its path, if it may be called.
+fn find<'r>(
+    api: &Api,
+    routes: &'r [Route],
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<(&'r Route, Vec<String>), ApiError> {
     let fitting: Vec<(&Route, Vec<String>)> =
         routes.iter().filter_map(|route| Some((route, route.parameters(path)?))).collect();
     // Who has no token does not learn which paths exist.
     let access = fitting.first().map_or(Access::Token, |(route, _)| route.access);
-    if !may_call(&api, access, headers) {
+    if !may_call(api, access, headers) {
         return Err(ApiError::Unauthorized);
     }
     if fitting.is_empty() {
@@ -55,10 +82,7 @@ async fn dispatch<B: Buf>(
     }
     // hyper leaves the body of an answer to HEAD away.
     let method = if method == Method::HEAD { &Method::GET } else { method };
-    let (route, parameters) =
-        fitting.into_iter().find(|(route, _)| route.method == method).ok_or(ApiError::MethodNotAllowed)?;
-    let call = Call { parameters, query, body: read(body).await? };
-    (route.handler)(api, call).await
+    fitting.into_iter().find(|(route, _)| route.method == method).ok_or(ApiError::MethodNotAllowed)
 }
 
 fn may_call(api: &Api, access: Access, headers: &HeaderMap) -> bool {

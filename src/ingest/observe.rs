@@ -78,6 +78,8 @@ pub enum IngestEvent<'a> {
         jobs: usize,
         /// The trace of the delivery.
         trace_id: TraceId,
+        /// From its receipt to its commit.
+        took: Duration,
     },
     /// A vendor's handshake was answered.
     Handshake {

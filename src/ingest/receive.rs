@@ -268,7 +268,7 @@ impl Receiver {
         let recorded = if events.is_empty() { Ok(Vec::new()) } else { self.parts.store.record(events).await };
         match recorded {
             Ok(recorded) => {
-                self.tell_recorded(intake, &told, &recorded, trace_id);
+                self.tell_recorded(intake, &told, &recorded, trace_id, now);
                 success(source.vendor.profile().success, &told, &recorded)
             }
             Err(error) => {
@@ -279,7 +279,15 @@ impl Receiver {
         }
     }
 
-    fn tell_recorded(&self, intake: &Intake, told: &[Told], recorded: &[Recorded], trace_id: TraceId) {
+    fn tell_recorded(
+        &self,
+        intake: &Intake,
+        told: &[Told],
+        recorded: &[Recorded],
+        trace_id: TraceId,
+        received_at: Timestamp,
+    ) {
+        let took = self.parts.clock.now().since(received_at);
         let mut new_jobs = 0;
         for (told, recorded) in told.iter().zip(recorded) {
             let jobs = if matches!(recorded, Recorded::New(_)) { told.jobs } else { 0 };
@@ -291,6 +299,7 @@ impl Receiver {
                 status: told.status,
                 jobs,
                 trace_id,
+                took,
             });
         }
         if new_jobs > 0 {

@@ -125,14 +125,12 @@ macro_rules! metrics {
 metrics! {
     /// The series of one gateway, in a registry of its own.
     Metrics {
-        /// Requests answered, by route template, method and status.
-        http_requests_total: IntCounterVec ["route", "method", "code"];
-        /// Seconds from the head of a request to its answer.
-        http_request_duration_seconds: HistogramVec ["route", "method"] in REQUEST;
-        /// Bytes of request bodies.
+        /// Requests answered, by route template and status.
+        http_requests_total: IntCounterVec ["route", "code"];
+        /// Seconds from the last byte of a request to its answer.
+        http_request_duration_seconds: HistogramVec ["route"] in REQUEST;
+        /// Bytes of delivered bodies.
         http_request_size_bytes: HistogramVec ["route"] in BYTES;
-        /// Connections open now, by listener.
-        http_connections: IntGaugeVec ["listener"];
 
         /// Events of authentic deliveries, by what became of them.
         webhook_events_total: IntCounterVec ["vendor", "outcome"];
@@ -142,12 +140,12 @@ metrics! {
         webhook_signatures_total: IntCounterVec ["vendor", "secret"];
         /// Seconds between a signed time and our clock, without sign.
         webhook_clock_skew_seconds: HistogramVec ["vendor"] in SKEW;
-        /// Seconds from the last byte of an authentic delivery to its answer; the commit is within it.
+        /// Seconds from the last byte of a delivery that was taken to its answer; the commit is within it.
         webhook_ack_duration_seconds: HistogramVec ["vendor"] in REQUEST;
         /// Handshakes answered.
         webhook_handshakes_total: IntCounterVec ["vendor"];
-        /// Fields of authentic payloads that do not fit the vendor's schema, by what is wrong with them.
-        schema_drift_total: IntCounterVec ["vendor", "kind"];
+        /// Fields of authentic payloads that are not as the vendor documents them, by what is odd.
+        schema_drift_total: IntCounterVec ["vendor", "schema", "kind"];
 
         /// State of a lane's breaker for a callee: 1 in the state it has, 0 in the others. Folded lanes count their breakers.
         lane_breaker_state: IntGaugeVec ["tenant", "source", "vendor", "callee", "state"];

@@ -3,8 +3,9 @@
 //! - [`logs`]: one flat JSON object a line, or human lines on a terminal.
 //! - [`metrics`]: every series with its help text, in one table.
 //! - [`lanes`]: the series of single lanes, folded past a limit.
-//! - [`observe`]: what the tree tells, turned into log lines and series.
+//! - [`deliveries`] and [`observe`]: what ingest and the tree tell, turned into log lines and series.
 
+pub mod deliveries;
 pub mod lanes;
 pub mod logs;
 pub mod metrics;

@@ -1,0 +1,139 @@
+//! What the edge and ingest tell, turned into log lines and series: one line for each event of a
+//! delivery, one for each delivery that was not taken.
+
+use http::StatusCode;
+
+use super::metrics::Metrics;
+use crate::{
+    config,
+    ingest::{EventStatus, IngestEvent, Observer, Place, Recorded, Rejection},
+    vendors::{NAMES, Refusal},
+};
+
+/// The template of the one path that vendors call.
+const ROUTE: &str = "/webhooks/{tenant}/{source}";
+/// The vendor label of a path that leads to no source.
+const UNKNOWN: &str = "unknown";
+
+/// What became of an event, as a label.
+const OUTCOMES: [&str; 5] = ["accepted", "unrouted", "quarantined", "duplicate", "conflict"];
+
+/// Reasons of rejections with a series.
+const REJECTIONS: [Rejection; 5] =
+    [Rejection::Malformed, Rejection::MediaType, Rejection::SourceRate, Rejection::Pending, Rejection::Store];
+
+/// Listens to the edge and ingest.
+pub struct IngestObserver {
+    metrics: Metrics,
+    config: config::Live,
+}
+
+impl IngestObserver {
+    /// Counts into `metrics`; whether a secret is the newest is looked up in the running
+    /// configuration.
+    pub fn new(metrics: Metrics, config: config::Live) -> Self {
+        begin_at_zero(&metrics, &config.load());
+        Self { metrics, config }
+    }
+
+    /// Whether a secret is the newest of its source.
+    fn generation(&self, place: Place<'_>, version: &str) -> &'static str {
+        let config = self.config.load();
+        let newest = config.source(place.lane).and_then(|(_, source)| source.keys.first());
+        if newest.is_some_and(|key| *key.version == *version) { "current" } else { "previous" }
+    }
+
+    fn recorded(&self, place: Place<'_>, recorded: Recorded, status: EventStatus) -> &'static str {
+        let outcome = match (recorded, status) {
+            (Recorded::Duplicate { conflict: true, .. }, _) => "conflict",
+            (Recorded::Duplicate { conflict: false, .. }, _) => "duplicate",
+            (Recorded::New(_), EventStatus::Stored | EventStatus::Released) => "accepted",
+            (Recorded::New(_), EventStatus::Unrouted) => "unrouted",
+            (Recorded::New(_), EventStatus::Quarantined) => "quarantined",
+        };
+        self.metrics.webhook_events_total.with_label_values(&[place.vendor, outcome]).inc();
+        outcome
+    }
+}
+
+/// The vendors that are configured have all their series from the start; the others come with their
+/// first source.
+fn begin_at_zero(metrics: &Metrics, config: &config::Config) {
+    let configured = config.tenants.values().flat_map(|tenant| tenant.sources.values());
+    let vendors: std::collections::BTreeSet<&str> = configured.map(|source| source.vendor.name()).collect();
+    debug_assert!(vendors.iter().all(|vendor| NAMES.contains(vendor)), "{vendors:?}");
+    for vendor in vendors {
+        for outcome in OUTCOMES {
+            metrics.webhook_events_total.with_label_values(&[vendor, outcome]);
+        }
+        for reason in Refusal::ALL.map(Refusal::as_str).into_iter().chain(REJECTIONS.map(Rejection::as_str)) {
+            metrics.webhook_rejections_total.with_label_values(&[vendor, reason]);
+        }
+        for generation in ["current", "previous"] {
+            metrics.webhook_signatures_total.with_label_values(&[vendor, generation]);
+        }
+        metrics.webhook_handshakes_total.with_label_values(&[vendor]);
+    }
+    metrics.webhook_rejections_total.with_label_values(&[UNKNOWN, Refusal::UnknownEndpoint.as_str()]);
+}
+
+impl Observer for IngestObserver {
+    fn observe(&self, event: &IngestEvent<'_>) {
+        match event {
+            IngestEvent::Answered { place, status, took, bytes } => {
+                self.metrics.http_requests_total.with_label_values(&[ROUTE, status.as_str()]).inc();
+                self.metrics.http_request_duration_seconds.with_label_values(&[ROUTE]).observe(took.as_secs_f64());
+                self.metrics.http_request_size_bytes.with_label_values(&[ROUTE]).observe(*bytes as f64);
+                if let Some(place) = place.filter(|_| status.is_success()) {
+                    self.metrics
+                        .webhook_ack_duration_seconds
+                        .with_label_values(&[place.vendor])
+                        .observe(took.as_secs_f64());
+                }
+                if status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE {
+                    tracing::error!(status = status.as_u16(), "delivery answered by an error of ours");
+                }
+            }
+            IngestEvent::Refused { place, reason, client } => {
+                let vendor = place.map_or(UNKNOWN, |place| place.vendor);
+                self.metrics.webhook_rejections_total.with_label_values(&[vendor, reason.as_str()]).inc();
+                let reason = reason.as_str();
+                match place {
+                    Some(Place { lane, vendor }) => tracing::warn!(
+                        tenant = %lane.tenant, source = %lane.source, vendor, reason, %client, "delivery refused"
+                    ),
+                    None => tracing::debug!(reason, %client, "delivery refused"),
+                }
+            }
+            IngestEvent::Verified { place, secret_version, skew_ms } => {
+                let generation = self.generation(*place, secret_version);
+                self.metrics.webhook_signatures_total.with_label_values(&[place.vendor, generation]).inc();
+                if let Some(skew) = skew_ms {
+                    let seconds = skew.unsigned_abs() as f64 / 1000.0;
+                    self.metrics.webhook_clock_skew_seconds.with_label_values(&[place.vendor]).observe(seconds);
+                }
+            }
+            IngestEvent::Rejected { place, reason } => {
+                self.metrics.webhook_rejections_total.with_label_values(&[place.vendor, reason.as_str()]).inc();
+                let Place { lane, vendor } = place;
+                let reason = reason.as_str();
+                tracing::warn!(tenant = %lane.tenant, source = %lane.source, vendor, reason, "delivery not taken");
+            }
+            IngestEvent::Recorded { place, recorded, event_type, status, jobs, trace_id, took } => {
+                let outcome = self.recorded(*place, *recorded, *status);
+                let Place { lane, vendor } = place;
+                let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(
+                    event_id = %recorded.event_id(), tenant = %lane.tenant, source = %lane.source, vendor,
+                    r#type = event_type, state = status.as_str(), outcome, jobs, duration_ms,
+                    trace_id = %trace_id, "event recorded"
+                );
+            }
+            IngestEvent::Handshake { place } => {
+                self.metrics.webhook_handshakes_total.with_label_values(&[place.vendor]).inc();
+                let Place { lane, vendor } = place;
+                tracing::info!(tenant = %lane.tenant, source = %lane.source, vendor, "handshake answered");
+            }
+        }
+    }
+}
