@@ -2,6 +2,7 @@
 //! delivery, one for each delivery that was not taken.
 
 use http::StatusCode;
+use sluice_actors::domain::LaneKey;
 
 use super::metrics::Metrics;
 use crate::{
@@ -98,11 +99,11 @@ impl Observer for IngestObserver {
                 let vendor = place.map_or(UNKNOWN, |place| place.vendor);
                 self.metrics.webhook_rejections_total.with_label_values(&[vendor, reason.as_str()]).inc();
                 let reason = reason.as_str();
-                match place {
-                    Some(Place { lane, vendor }) => tracing::warn!(
-                        tenant = %lane.tenant, source = %lane.source, vendor, reason, %client, "delivery refused"
-                    ),
-                    None => tracing::debug!(reason, %client, "delivery refused"),
+                if let Some(Place { lane, vendor }) = place {
+                    let LaneKey { tenant, source } = lane;
+                    tracing::warn!(%tenant, %source, vendor, reason, %client, "delivery refused");
+                } else {
+                    tracing::debug!(reason, %client, "delivery refused");
                 }
             }
             IngestEvent::Verified { place, secret_version, skew_ms } => {
