@@ -3,8 +3,8 @@
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-/// How much a schema wants a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much a schema wants a field, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Without it the event is quarantined.
     Required,
@@ -41,24 +41,31 @@ pub(super) trait Shape {
     fn reads(value: &Value) -> bool;
 }
 
-/// A field without which the event is quarantined.
-pub(super) const fn required<T: Shape>(name: &'static str) -> Field {
-    Field { name, need: Need::Required, expected: T::EXPECTED, reads: T::reads }
+impl Field {
+    pub(super) const fn required<T: Shape>(name: &'static str) -> Self {
+        Self { name, need: Need::Required, expected: T::EXPECTED, reads: T::reads }
+    }
+
+    pub(super) const fn usual<T: Shape>(name: &'static str) -> Self {
+        Self { name, need: Need::Usual, expected: T::EXPECTED, reads: T::reads }
+    }
+
+    pub(super) const fn optional<T: Shape>(name: &'static str) -> Self {
+        Self { name, need: Need::Optional, expected: T::EXPECTED, reads: T::reads }
+    }
 }
 
-/// A field that is always there by the documentation.
-pub(super) const fn usual<T: Shape>(name: &'static str) -> Field {
-    Field { name, need: Need::Usual, expected: T::EXPECTED, reads: T::reads }
+/// Fields by need and type: `fields![required Text ["id"], optional Integer ["amount", "tax"]]`.
+macro_rules! fields {
+    ($($need:ident $shape:ident [$($name:literal),* $(,)?]),* $(,)?) => {
+        const { &[$($($crate::schema::shape::Field::$need::<$shape>($name),)*)*] }
+    };
 }
-
-/// A field that may be absent or null.
-pub(super) const fn optional<T: Shape>(name: &'static str) -> Field {
-    Field { name, need: Need::Optional, expected: T::EXPECTED, reads: T::reads }
-}
+pub(super) use fields;
 
 /// Gives a name to a type that serde reads.
 macro_rules! shape {
-    ($(#[$doc:meta])* $name:ident = $ty:ty, $expected:literal) => {
+    ($(#[$doc:meta])* $name:ident = $($ty:ty)|+, $expected:literal) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub(crate) struct $name;
@@ -67,7 +74,7 @@ macro_rules! shape {
             const EXPECTED: &'static str = $expected;
 
             fn reads(value: &serde_json::Value) -> bool {
-                <$ty as serde::Deserialize>::deserialize(value).is_ok()
+                $(<$ty as serde::Deserialize>::deserialize(value).is_ok())||+
             }
         }
     };
@@ -82,12 +89,12 @@ shape!(List = Vec<IgnoredAny>, "an array");
 shape!(Map = std::collections::BTreeMap<&str, IgnoredAny>, "an object");
 shape!(
     /// An id, which vendors write as text or as a number.
-    Id = IdOf,
+    Id = &str | i128,
     "a string or an integer"
 );
 shape!(
     /// A reference to an object of Stripe's kind: its id, or the object itself.
-    Reference = ReferenceOf,
+    Reference = &str | Named,
     "an id or an object"
 );
 shape!(
@@ -97,19 +104,9 @@ shape!(
 );
 
 #[derive(Deserialize)]
-#[serde(untagged)]
 #[expect(dead_code, reason = "only whether it can be read matters")]
-enum IdOf {
-    Text(String),
-    Number(i128),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only whether it can be read matters")]
-enum ReferenceOf {
-    Id(String),
-    Object { id: String },
+struct Named {
+    id: String,
 }
 
 /// The kind of a value, for error texts.

@@ -2,7 +2,7 @@
 
 use super::super::{
     Catalog, Object, Schema,
-    shape::{Map, Text, optional, required},
+    shape::{Id, Map, Text, fields},
 };
 
 pub(super) const CATALOG: Catalog = Catalog {
@@ -10,13 +10,23 @@ pub(super) const CATALOG: Catalog = Catalog {
     version: 1,
     body: "/data",
     context: &[],
-    schemas: &[Schema {
-        name: "assistant.completed",
-        types: &["assistant.completed"],
-        objects: &[Object {
-            at: "",
-            closed: false,
-            fields: &[required::<Map>("data"), optional::<Text>("subject_id"), optional::<Text>("occurred_at")],
-        }],
-    }],
+    schemas: &[
+        Schema {
+            name: "assistant.completed",
+            types: &["assistant.completed"],
+            objects: &[ENVELOPE, Object { at: "/data", closed: false, fields: &[] }],
+        },
+        Schema { name: "event", types: &["*"], objects: &[ENVELOPE] },
+    ],
+};
+
+const ENVELOPE: Object = Object {
+    at: "",
+    closed: true,
+    fields: fields![
+        usual Text ["event_type", "occurred_at"],
+        usual Id ["subject_id"],
+        usual Map ["data"],
+        optional Id ["id", "event_id", "api_version"],
+    ],
 };
