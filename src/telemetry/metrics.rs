@@ -258,6 +258,32 @@ mod tests {
         assert_eq!(names.len(), Metrics::DESCRIBED.len());
     }
 
+    /// `docs/metrics.md` as the table has it.
+    fn documentation() -> String {
+        let mut text = String::from(
+            "# Metrics\n\nServed at `/metrics` of the admin listener, beside the `process_*` series of the process \
+             itself. This file is made from `src/telemetry/metrics.rs`; write it anew with\n\
+             `SLUICE_WRITE_DOCS=1 cargo test --lib metrics`.\n\n\
+             Past `limits.metric_lanes` lanes, single lanes fold into `tenant=\"other\"`, the worst ones last.\n\n\
+             | name | kind | labels | what it tells |\n|---|---|---|---|\n",
+        );
+        for Described { name, kind, labels, help } in Metrics::DESCRIBED {
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let help = help.trim().replace('\n', " ");
+            text.push_str(&["| `", name, "` | ", kind, " | ", &labels.join(", "), " | ", &help, " |\n"].concat());
+        }
+        text
+    }
+
+    #[test]
+    fn the_documentation_is_that_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("SLUICE_WRITE_DOCS").is_some() {
+            std::fs::write(path, documentation()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), documentation());
+    }
+
     #[test]
     fn the_scrape_tells_help_version_and_process() {
         let metrics = Metrics::new();
