@@ -10,6 +10,8 @@ mod observe;
 pub mod prepare;
 mod receive;
 mod refused;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 

@@ -333,8 +333,14 @@ impl Receiver {
 
     /// The one answer to all that is not authentic.
     fn refuse(&self, door: &Door, inbound: &Inbound, reason: Refusal, now: Timestamp) -> Reply {
-        if reason != Refusal::BadSignature {
-            mac_for_nothing(&inbound.body);
+        match reason {
+            // The vendors make the MAC first and look at the time afterwards.
+            Refusal::BadSignature | Refusal::StaleTimestamp | Refusal::FutureTimestamp => {}
+            Refusal::MissingSignature
+            | Refusal::MalformedSignature
+            | Refusal::UnknownEndpoint
+            | Refusal::Disabled
+            | Refusal::NoLiveSecret => mac_for_nothing(&inbound.body),
         }
         let client = inbound.client;
         self.parts.observer.observe(&IngestEvent::Refused { place: door.place(), reason, client });
