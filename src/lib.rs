@@ -17,5 +17,6 @@ pub mod json;
 pub mod redact;
 pub mod schema;
 pub mod secrets;
+pub mod store;
 pub mod telemetry;
 pub mod vendors;

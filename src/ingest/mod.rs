@@ -12,6 +12,7 @@ mod receive;
 mod refused;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod writer;
 
 use std::sync::Arc;
 

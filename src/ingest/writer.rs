@@ -1,0 +1,252 @@
+//! The group-commit writer: many requests, one transaction.
+//!
+//! One long-lived task owns the [`Engine`], which owns the only connection that writes. While one
+//! batch commits, the next one gathers in a bounded channel; nothing waits for a batch to fill. A
+//! request waits on a oneshot, so a client that hangs up cancels nothing: what was handed in is
+//! carried out.
+//!
+//! No answer leaves before its commit: an engine puts answers into the [`Reply`] slots of its
+//! commands, and only the writer, after [`Engine::commit`] succeeded, lets them go.
+//!
+//! To write for another store, implement [`Engine`] and a [`Command`] enum; there is no SQL here.
+
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt;
+use sluice_actors::ports::StoreUnavailable;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::RecordError;
+
+/// Why a write has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The store is locked, full, gone or closing; nothing was written.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It is not known whether the commit took effect.
+    #[error("{0}")]
+    Unknown(String),
+    /// The store refuses this content, whoever is beside it in the batch; nothing was written.
+    #[error("refused by the store: {0}")]
+    Refused(String),
+}
+
+impl From<WriteError> for RecordError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Unknown(text) => Self::Unknown(text),
+            WriteError::Unavailable(text) => Self::Unavailable(text),
+            refused @ WriteError::Refused(_) => Self::Unavailable(refused.to_string()),
+        }
+    }
+}
+
+impl From<WriteError> for StoreUnavailable {
+    fn from(error: WriteError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Where the answer to one command waits for its commit.
+#[derive(Debug)]
+pub struct Reply<T> {
+    value: Option<T>,
+    to: oneshot::Sender<Result<T, WriteError>>,
+}
+
+impl<T> Reply<T> {
+    fn pair() -> (Self, oneshot::Receiver<Result<T, WriteError>>) {
+        let (to, from) = oneshot::channel();
+        (Self { value: None, to }, from)
+    }
+
+    /// The answer, to be sent after the commit. A second call (a batch that was rolled back and is
+    /// tried again) replaces the first.
+    pub fn set(&mut self, value: T) {
+        self.value = Some(value);
+    }
+
+    /// Sends what the commit allows. Who asked may be gone; that changes nothing.
+    pub fn settle(self, outcome: Result<(), WriteError>) {
+        let answer = outcome.and_then(|()| {
+            self.value.ok_or_else(|| WriteError::Unknown("the store gave no answer to this command".into()))
+        });
+        self.to.send(answer).ok();
+    }
+}
+
+/// One request to the store with the slot of its answer.
+pub trait Command: Send + 'static {
+    /// How many rows it is about, for the size of a batch.
+    fn weight(&self) -> usize;
+    /// Sends its answer, or the error.
+    fn settle(self, outcome: Result<(), WriteError>);
+}
+
+/// What the writer asks of a store.
+pub trait Engine: Send + 'static {
+    /// Its requests.
+    type Command: Command;
+
+    /// Carries out all commands in one transaction, sets their replies and returns once it is
+    /// durable. After an error nothing of the batch took effect, but for [`WriteError::Unknown`].
+    fn commit(&mut self, batch: &mut [Self::Command]) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Upkeep after a batch was answered (checkpoints), off the way of the answers. `idle`: nothing
+    /// was asked for a while.
+    fn tend(&mut self, idle: bool) -> impl Future<Output = ()> + Send;
+
+    /// A commit panicked: come back to a known state.
+    fn reset(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// The last words.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// The limits of a writer.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterLimits {
+    /// Commands that may wait; past them, who submits waits, and its deadline decides.
+    pub waiting: usize,
+    /// Rows of one transaction. A single command may be larger.
+    pub batch: usize,
+    /// After this long without a command the engine is told that it is idle.
+    pub idle: Duration,
+}
+
+impl Default for WriterLimits {
+    fn default() -> Self {
+        Self { waiting: 4096, batch: 512, idle: Duration::from_millis(250) }
+    }
+}
+
+enum Message<C> {
+    Do(C),
+    Close,
+}
+
+/// A cheap handle; clones share one writer.
+pub struct Writer<C> {
+    to: mpsc::Sender<Message<C>>,
+}
+
+impl<C> Clone for Writer<C> {
+    fn clone(&self) -> Self {
+        Self { to: self.to.clone() }
+    }
+}
+
+impl<C: Command> Writer<C> {
+    /// Starts the writer's task.
+    pub fn spawn<E: Engine<Command = C>>(engine: E, limits: WriterLimits) -> (Self, JoinHandle<()>) {
+        let (to, from) = mpsc::channel(limits.waiting);
+        let task = tokio::spawn(run(engine, from, limits));
+        (Self { to }, task)
+    }
+
+    /// Hands a command in and waits for its commit. Dropped while it waits for its turn in a full
+    /// channel, it was never handed in; dropped later, it is carried out all the same.
+    pub async fn submit<T>(&self, command: impl FnOnce(Reply<T>) -> C) -> Result<T, WriteError> {
+        let gone = || WriteError::Unavailable("the store is closed".into());
+        let (reply, answer) = Reply::pair();
+        self.to.send(Message::Do(command(reply))).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Asks the writer to carry out what was handed in before and then to end; its task ends when
+    /// the engine is closed.
+    pub async fn close(&self) {
+        self.to.send(Message::Close).await.ok();
+    }
+}
+
+async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Command>>, limits: WriterLimits) {
+    let mut batch = Vec::new();
+    let mut rested = true;
+    let mut open = true;
+    while open {
+        let next = if rested {
+            from.recv().await
+        } else if let Ok(next) = timeout(limits.idle, from.recv()).await {
+            next
+        } else {
+            engine.tend(true).await;
+            rested = true;
+            continue;
+        };
+        let Some(first) = next else { break };
+        open = gather(first, &mut from, &mut batch, limits.batch);
+        if !batch.is_empty() {
+            write(&mut engine, &mut batch).await;
+            engine.tend(false).await;
+            rested = false;
+        }
+    }
+    // Whoever submits from now on learns that the store is closed.
+    from.close();
+    while let Some(message) = from.recv().await {
+        if let Message::Do(command) = message {
+            command.settle(Err(WriteError::Unavailable("the store is closed".into())));
+        }
+    }
+    engine.close().await;
+}
+
+/// Takes what waits, up to `limit` rows. `false`: the writer was asked to close.
+fn gather<C: Command>(
+    first: Message<C>,
+    from: &mut mpsc::Receiver<Message<C>>,
+    batch: &mut Vec<C>,
+    limit: usize,
+) -> bool {
+    let mut rows = 0;
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Do(command) => {
+                rows += command.weight();
+                batch.push(command);
+            }
+            Message::Close => return false,
+        }
+        next = if rows < limit { from.try_recv().ok() } else { None };
+    }
+    true
+}
+
+async fn write<E: Engine>(engine: &mut E, batch: &mut Vec<E::Command>) {
+    let outcome = commit(engine, batch).await;
+    if matches!(outcome, Err(WriteError::Refused(_))) && batch.len() > 1 {
+        // One of them is bad. It must not fail its neighbours, so each goes by itself.
+        for command in batch.drain(..) {
+            let mut alone = [command];
+            let outcome = commit(engine, &mut alone).await;
+            let [command] = alone;
+            command.settle(outcome);
+        }
+        return;
+    }
+    if let Err(error) = &outcome {
+        tracing::warn!(commands = batch.len(), %error, "batch not written");
+    }
+    for command in batch.drain(..) {
+        command.settle(outcome.clone());
+    }
+}
+
+async fn commit<E: Engine>(engine: &mut E, batch: &mut [E::Command]) -> Result<(), WriteError> {
+    if let Ok(outcome) = AssertUnwindSafe(engine.commit(batch)).catch_unwind().await {
+        return outcome;
+    }
+    // The panic's text is not told: it could carry a payload.
+    engine.reset().await;
+    Err(WriteError::Unknown("the store's engine panicked".into()))
+}
+
+#[cfg(test)]
+mod tests;

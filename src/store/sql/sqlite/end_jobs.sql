@@ -1,0 +1,25 @@
+-- `verdict` is the new state, or 'held': no outcome, back to where it was.
+WITH ended (id, fence, verdict, next_run_at, error, at) AS MATERIALIZED (
+    VALUES
+    (?, ?, ?, ?, ?, ?) -- repeated
+)
+UPDATE jobs
+SET state = CASE
+        WHEN ended.verdict <> 'held' THEN ended.verdict
+        WHEN jobs.attempts = 0 THEN 'pending'
+        ELSE 'failed'
+    END,
+    attempts = jobs.attempts + (ended.verdict <> 'held'),
+    suspicion = CASE ended.verdict WHEN 'held' THEN jobs.suspicion ELSE 0 END,
+    class = CASE WHEN ended.verdict = 'failed' AND jobs.class = 0 THEN 1 ELSE jobs.class END,
+    alone = 0,
+    owner = NULL,
+    next_run_at = coalesce(ended.next_run_at, jobs.next_run_at),
+    last_error = ended.error,
+    updated_at = ended.at,
+    finished_at = CASE WHEN ended.verdict IN ('succeeded', 'deadletter') THEN ended.at END,
+    has_checkpoint = CASE ended.verdict WHEN 'succeeded' THEN 0 ELSE jobs.has_checkpoint END,
+    checkpoint = CASE ended.verdict WHEN 'succeeded' THEN NULL ELSE jobs.checkpoint END
+FROM ended
+WHERE jobs.id = ended.id AND jobs.fence = ended.fence AND jobs.state = 'running'
+RETURNING jobs.id, jobs.tenant, jobs.source, jobs.state

@@ -1,0 +1,3 @@
+INSERT INTO dead_letters (job_id, reason, detail, at)
+VALUES
+(?, ?, ?, ?) -- repeated

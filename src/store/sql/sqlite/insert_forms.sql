@@ -1,0 +1,3 @@
+INSERT INTO forms (event_seq, event_id, schema_version, form)
+VALUES
+(?, ?, ?, ?) -- repeated

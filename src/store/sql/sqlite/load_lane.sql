@@ -1,0 +1,1 @@
+SELECT paused, breaker FROM lanes WHERE tenant = ? AND source = ?

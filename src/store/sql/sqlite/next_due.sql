@@ -1,0 +1,21 @@
+-- The first row of each group of the lane is its earliest (see `due`).
+WITH RECURSIVE groups (seq) AS (
+    SELECT * FROM (
+        SELECT seq FROM jobs INDEXED BY jobs_due
+        WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+        ORDER BY route, has_checkpoint, class, next_run_at
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT later.seq
+    FROM groups
+    CROSS JOIN jobs AS here ON here.seq = groups.seq
+    CROSS JOIN jobs AS later ON later.seq = (
+        SELECT seq FROM jobs INDEXED BY jobs_due
+        WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+            AND (route, has_checkpoint, class) > (here.route, here.has_checkpoint, here.class)
+        ORDER BY route, has_checkpoint, class, next_run_at
+        LIMIT 1
+    )
+)
+SELECT min(jobs.next_run_at) AS next_run_at FROM groups CROSS JOIN jobs ON jobs.seq = groups.seq

@@ -1,0 +1,5 @@
+SELECT id, at, tenant, source, reason, peer, request, headers, body, body_bytes, hint
+FROM refusals AS r
+WHERE (?1 IS NULL OR r.tenant IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR tenant = ?2) AND (?3 IS NULL OR source = ?3)
+ORDER BY id DESC
+LIMIT ?4

@@ -1,0 +1,376 @@
+//! Opening the file: its lock, its mode, its version, its schema.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Row, SqliteConnection, SqlitePool,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::store::sql::sqlite;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Where sqlx keeps which of them were run.
+const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
+
+/// The first release that cannot lose committed WAL writes when a checkpoint meets a writer.
+const MIN_LIBRARY: (u32, u32, u32) = (3, 51, 3);
+
+/// `PRAGMA synchronous` of FULL: a commit returns after the disk has it.
+const SYNCHRONOUS_FULL: i64 = 2;
+
+/// How long a write waits for another program's lock. Well below the 2 s in which a delivery is
+/// answered.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Page cache of the writer in KiB. Small: the operating system caches the file as well.
+const WRITER_CACHE_KIB: i32 = 16 * 1024;
+
+/// Statements kept prepared by the writer: each bulk statement in 8 sizes, and the single ones.
+const WRITER_STATEMENTS: usize = 256;
+
+/// Connections that read.
+const READERS: u32 = 4;
+
+/// Why the store did not open. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is not of this engine.
+    #[error("`{0}` is not a SQLite URL: expected sqlite://PATH")]
+    Url(String),
+    /// The file cannot be created or read.
+    #[error("cannot open {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process serves this file.
+    #[error("{} is in use by another sluice process (it holds {}); stop that one first", path.display(), lock.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The file that carries the lock.
+        lock: PathBuf,
+    },
+    /// The SQLite library is too old to be durable.
+    #[error("SQLite {found} can lose committed writes; 3.51.3 or newer is needed: build with the bundled library")]
+    Library {
+        /// Its version.
+        found: String,
+    },
+    /// The connection does not wait for the disk.
+    #[error("{}: `synchronous` is {found}, not FULL", path.display())]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+        /// The value of the pragma.
+        found: i64,
+    },
+    /// The file has tables, and they are not ours.
+    #[error("{} is a database of another program; name another file in [database] url", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The schema is of an older release.
+    #[error("{} has schema {found}, this release needs {needed}; stop sluice, back the file up and run `sluice migrate`", path.display())]
+    SchemaOlder {
+        /// The file.
+        path: PathBuf,
+        /// The newest migration it has.
+        found: i64,
+        /// The newest migration there is.
+        needed: i64,
+    },
+    /// The schema is of a newer release.
+    #[error("{} has schema {found}, this release knows {known}; run the newer release (nothing was changed)", path.display())]
+    SchemaNewer {
+        /// The file.
+        path: PathBuf,
+        /// The newest migration it has.
+        found: i64,
+        /// The newest migration this release knows.
+        known: i64,
+    },
+    /// A migration of the file is not the one of that number that this release knows.
+    #[error("{}: migration {version} is not the one this release knows; the file is of another build", path.display())]
+    SchemaDiffers {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        version: i64,
+    },
+    /// A migration failed and was rolled back.
+    #[error("cannot migrate {}", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: MigrateError,
+    },
+    /// SQLite refused.
+    #[error("cannot open {}: {source}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// The newest migration before; 0 for an empty file.
+    pub from: i64,
+    /// The newest migration now.
+    pub to: i64,
+}
+
+/// The path in a `sqlite://PATH` URL, as it stands there (relative paths begin at the folder of the
+/// configuration).
+pub fn database_path(url: &str) -> Result<PathBuf, OpenError> {
+    url.strip_prefix("sqlite://")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .ok_or_else(|| OpenError::Url(url.to_owned()))
+}
+
+/// Brings the file at `path` to the schema of this release; creates it where there is none.
+pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
+    let _lock = lock(path)?;
+    create(path)?;
+    let mut connection = connect(path).await?;
+    let found = match schema(path, &mut connection).await? {
+        Schema::Empty => 0,
+        Schema::Current => newest(),
+        Schema::Older(found) => found,
+    };
+    run_migrations(path, &mut connection).await?;
+    sqlx::Connection::close(connection).await.map_err(refused(path))?;
+    Ok(Migrated { from: found, to: newest() })
+}
+
+/// The file, open for its one writer.
+pub(super) struct Opened {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Keeps other processes out for as long as it lives.
+    pub(super) lock: File,
+    /// The writer's connection.
+    pub(super) connection: SqliteConnection,
+    /// Which file it is, to notice that it was removed or replaced.
+    pub(super) identity: Identity,
+}
+
+/// Which file a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of the file at `path` now.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|found| Self { device: found.dev(), inode: found.ino() })
+    }
+}
+
+/// Takes the lock, creates what is not there and checks the rest.
+pub(super) async fn open(path: &Path) -> Result<Opened, OpenError> {
+    let lock = lock(path)?;
+    create(path)?;
+    let mut connection = connect(path).await?;
+    match schema(path, &mut connection).await? {
+        Schema::Current => {}
+        Schema::Empty => run_migrations(path, &mut connection).await?,
+        Schema::Older(found) => {
+            return Err(OpenError::SchemaOlder { path: path.to_owned(), found, needed: newest() });
+        }
+    }
+    let identity = Identity::of(path).map_err(unreadable(path))?;
+    Ok(Opened { path: path.to_owned(), lock, connection, identity })
+}
+
+/// Opens the file again under the lock that is still held. Creates nothing.
+pub(super) async fn reopen(path: &Path) -> Result<(SqliteConnection, Identity), OpenError> {
+    let identity = Identity::of(path).map_err(unreadable(path))?;
+    let mut connection = connect(path).await?;
+    match schema(path, &mut connection).await? {
+        Schema::Current => Ok((connection, identity)),
+        Schema::Empty => Err(OpenError::Foreign { path: path.to_owned() }),
+        Schema::Older(found) => Err(OpenError::SchemaOlder { path: path.to_owned(), found, needed: newest() }),
+    }
+}
+
+/// A pool of connections that cannot write. Connects when it is first asked.
+pub(super) fn readers(path: &Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("query_only", "ON")
+        .disable_statement_logging();
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(Duration::from_secs(1))
+        .idle_timeout(Duration::from_secs(60))
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+/// The lock is on a file beside the database: closing any descriptor of the database itself would
+/// drop the locks that SQLite holds on it.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock_path = PathBuf::from(name);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(unreadable(&lock_path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned(), lock: lock_path }),
+        Err(TryLockError::Error(source)) => Err(OpenError::File { path: lock_path, source }),
+    }
+}
+
+/// SQLite gives its log and its shared memory the mode of the file.
+fn create(path: &Path) -> Result<(), OpenError> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(OpenError::File { path: path.to_owned(), source }),
+    }
+}
+
+async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(false)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(WRITER_STATEMENTS)
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+        .pragma("temp_store", "MEMORY")
+        .thread_name(|_| "sluice-store".into())
+        .disable_statement_logging();
+    let mut connection = options.connect().await.map_err(refused(path))?;
+    let library: String =
+        sqlx::query_scalar(sqlite!("library_version")).fetch_one(&mut connection).await.map_err(refused(path))?;
+    if !is_durable(&library) {
+        return Err(OpenError::Library { found: library });
+    }
+    let synchronous: i64 =
+        sqlx::query_scalar(sqlite!("synchronous")).fetch_one(&mut connection).await.map_err(refused(path))?;
+    if synchronous != SYNCHRONOUS_FULL {
+        return Err(OpenError::NotDurable { path: path.to_owned(), found: synchronous });
+    }
+    Ok(connection)
+}
+
+fn is_durable(library: &str) -> bool {
+    let mut parts = library.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next()) >= MIN_LIBRARY
+}
+
+enum Schema {
+    Empty,
+    Current,
+    Older(i64),
+}
+
+fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// Where the file's schema stands, by the migrations it says it has. Changes nothing.
+async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+    let tables: Vec<String> =
+        sqlx::query_scalar(sqlite!("tables")).fetch_all(&mut *connection).await.map_err(refused(path))?;
+    if tables.is_empty() {
+        return Ok(Schema::Empty);
+    }
+    if !tables.iter().any(|table| table == MIGRATIONS_TABLE) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let applied =
+        sqlx::query(sqlite!("applied_migrations")).fetch_all(&mut *connection).await.map_err(refused(path))?;
+    let mut found = 0;
+    for row in &applied {
+        let version: i64 = row.try_get("version").map_err(refused(path))?;
+        let checksum: Vec<u8> = row.try_get("checksum").map_err(refused(path))?;
+        found = found.max(version);
+        match MIGRATIONS.iter().find(|migration| migration.version == version) {
+            None => return Err(OpenError::SchemaNewer { path: path.to_owned(), found: version, known: newest() }),
+            Some(known) if known.checksum.as_ref() != checksum.as_slice() => {
+                return Err(OpenError::SchemaDiffers { path: path.to_owned(), version });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(match found {
+        // The table of migrations alone: a first migration that was cut off.
+        0 => Schema::Empty,
+        found if found < newest() => Schema::Older(found),
+        _ => Schema::Current,
+    })
+}
+
+async fn run_migrations(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    MIGRATIONS
+        .run(&mut *connection)
+        .await
+        .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })
+}
+
+fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Sqlite { path: path.clone(), source }
+}
+
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::File { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_before_3_51_3_is_refused() {
+        let table = [("3.51.3", true), ("3.51.2", false), ("3.50.9", false), ("3.52.0", true), ("4.0.0", true), ("", false)];
+        for (version, durable) in table {
+            assert_eq!(is_durable(version), durable, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_url_names_a_path() {
+        assert_eq!(database_path("sqlite://sluice.db").unwrap(), Path::new("sluice.db"));
+        assert_eq!(database_path("sqlite:///var/lib/sluice.db").unwrap(), Path::new("/var/lib/sluice.db"));
+        for wrong in ["sluice.db", "sqlite://", "postgres://localhost/sluice", ""] {
+            assert!(matches!(database_path(wrong), Err(OpenError::Url(_))), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The store as the tree of actors sees it.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sluice_actors::{
+    domain::{Fence, Job, JobId, LaneKey, Timestamp},
+    ports::{
+        AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Recovered,
+        StoreUnavailable,
+    },
+};
+use sqlx::sqlite::SqliteRow;
+
+use super::{
+    SqliteStore,
+    engine::{Command, Values, values},
+    rows::{self, BadRow, Reader},
+};
+use crate::store::sql::sqlite;
+
+/// A read failed: what is said of it.
+pub(super) struct ReadFailed(sqlx::Error);
+
+impl From<sqlx::Error> for ReadFailed {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<BadRow> for ReadFailed {
+    fn from(bad: BadRow) -> Self {
+        Self(bad.into())
+    }
+}
+
+impl From<ReadFailed> for StoreUnavailable {
+    fn from(failed: ReadFailed) -> Self {
+        Self(failed.0.to_string())
+    }
+}
+
+impl SqliteStore {
+    /// Rows of a read.
+    pub(super) async fn rows(&self, text: &'static str, values: Values) -> Result<Vec<SqliteRow>, ReadFailed> {
+        Ok(sqlx::query_with(text, values.into_inner()).fetch_all(&*self.readers()).await?)
+    }
+
+    /// The limit of a query as SQLite takes it.
+    pub(super) fn limit(limit: usize) -> i64 {
+        i64::try_from(limit).unwrap_or(i64::MAX)
+    }
+}
+
+fn filter_values(filter: &DeadLetterFilter) -> Result<Values, sqlx::Error> {
+    Ok(values![
+        filter.job.map(|job| job.as_uuid().as_bytes().to_vec()),
+        filter.tenant.as_deref(),
+        filter.source.as_deref(),
+        filter.route.as_deref(),
+        filter.reason.map(|reason| reason.as_str()),
+        filter.since.map(Timestamp::as_millis),
+        filter.until.map(Timestamp::as_millis),
+    ])
+}
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    async fn recover(&self) -> Result<Recovered, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Recover { reply }).await?)
+    }
+
+    async fn lanes_due(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneDue>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            // Names are never empty, so the empty pair stands before all.
+            let tenant = after.map_or("", |lane| lane.tenant.as_str());
+            let source = after.map_or("", |lane| lane.source.as_str());
+            let rows = self.rows(sqlite!("lanes_due"), values![tenant, source, Self::limit(limit)]).await?;
+            let due = rows.iter().map(|row| {
+                let row = Reader::new(row, "jobs", "next_run_at");
+                Ok::<_, BadRow>(LaneDue { lane: row.lane()?, next_run_at: row.time("next_run_at")? })
+            });
+            Ok(due.collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn due(
+        &self,
+        lane: &LaneKey,
+        now: Timestamp,
+        limit: usize,
+        held: &[HeldWork],
+    ) -> Result<Vec<Job>, StoreUnavailable> {
+        let held: Vec<(&str, u8)> =
+            held.iter().map(|work| (work.route.as_str(), u8::from(work.has_checkpoint))).collect();
+        let held = serde_json::to_string(&held).map_err(|error| StoreUnavailable(error.to_string()))?;
+        let read = async || -> Result<_, ReadFailed> {
+            let (tenant, source) = (lane.tenant.as_str(), lane.source.as_str());
+            let values = values![tenant, source, now.as_millis(), Self::limit(limit), held.as_str()];
+            let rows = self.rows(sqlite!("due"), values).await?;
+            Ok(rows.iter().map(rows::job).collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn next_due(&self, lane: &LaneKey) -> Result<Option<Timestamp>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let values = values![lane.tenant.as_str(), lane.source.as_str()];
+            let rows = self.rows(sqlite!("next_due"), values).await?;
+            match rows.first() {
+                Some(row) => Ok(Reader::new(row, "jobs", "next_run_at").time_or_none("next_run_at")?),
+                None => Ok(None),
+            }
+        };
+        Ok(read().await?)
+    }
+
+    async fn begin(&self, job: JobId, alone: bool) -> Result<Begin, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Begin { job, alone, reply }).await?)
+    }
+
+    async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable> {
+        let state = state.to_string();
+        Ok(self.shared.writer.submit(|reply| Command::Checkpoint { job, fence, state, reply }).await?)
+    }
+
+    async fn end(&self, end: AttemptEnd) -> Result<Fenced, StoreUnavailable> {
+        let end = Box::new(end);
+        Ok(self.shared.writer.submit(|reply| Command::End { end, reply }).await?)
+    }
+
+    async fn load_lane(&self, lane: &LaneKey) -> Result<LaneMemory, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let values = values![lane.tenant.as_str(), lane.source.as_str()];
+            let rows = self.rows(sqlite!("load_lane"), values).await?;
+            let Some(row) = rows.first() else { return Ok(LaneMemory::default()) };
+            let row = Reader::new(row, "lanes", "paused");
+            Ok(LaneMemory { paused: row.get("paused")?, breakers: row.json("breaker")? })
+        };
+        Ok(read().await?)
+    }
+
+    async fn save_lane(&self, lane: &LaneKey, memory: &LaneMemory) -> Result<(), StoreUnavailable> {
+        let (lane, memory) = (lane.clone(), memory.clone());
+        Ok(self.shared.writer.submit(|reply| Command::SaveLane { lane, memory, reply }).await?)
+    }
+
+    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sqlite!("paused_lanes"), Values::default()).await?;
+            let lanes = rows.iter().map(|row| Reader::new(row, "lanes", "tenant").lane());
+            Ok(lanes.collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        limit: usize,
+    ) -> Result<Vec<(JobId, LaneKey)>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let mut values = filter_values(filter)?;
+            values.add(Self::limit(limit))?;
+            let rows = self.rows(sqlite!("open_dead_letters"), values).await?;
+            let letters = rows.iter().map(|row| {
+                let row = Reader::new(row, "jobs", "id");
+                Ok::<_, BadRow>((row.job_id("id")?, row.lane()?))
+            });
+            Ok(letters.collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sqlite!("count_open_dead_letters"), filter_values(filter)?).await?;
+            match rows.first() {
+                Some(row) => Ok(Reader::new(row, "dead_letters", "letters").number("letters")?),
+                None => Ok(0),
+            }
+        };
+        Ok(read().await?)
+    }
+
+    async fn replay(&self, job: JobId, by: &str, run_at: Timestamp) -> Result<bool, StoreUnavailable> {
+        let by = by.to_owned();
+        Ok(self.shared.writer.submit(|reply| Command::Replay { job, by, run_at, reply }).await?)
+    }
+}

@@ -1,0 +1,417 @@
+//! The store as people see it: every read is scoped in its SQL and bounded in what it looks at.
+
+use async_trait::async_trait;
+use sluice_actors::{
+    domain::{EventId, JobId, LaneKey, Timestamp, TraceId},
+    ports::{DeadLetterFilter, StoreUnavailable},
+};
+use sqlx::sqlite::SqliteRow;
+
+use super::{
+    SqliteStore,
+    engine::{Command, Values, values},
+    read_jobs::ReadFailed,
+    rows::{self, BadRow, Reader},
+};
+use crate::{
+    api::records::{
+        AuditEntry, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow, LaneBacklog, NewRefusal,
+        Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
+    },
+    ingest::{NewForm, NewJob},
+    store::sql::sqlite,
+};
+
+/// Rows of a page where none are asked for, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 500;
+
+/// Rows that one query looks at, and queries that one page may cost. A filter that matches little
+/// gives a short page with a cursor instead of a read of the whole table.
+const WINDOW: i64 = 20_000;
+const WINDOWS: usize = 50;
+
+/// Rows by one external id that are looked at.
+const SAME_EXTERNAL_ID: i64 = 1000;
+
+/// The tenants of a scope as the statements take them: a JSON array, NULL for all.
+fn scope_value(scope: &Scope) -> Option<String> {
+    match scope {
+        Scope::All => None,
+        Scope::Tenants(tenants) => {
+            let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
+            Some(serde_json::Value::from(names).to_string())
+        }
+    }
+}
+
+fn page_size(limit: Option<usize>) -> usize {
+    limit.unwrap_or(PAGE).clamp(1, MAX_PAGE)
+}
+
+/// Where a page begins. A cursor that is not ours begins at the newest.
+fn before(cursor: Option<&str>) -> i64 {
+    cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(i64::MAX)
+}
+
+/// A trace id as it is stored; text that is none matches nothing.
+fn trace_value(text: Option<&String>) -> Option<Vec<u8>> {
+    text.map(|text| text.parse::<TraceId>().map_or_else(|_| Vec::new(), |id| id.as_bytes().to_vec()))
+}
+
+fn millis(time: Option<Timestamp>) -> Option<i64> {
+    time.map(Timestamp::as_millis)
+}
+
+/// The text of a redacted body, where it is text.
+fn text_of(raw: Option<Vec<u8>>) -> Option<String> {
+    raw.and_then(|raw| String::from_utf8(raw).ok())
+}
+
+impl SqliteStore {
+    async fn bounds(&self, text: &'static str) -> Result<(i64, i64), ReadFailed> {
+        let rows = self.rows(text, Values::default()).await?;
+        match rows.first() {
+            Some(row) => {
+                let row = Reader::new(row, "sequence", "first");
+                Ok((row.get("first")?, row.get("last")?))
+            }
+            None => Ok((0, -1)),
+        }
+    }
+
+    /// Walks back over windows of a table until a page is full. `values` gets the bounds of a window
+    /// (before, from) and how many rows are still wanted.
+    async fn walk<T>(
+        &self,
+        (first, last): (i64, i64),
+        filter: &RecordFilter,
+        text: &'static str,
+        values: impl Fn(i64, i64, i64) -> Result<Values, sqlx::Error>,
+        read: impl Fn(&SqliteRow) -> Result<T, BadRow>,
+    ) -> Result<Page<T>, ReadFailed> {
+        let wanted = page_size(filter.limit);
+        let mut before = before(filter.cursor.as_deref()).min(last.saturating_add(1));
+        let mut items = Vec::new();
+        for _ in 0..WINDOWS {
+            if before <= first {
+                return Ok(Page { items, next: None });
+            }
+            let from = before.saturating_sub(WINDOW);
+            let missing = wanted - items.len();
+            let rows = self.rows(text, values(before, from, Self::limit(missing))?).await?;
+            before = from;
+            for row in &rows {
+                items.push(read(row)?);
+                if items.len() == wanted {
+                    before = Reader::new(row, "sequence", "seq").get("seq")?;
+                }
+            }
+            if items.len() == wanted {
+                break;
+            }
+        }
+        let next = (before > first).then(|| before.to_string());
+        Ok(Page { items, next })
+    }
+
+    async fn events_page(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<EventRow>, ReadFailed> {
+        if filter.external_id.is_some() {
+            return self.events_by_external_id(scope, filter).await;
+        }
+        let scope = scope_value(scope);
+        let bounds = self.bounds(sqlite!("event_seqs")).await?;
+        let values = |before: i64, from: i64, limit: i64| {
+            Ok(values![
+                scope.as_deref(),
+                filter.tenant.as_deref(),
+                filter.source.as_deref(),
+                filter.event_type.as_deref(),
+                filter.state.as_deref(),
+                filter.subject.as_deref(),
+                trace_value(filter.trace_id.as_ref()),
+                millis(filter.since),
+                millis(filter.until),
+                before,
+                from,
+                limit,
+            ])
+        };
+        self.walk(bounds, filter, sqlite!("events_window"), values, rows::event_row).await
+    }
+
+    /// Few events share an external id, so the rest of the filter is applied to them here.
+    async fn events_by_external_id(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<EventRow>, ReadFailed> {
+        let values = values![
+            scope_value(scope),
+            filter.external_id.as_deref(),
+            filter.tenant.as_deref(),
+            filter.source.as_deref(),
+            before(filter.cursor.as_deref()),
+            SAME_EXTERNAL_ID,
+        ];
+        let found = self.rows(sqlite!("events_by_external_id"), values).await?;
+        let wanted = page_size(filter.limit);
+        let mut items = Vec::new();
+        let mut next = None;
+        for row in &found {
+            let event = rows::event_row(row)?;
+            if !matches(filter, &event) {
+                continue;
+            }
+            if items.len() == wanted {
+                let last: &SqliteRow = row;
+                next = Some((Reader::new(last, "events", "seq").get::<i64>("seq")? + 1).to_string());
+                break;
+            }
+            items.push(event);
+        }
+        Ok(Page { items, next })
+    }
+
+    async fn event_detail(&self, scope: &Scope, id: EventId) -> Result<Option<EventDetail>, ReadFailed> {
+        let id = id.as_uuid().as_bytes().to_vec();
+        let found = self.rows(sqlite!("event"), values![scope_value(scope), id.clone()]).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let event = rows::event_row(row)?;
+        let columns = Reader::new(row, "events", "id");
+        let headers: Option<&str> = columns.get("headers")?;
+        let headers = if headers.is_some() { Some(columns.json("headers")?) } else { None };
+        let forms = self.rows(sqlite!("event_forms"), values![columns.get::<i64>("seq")?]).await?;
+        let forms = forms.iter().map(|row| {
+            let row = Reader::new(row, "forms", "schema_version");
+            Ok::<_, BadRow>((row.number("schema_version")?, row.json("form")?))
+        });
+        let jobs = self.rows(sqlite!("event_jobs"), values![id]).await?;
+        Ok(Some(EventDetail {
+            event,
+            headers,
+            raw: text_of(columns.get("raw")?),
+            redacted: columns.get::<Option<bool>>("redacted")?.unwrap_or(false),
+            forms: forms.collect::<Result<_, _>>()?,
+            quarantine_reason: columns.get("quarantine_reason")?,
+            jobs: jobs.iter().map(rows::job_row).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    async fn jobs_page(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<JobRow>, ReadFailed> {
+        let scope = scope_value(scope);
+        let bounds = self.bounds(sqlite!("job_seqs")).await?;
+        let values = |before: i64, from: i64, limit: i64| {
+            Ok(values![
+                scope.as_deref(),
+                filter.tenant.as_deref(),
+                filter.source.as_deref(),
+                filter.event_type.as_deref(),
+                filter.state.as_deref(),
+                filter.subject.as_deref(),
+                filter.external_id.as_deref(),
+                trace_value(filter.trace_id.as_ref()),
+                millis(filter.since),
+                millis(filter.until),
+                before,
+                from,
+                limit,
+            ])
+        };
+        self.walk(bounds, filter, sqlite!("jobs_window"), values, rows::job_row).await
+    }
+
+    async fn job_detail(&self, scope: &Scope, id: JobId) -> Result<Option<JobDetail>, ReadFailed> {
+        let id = id.as_uuid().as_bytes().to_vec();
+        let found = self.rows(sqlite!("job"), values![scope_value(scope), id.clone()]).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let job = rows::job_row(row)?;
+        let attempts = self.rows(sqlite!("job_attempts"), values![id.clone()]).await?;
+        let result = self.rows(sqlite!("job_result"), values![id.clone()]).await?;
+        let letter = self.rows(sqlite!("job_dead_letter"), values![id]).await?;
+        Ok(Some(JobDetail {
+            attempts: attempts.iter().map(rows::attempt_row).collect::<Result<_, _>>()?,
+            result: match result.first() {
+                Some(row) => Some(Reader::new(row, "results", "result").json("result")?),
+                None => None,
+            },
+            dead_letter: match letter.first() {
+                Some(row) => Some(rows::dead_letter_row(row, job.clone())?),
+                None => None,
+            },
+            job,
+        }))
+    }
+
+    async fn letters_page(
+        &self,
+        scope: &Scope,
+        filter: &DeadLetterFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<DeadLetterRow>, ReadFailed> {
+        let wanted = limit.clamp(1, MAX_PAGE);
+        let values = values![
+            scope_value(scope),
+            filter.job.map(|job| job.as_uuid().as_bytes().to_vec()),
+            filter.tenant.as_deref(),
+            filter.source.as_deref(),
+            filter.route.as_deref(),
+            filter.reason.map(|reason| reason.as_str()),
+            millis(filter.since),
+            millis(filter.until),
+            before(cursor),
+            Self::limit(wanted + 1),
+        ];
+        let found = self.rows(sqlite!("dead_letters_page"), values).await?;
+        let items = found.iter().take(wanted).map(|row| rows::dead_letter_row(row, rows::job_row(row)?));
+        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let next = match found.get(wanted - 1) {
+            Some(last) if found.len() > wanted => {
+                Some(Reader::new(last, "dead_letters", "letter").get::<i64>("letter")?.to_string())
+            }
+            _ => None,
+        };
+        Ok(Page { items, next })
+    }
+
+    /// Every lane with a startable job and when its earliest is due: one seek per group.
+    async fn oldest_due(&self) -> Result<Vec<(LaneKey, Timestamp)>, ReadFailed> {
+        let rows = self.rows(sqlite!("lanes_due"), values!["", "", i64::MAX]).await?;
+        let due = rows.iter().map(|row| {
+            let row = Reader::new(row, "jobs", "next_run_at");
+            Ok::<_, BadRow>((row.lane()?, row.time("next_run_at")?))
+        });
+        Ok(due.collect::<Result<_, _>>()?)
+    }
+
+    async fn refusal_rows(&self, text: &'static str, values: Values) -> Result<Vec<RefusalRow>, ReadFailed> {
+        let found = self.rows(text, values).await?;
+        Ok(found.iter().map(rows::refusal_row).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Whether the event fits the parts of the filter that its statement did not ask for.
+fn matches(filter: &RecordFilter, event: &EventRow) -> bool {
+    let type_fits = |pattern: &String| match pattern.strip_suffix('*') {
+        Some(prefix) => event.event_type.starts_with(prefix),
+        None => event.event_type == *pattern,
+    };
+    filter.event_type.as_ref().is_none_or(type_fits)
+        && filter.state.as_ref().is_none_or(|state| event.status == *state)
+        && filter.subject.as_ref().is_none_or(|subject| event.subject_id.as_ref() == Some(subject))
+        && filter.trace_id.as_ref().is_none_or(|trace| event.trace_id == *trace)
+        && filter.since.is_none_or(|since| event.received_at >= since)
+        && filter.until.is_none_or(|until| event.received_at < until)
+}
+
+#[async_trait]
+impl Records for SqliteStore {
+    async fn events(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<EventRow>, StoreUnavailable> {
+        Ok(self.events_page(scope, filter).await?)
+    }
+
+    async fn event(&self, scope: &Scope, id: EventId) -> Result<Option<EventDetail>, StoreUnavailable> {
+        Ok(self.event_detail(scope, id).await?)
+    }
+
+    async fn jobs(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<JobRow>, StoreUnavailable> {
+        Ok(self.jobs_page(scope, filter).await?)
+    }
+
+    async fn job(&self, scope: &Scope, id: JobId) -> Result<Option<JobDetail>, StoreUnavailable> {
+        Ok(self.job_detail(scope, id).await?)
+    }
+
+    async fn dead_letters(
+        &self,
+        scope: &Scope,
+        filter: &DeadLetterFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<DeadLetterRow>, StoreUnavailable> {
+        Ok(self.letters_page(scope, filter, limit, cursor).await?)
+    }
+
+    async fn backlog(&self) -> Result<Vec<LaneBacklog>, StoreUnavailable> {
+        let due: std::collections::HashMap<LaneKey, Timestamp> = self.oldest_due().await?.into_iter().collect();
+        let now = self.shared.clock.now();
+        let lanes = self.shared.counters.all().into_iter().map(|(lane, jobs)| LaneBacklog {
+            oldest_due: due.get(&lane).copied().filter(|at| *at <= now),
+            tenant: lane.tenant.into(),
+            source: lane.source.into(),
+            jobs,
+        });
+        Ok(lanes.collect())
+    }
+
+    async fn pending(&self, tenant: &str, source: &str) -> Result<u64, StoreUnavailable> {
+        let (Ok(tenant), Ok(source)) = (tenant.parse(), source.parse()) else { return Ok(0) };
+        Ok(self.shared.counters.pending(&LaneKey::new(tenant, source)))
+    }
+
+    async fn refusals(
+        &self,
+        scope: &Scope,
+        tenant: Option<&str>,
+        source: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RefusalRow>, StoreUnavailable> {
+        let read = async || {
+            let values = values![scope_value(scope), tenant, source, Self::limit(limit.clamp(1, MAX_PAGE))];
+            self.refusal_rows(sqlite!("refusals"), values).await
+        };
+        Ok(read().await?)
+    }
+
+    async fn refusal(&self, scope: &Scope, id: i64) -> Result<Option<RefusalRow>, StoreUnavailable> {
+        let read = async || self.refusal_rows(sqlite!("refusal"), values![scope_value(scope), id]).await;
+        Ok(read().await?.pop())
+    }
+
+    async fn keep_refusal(&self, refusal: NewRefusal) -> Result<(), StoreUnavailable> {
+        let row = Box::new(refusal.row);
+        Ok(self.shared.writer.submit(|reply| Command::KeepRefusal { row, reply }).await?)
+    }
+
+    async fn keep_handshake(&self, row: HandshakeRow) -> Result<(), StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::KeepHandshake { row, reply }).await?)
+    }
+
+    async fn take_handshake(&self, tenant: &str, source: &str) -> Result<Option<HandshakeRow>, StoreUnavailable> {
+        let (tenant, source) = (tenant.to_owned(), source.to_owned());
+        Ok(self.shared.writer.submit(|reply| Command::TakeHandshake { tenant, source, reply }).await?)
+    }
+
+    async fn record_jobs(&self, events: Vec<RoutedEvent>, audit: AuditEntry) -> Result<u64, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::RecordJobs { events, audit, reply }).await?)
+    }
+
+    async fn release(
+        &self,
+        event: EventId,
+        form: NewForm,
+        jobs: Vec<NewJob>,
+        audit: AuditEntry,
+    ) -> Result<bool, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Release { event, form, jobs, audit, reply }).await?)
+    }
+
+    async fn cancel(&self, scope: &Scope, job: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable> {
+        let read = async || self.rows(sqlite!("job"), values![scope_value(scope), job.as_uuid().as_bytes().to_vec()]).await;
+        if read().await?.is_empty() {
+            return Ok(false);
+        }
+        Ok(self.shared.writer.submit(|reply| Command::Cancel { job, audit, reply }).await?)
+    }
+
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Audit { entry, reply }).await?)
+    }
+
+    async fn sweep(&self, retention: &Retention, now: Timestamp) -> Result<Swept, StoreUnavailable> {
+        self.sweep_once(retention, now).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreUnavailable> {
+        let read = async || self.rows(sqlite!("ping"), Values::default()).await;
+        read().await?;
+        Ok(self.shared.writer.submit(|reply| Command::Ping { reply }).await?)
+    }
+}

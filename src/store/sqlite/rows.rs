@@ -1,0 +1,271 @@
+//! Rows as values of the domain. A row that does not fit names its table, column and id.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use sluice_actors::domain::{
+    EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobState, LaneKey, Timestamp, TraceId,
+};
+use sqlx::{Row, Sqlite, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use crate::api::records::{AttemptRow, DeadLetterRow, EventRow, JobRow, RefusalRow};
+
+/// A stored value that does not fit its type. Never carries the value.
+#[derive(Debug, thiserror::Error)]
+#[error("bad row in `{table}`, column `{column}`, id {id}: {reason}")]
+pub(super) struct BadRow {
+    table: &'static str,
+    column: &'static str,
+    id: String,
+    reason: String,
+}
+
+impl From<BadRow> for sqlx::Error {
+    fn from(bad: BadRow) -> Self {
+        Self::Decode(Box::new(bad))
+    }
+}
+
+/// A row of a table.
+pub(super) struct Reader<'r> {
+    row: &'r SqliteRow,
+    table: &'static str,
+    id: &'static str,
+}
+
+impl<'r> Reader<'r> {
+    /// `id` is the column that names the row in an error.
+    pub(super) const fn new(row: &'r SqliteRow, table: &'static str, id: &'static str) -> Self {
+        Self { row, table, id }
+    }
+
+    /// A column as SQLite has it.
+    pub(super) fn get<T>(&self, column: &'static str) -> Result<T, BadRow>
+    where
+        T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+    {
+        self.row.try_get(column).map_err(|error| self.bad(column, error.to_string()))
+    }
+
+    /// A column with text that has a form.
+    pub(super) fn parse<T>(&self, column: &'static str) -> Result<T, BadRow>
+    where
+        T: FromStr<Err: fmt::Display>,
+    {
+        let text: &str = self.get(column)?;
+        text.parse().map_err(|error: T::Err| self.bad(column, error.to_string()))
+    }
+
+    /// A column with JSON text.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, BadRow> {
+        let text: &str = self.get(column)?;
+        serde_json::from_str(text).map_err(|error| self.bad(column, format!("{:?} error in its JSON", error.classify())))
+    }
+
+    /// A column with the 16 bytes of a UUID.
+    fn uuid(&self, column: &'static str) -> Result<Uuid, BadRow> {
+        let bytes: &[u8] = self.get(column)?;
+        Uuid::from_slice(bytes).map_err(|error| self.bad(column, error.to_string()))
+    }
+
+    /// An event's id.
+    pub(super) fn event_id(&self, column: &'static str) -> Result<EventId, BadRow> {
+        self.uuid(column).map(EventId::from_uuid)
+    }
+
+    /// A job's id.
+    pub(super) fn job_id(&self, column: &'static str) -> Result<JobId, BadRow> {
+        self.uuid(column).map(JobId::from_uuid)
+    }
+
+    /// Milliseconds since the epoch.
+    pub(super) fn time(&self, column: &'static str) -> Result<Timestamp, BadRow> {
+        self.get(column).map(Timestamp::from_millis)
+    }
+
+    /// Milliseconds since the epoch, or NULL.
+    pub(super) fn time_or_none(&self, column: &'static str) -> Result<Option<Timestamp>, BadRow> {
+        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_millis))
+    }
+
+    /// A trace's id.
+    pub(super) fn trace_id(&self, column: &'static str) -> Result<TraceId, BadRow> {
+        let bytes: &[u8] = self.get(column)?;
+        bytes
+            .try_into()
+            .ok()
+            .and_then(TraceId::from_bytes)
+            .ok_or_else(|| self.bad(column, "not 16 bytes, or all zero".into()))
+    }
+
+    /// A number that is never negative.
+    pub(super) fn number<T: TryFrom<i64, Error: fmt::Display>>(&self, column: &'static str) -> Result<T, BadRow> {
+        T::try_from(self.get(column)?).map_err(|error| self.bad(column, error.to_string()))
+    }
+
+    /// Columns `tenant` and `source`.
+    pub(super) fn lane(&self) -> Result<LaneKey, BadRow> {
+        Ok(LaneKey::new(self.parse("tenant")?, self.parse("source")?))
+    }
+
+    /// Column `state` of a job.
+    pub(super) fn state(&self) -> Result<JobState, BadRow> {
+        self.parse("state")
+    }
+
+    fn bad(&self, column: &'static str, reason: String) -> BadRow {
+        let id = self
+            .row
+            .try_get::<&[u8], _>(self.id)
+            .map(hex::encode)
+            .or_else(|_| self.row.try_get::<i64, _>(self.id).map(|number| number.to_string()))
+            .unwrap_or_else(|_| "unknown".into());
+        BadRow { table: self.table, column, id, reason }
+    }
+}
+
+/// The stored number of a class.
+pub(super) const fn class_number(class: JobClass) -> i64 {
+    match class {
+        JobClass::Fresh => 0,
+        JobClass::Retry => 1,
+        JobClass::Replay => 2,
+    }
+}
+
+/// A job as a lane sees it.
+pub(super) fn job(row: &SqliteRow) -> Result<Job, BadRow> {
+    let row = Reader::new(row, "jobs", "id");
+    Ok(Job {
+        id: row.job_id("id")?,
+        event_id: row.event_id("event_id")?,
+        lane: row.lane()?,
+        route: row.parse("route")?,
+        kind: Arc::from(row.get::<&str>("type")?),
+        state: row.state()?,
+        class: match row.get::<i64>("class")? {
+            0 => JobClass::Fresh,
+            1 => JobClass::Retry,
+            2 => JobClass::Replay,
+            _ => return Err(row.bad("class", "not 0, 1 or 2".into())),
+        },
+        attempts: row.number("attempts")?,
+        claims: row.number("claims")?,
+        deaths: row.number("deaths")?,
+        suspicion: row.number("suspicion")?,
+        next_run_at: row.time("next_run_at")?,
+        fence: Fence(row.get("fence")?),
+        has_checkpoint: row.get("has_checkpoint")?,
+    })
+}
+
+/// The event of a job that begins; columns of `find_begins`.
+pub(super) fn envelope(row: &SqliteRow, lane: LaneKey) -> Result<EventEnvelope, BadRow> {
+    let row = Reader::new(row, "events", "event_id");
+    Ok(EventEnvelope {
+        id: row.event_id("event_id")?,
+        lane,
+        vendor: Arc::from(row.get::<&str>("vendor")?),
+        external_id: row.get("external_id")?,
+        event_type: row.get("event_type")?,
+        subject_id: row.get("subject_id")?,
+        occurred_at: row.time("occurred_at")?,
+        received_at: row.time("received_at")?,
+        schema_version: row.number("schema_version")?,
+        api_version: row.get("api_version")?,
+        data: row.json("form")?,
+        trace_id: row.trace_id("trace_id")?,
+    })
+}
+
+/// An event in a table.
+pub(super) fn event_row(row: &SqliteRow) -> Result<EventRow, BadRow> {
+    let row = Reader::new(row, "events", "id");
+    Ok(EventRow {
+        id: row.event_id("id")?,
+        tenant: row.get("tenant")?,
+        source: row.get("source")?,
+        vendor: row.get("vendor")?,
+        external_id: row.get("external_id")?,
+        event_type: row.get("event_type")?,
+        subject_id: row.get("subject_id")?,
+        occurred_at: row.time("occurred_at")?,
+        received_at: row.time("received_at")?,
+        secret_version: row.get("secret_version")?,
+        api_version: row.get("api_version")?,
+        revises: match row.get::<Option<&[u8]>>("revises")? {
+            Some(_) => Some(row.event_id("revises")?),
+            None => None,
+        },
+        status: row.get("status")?,
+        trace_id: row.trace_id("trace_id")?.to_string(),
+    })
+}
+
+/// A job in a table.
+pub(super) fn job_row(row: &SqliteRow) -> Result<JobRow, BadRow> {
+    let row = Reader::new(row, "jobs", "id");
+    Ok(JobRow {
+        id: row.job_id("id")?,
+        event_id: row.event_id("event_id")?,
+        tenant: row.get("tenant")?,
+        source: row.get("source")?,
+        route: row.get("route")?,
+        kind: row.get("type")?,
+        state: row.state()?,
+        attempts: row.number("attempts")?,
+        claims: row.number("claims")?,
+        deaths: row.number("deaths")?,
+        next_run_at: row.time("next_run_at")?,
+        last_error: row.get("last_error")?,
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+        finished_at: row.time_or_none("finished_at")?,
+        event_type: row.get("event_type")?,
+        subject_id: row.get("subject_id")?,
+        trace_id: row.trace_id("trace_id")?.to_string(),
+    })
+}
+
+/// One attempt.
+pub(super) fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, BadRow> {
+    let row = Reader::new(row, "attempts", "number");
+    Ok(AttemptRow {
+        number: row.number("number")?,
+        started_at: row.time("started_at")?,
+        duration_ms: row.number("duration_ms")?,
+        outcome: row.get("outcome")?,
+        error: row.get("error")?,
+    })
+}
+
+/// A dead letter of a job.
+pub(super) fn dead_letter_row(row: &SqliteRow, job: JobRow) -> Result<DeadLetterRow, BadRow> {
+    let row = Reader::new(row, "dead_letters", "at");
+    Ok(DeadLetterRow {
+        job,
+        reason: row.get("reason")?,
+        detail: row.get("detail")?,
+        at: row.time("at")?,
+        replayed_at: row.time_or_none("replayed_at")?,
+        replayed_by: row.get("replayed_by")?,
+    })
+}
+
+/// A refused delivery.
+pub(super) fn refusal_row(row: &SqliteRow) -> Result<RefusalRow, BadRow> {
+    let row = Reader::new(row, "refusals", "id");
+    Ok(RefusalRow {
+        id: row.get("id")?,
+        at: row.time("at")?,
+        tenant: row.get("tenant")?,
+        source: row.get("source")?,
+        reason: row.get("reason")?,
+        peer: row.get("peer")?,
+        request: row.get("request")?,
+        headers: row.json("headers")?,
+        body: row.get("body")?,
+        body_bytes: row.number("body_bytes")?,
+        hint: row.get("hint")?,
+    })
+}

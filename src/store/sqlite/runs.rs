@@ -1,0 +1,324 @@
+//! The writes of a job's life: begin, checkpoint, end, recover, replay.
+
+use std::collections::{HashMap, HashSet};
+
+use sluice_actors::{
+    domain::{DeadReason, Fence, HoldReason, JobId, JobState, LaneKey, Timestamp},
+    policy::retry::suspect_backoff,
+    ports::{AttemptEnd, Begin, Begun, Fenced, Recovered, Verdict},
+};
+use sqlx::sqlite::SqliteRow;
+
+use super::{
+    engine::{Batch, values},
+    rows::{self, BadRow, Reader},
+};
+use crate::{
+    ingest::writer::Reply,
+    store::sql::{bulk, sqlite},
+};
+
+bulk!(FIND_BEGINS, "find_begins");
+bulk!(BEGIN_JOBS, "begin_jobs");
+bulk!(CHECKPOINT_JOBS, "checkpoint_jobs");
+bulk!(END_JOBS, "end_jobs");
+bulk!(INSERT_ATTEMPTS, "insert_attempts");
+bulk!(INSERT_RESULTS, "insert_results");
+bulk!(INSERT_DEAD_LETTERS, "insert_dead_letters");
+
+/// Deaths of the process, while a job ran alone, that make it a dead letter.
+const POISON_DEATHS: u32 = 3;
+
+/// What a checkpoint or a small row costs in the log beside its content, about.
+const ROW: u64 = 512;
+
+/// What became of a begin before it is written.
+enum Found {
+    Begun(Box<Begun>),
+    Superseded(LaneKey, JobState),
+    Gone(LaneKey, JobState),
+    NotStartable,
+}
+
+/// Begins jobs, each of them once.
+pub(super) async fn begin(
+    batch: &mut Batch<'_>,
+    asked: Vec<(JobId, (bool, &mut Reply<Begin>))>,
+) -> Result<(), sqlx::Error> {
+    let numbered: Vec<(i64, JobId)> = (0..).zip(asked.iter().map(|(job, _)| *job)).collect();
+    let rows = batch
+        .bulk(&FIND_BEGINS, &numbered, |(number, job), values| {
+            values.add(*number)?;
+            values.id(job.as_uuid())
+        })
+        .await?;
+    let mut found: Vec<Found> = asked.iter().map(|_| Found::NotStartable).collect();
+    for row in &rows {
+        let number: usize = Reader::new(row, "jobs", "id").number("number")?;
+        if let Some(slot) = found.get_mut(number) {
+            *slot = look(row)?;
+        }
+    }
+
+    let now = batch.now;
+    let owner = batch.owner;
+    let begun: Vec<(JobId, bool)> = asked
+        .iter()
+        .zip(&found)
+        .filter(|(_, found)| matches!(found, Found::Begun(_)))
+        .map(|((job, (alone, _)), _)| (*job, *alone))
+        .collect();
+    batch
+        .bulk(&BEGIN_JOBS, &begun, |(job, alone), values| {
+            values.id(job.as_uuid())?;
+            values.add(*alone)?;
+            values.add(owner)?;
+            values.time(now)
+        })
+        .await?;
+    batch.bytes += ROW * asked.len() as u64;
+
+    for ((job, (_, reply)), found) in asked.into_iter().zip(found) {
+        reply.set(match found {
+            Found::Begun(mut begun) => {
+                batch.moves.add(&begun.job.lane, Some(begun.job.state), Some(JobState::Running));
+                begun.job.state = JobState::Running;
+                begun.job.claims += 1;
+                begun.job.fence = Fence(begun.job.fence.0 + 1);
+                Begin::Begun(begun)
+            }
+            Found::Superseded(lane, was) => {
+                let id = job.as_uuid().as_bytes().to_vec();
+                batch.execute(sqlite!("supersede_job"), values![id, now.as_millis()]).await?;
+                batch.moves.add(&lane, Some(was), Some(JobState::Superseded));
+                Begin::Superseded
+            }
+            Found::Gone(lane, was) => {
+                let detail = "its event or its normalised form is past retention";
+                let id = job.as_uuid().as_bytes().to_vec();
+                batch.execute(sqlite!("bury_job"), values![id, detail, now.as_millis()]).await?;
+                insert_dead_letters(batch, &[(job, DeadReason::Gone, detail)]).await?;
+                batch.moves.add(&lane, Some(was), Some(JobState::DeadLetter));
+                Begin::Gone
+            }
+            Found::NotStartable => Begin::NotStartable,
+        });
+    }
+    Ok(())
+}
+
+fn look(row: &SqliteRow) -> Result<Found, BadRow> {
+    let job = rows::job(row)?;
+    if !job.state.is_startable() {
+        return Ok(Found::NotStartable);
+    }
+    let columns = Reader::new(row, "jobs", "id");
+    let form: Option<&str> = columns.get("form")?;
+    if form.is_none() {
+        return Ok(Found::Gone(job.lane, job.state));
+    }
+    let event = rows::envelope(row, job.lane.clone())?;
+    let watermark = columns.time_or_none("watermark")?;
+    if watermark.is_some_and(|mark| event.occurred_at < mark) {
+        return Ok(Found::Superseded(job.lane, job.state));
+    }
+    let checkpoint = if job.has_checkpoint { Some(columns.json("checkpoint")?) } else { None };
+    Ok(Found::Begun(Box::new(Begun { job, event, checkpoint })))
+}
+
+/// Keeps checkpoints, each job's once.
+pub(super) async fn checkpoint(
+    batch: &mut Batch<'_>,
+    asked: Vec<(JobId, (Fence, &str, &mut Reply<Fenced>))>,
+) -> Result<(), sqlx::Error> {
+    let kept = batch
+        .bulk(&CHECKPOINT_JOBS, &asked, |(job, (fence, state, _)), values| {
+            values.id(job.as_uuid())?;
+            values.add(fence.0)?;
+            values.add(*state)
+        })
+        .await?;
+    let kept = kept.iter().map(|row| Reader::new(row, "jobs", "id").job_id("id")).collect::<Result<HashSet<_>, _>>()?;
+    for (job, (_, state, reply)) in asked {
+        batch.bytes += ROW + state.len() as u64;
+        reply.set(if kept.contains(&job) { Fenced::Applied } else { Fenced::Lost });
+    }
+    Ok(())
+}
+
+/// How a verdict is written.
+struct Ending<'a> {
+    /// The new state, or `held`.
+    word: &'static str,
+    next_run_at: Option<Timestamp>,
+    error: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl<'a> Ending<'a> {
+    fn of(verdict: &'a Verdict) -> Self {
+        match verdict {
+            Verdict::Succeeded(_) => {
+                Self { word: JobState::Succeeded.as_str(), next_run_at: None, error: None }
+            }
+            Verdict::Failed { next_run_at, error } => Self {
+                word: JobState::Failed.as_str(),
+                next_run_at: Some(*next_run_at),
+                error: Some(error.as_str().into()),
+            },
+            Verdict::Held { next_run_at, reason } => {
+                Self { word: "held", next_run_at: Some(*next_run_at), error: Some(held_because(reason).into()) }
+            }
+            Verdict::Dead { detail, .. } => {
+                Self { word: JobState::DeadLetter.as_str(), next_run_at: None, error: Some(detail.as_str().into()) }
+            }
+        }
+    }
+}
+
+fn held_because(reason: &HoldReason) -> String {
+    reason.to_string()
+}
+
+/// Ends attempts, each job's once: the state, the attempt and its result or dead letter.
+pub(super) async fn end(
+    batch: &mut Batch<'_>,
+    asked: Vec<(JobId, (&AttemptEnd, &mut Reply<Fenced>))>,
+) -> Result<(), sqlx::Error> {
+    let now = batch.now;
+    let written = batch
+        .bulk(&END_JOBS, &asked, |(job, (end, _)), values| {
+            let ending = Ending::of(&end.verdict);
+            values.id(job.as_uuid())?;
+            values.add(end.fence.0)?;
+            values.add(ending.word)?;
+            values.add(ending.next_run_at.map(Timestamp::as_millis))?;
+            values.add(ending.error.as_deref())?;
+            values.time(now)
+        })
+        .await?;
+    let mut applied = HashMap::new();
+    for row in &written {
+        let row = Reader::new(row, "jobs", "id");
+        applied.insert(row.job_id("id")?, (row.lane()?, row.state()?));
+    }
+    for (lane, state) in applied.values() {
+        batch.moves.add(lane, Some(JobState::Running), Some(*state));
+    }
+    let ends: Vec<&AttemptEnd> =
+        asked.iter().filter(|(job, _)| applied.contains_key(job)).map(|(_, (end, _))| *end).collect();
+    insert_outcomes(batch, &ends).await?;
+    batch.bytes += 2 * ROW * asked.len() as u64;
+    for (job, (_, reply)) in asked {
+        reply.set(if applied.contains_key(&job) { Fenced::Applied } else { Fenced::Lost });
+    }
+    Ok(())
+}
+
+/// The rows beside the job: attempts, results, dead letters.
+async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<(), sqlx::Error> {
+    let now = batch.now;
+    let counted: Vec<&AttemptEnd> =
+        ends.iter().copied().filter(|end| !matches!(end.verdict, Verdict::Held { .. })).collect();
+    batch
+        .bulk(&INSERT_ATTEMPTS, &counted, |end, values| {
+            let ending = Ending::of(&end.verdict);
+            values.id(end.job.as_uuid())?;
+            values.time(end.started_at)?;
+            values.add(i64::try_from(end.duration.as_millis()).unwrap_or(i64::MAX))?;
+            values.add(ending.word)?;
+            values.add(ending.error.as_deref())
+        })
+        .await?;
+    let mut results = Vec::new();
+    let mut dead = Vec::new();
+    for end in counted {
+        match &end.verdict {
+            Verdict::Succeeded(result) => {
+                let text = serde_json::to_string(result).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+                batch.bytes += text.len() as u64;
+                results.push((end.job, text));
+            }
+            Verdict::Dead { reason, detail } => dead.push((end.job, *reason, detail.as_str())),
+            Verdict::Failed { .. } | Verdict::Held { .. } => {}
+        }
+    }
+    batch
+        .bulk(&INSERT_RESULTS, &results, |(job, text), values| {
+            values.id(job.as_uuid())?;
+            values.add(text.as_str())?;
+            values.time(now)
+        })
+        .await?;
+    insert_dead_letters(batch, &dead).await
+}
+
+async fn insert_dead_letters(batch: &mut Batch<'_>, dead: &[(JobId, DeadReason, &str)]) -> Result<(), sqlx::Error> {
+    let now = batch.now;
+    batch
+        .bulk(&INSERT_DEAD_LETTERS, dead, |(job, reason, detail), values| {
+            values.id(job.as_uuid())?;
+            values.add(reason.as_str())?;
+            values.add(*detail)?;
+            values.time(now)
+        })
+        .await?;
+    Ok(())
+}
+
+/// Brings back what another life of the process left running.
+pub(super) async fn recover(batch: &mut Batch<'_>) -> Result<Recovered, sqlx::Error> {
+    let now = batch.now;
+    let mut recovered = Recovered::default();
+    let left = batch.fetch(sqlite!("running_of_others"), values![batch.owner]).await?;
+    for row in &left {
+        let row = Reader::new(row, "jobs", "id");
+        let job = row.job_id("id")?;
+        let lane = row.lane()?;
+        let suspicion = row.number::<u32>("suspicion")? + 1;
+        let deaths = row.number::<u32>("deaths")? + u32::from(row.get::<bool>("alone")?);
+        let poison = deaths >= POISON_DEATHS;
+        let state = match (poison, row.number::<u32>("attempts")?) {
+            (true, _) => JobState::DeadLetter,
+            (false, 0) => JobState::Pending,
+            (false, _) => JobState::Failed,
+        };
+        let detail = if poison {
+            format!("the process died {POISON_DEATHS} times while this job ran alone")
+        } else {
+            "the process died while this job ran".to_owned()
+        };
+        let due = (!poison).then(|| now.plus(suspect_backoff(suspicion)).as_millis());
+        let id = job.as_uuid().as_bytes().to_vec();
+        batch
+            .execute(
+                sqlite!("recover_job"),
+                values![id, state.as_str(), deaths, suspicion, due, detail.as_str(), now.as_millis()],
+            )
+            .await?;
+        if poison {
+            insert_dead_letters(batch, &[(job, DeadReason::Poison, &detail)]).await?;
+            recovered.poisoned += 1;
+        } else {
+            recovered.suspects += 1;
+        }
+        batch.moves.add(&lane, Some(JobState::Running), Some(state));
+    }
+    Ok(recovered)
+}
+
+/// Brings a dead letter back.
+pub(super) async fn replay(
+    batch: &mut Batch<'_>,
+    job: JobId,
+    by: &str,
+    run_at: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let now = batch.now.as_millis();
+    let id = job.as_uuid().as_bytes().to_vec();
+    let back = batch.fetch(sqlite!("replay_job"), values![id.clone(), run_at.as_millis(), now]).await?;
+    let Some(row) = back.first() else { return Ok(false) };
+    let lane = Reader::new(row, "jobs", "tenant").lane()?;
+    batch.moves.add(&lane, Some(JobState::DeadLetter), Some(JobState::Pending));
+    batch.execute(sqlite!("close_dead_letters"), values![id, now, by]).await?;
+    Ok(true)
+}

@@ -1,0 +1,285 @@
+//! Retention (DESIGN §5), a small batch at a time.
+//!
+//! What may go is chosen through a reader, so that looking does not hold up deliveries; it is
+//! removed by the writer, which checks again under its lock. Rows are looked at in the order in
+//! which they were stored; where the last call ended is kept, so that what must stay is not looked
+//! at again before everything else was.
+
+use std::{collections::HashMap, time::Duration};
+
+use sluice_actors::{
+    domain::{JobId, JobState, LaneKey, Timestamp},
+    ports::StoreUnavailable,
+};
+use sqlx::SqlitePool;
+
+use super::{
+    SqliteStore,
+    engine::{Batch, Command, Values, values},
+    read_jobs::ReadFailed,
+    rows::Reader,
+};
+use crate::{
+    api::records::{Retention, Swept},
+    store::sql::sqlite,
+};
+
+/// Rows that one call looks at for each row it may remove.
+const LOOK_AHEAD: usize = 8;
+
+/// Handshakes are for the minutes of a set-up.
+const HANDSHAKES: Duration = Duration::from_secs(30 * 86_400);
+
+/// Where the last call ended.
+#[derive(Debug, Default)]
+pub(super) struct Position {
+    payloads: i64,
+    events: i64,
+    watermarks: (String, String, String, String),
+    keys: (String, String, Vec<u8>),
+}
+
+/// What one command removes.
+pub(super) enum Victims {
+    Payloads(Vec<i64>),
+    /// Number, and whether its keys must outlive it.
+    Events(Vec<(i64, bool)>),
+    DeadLetters(Vec<JobId>),
+    Watermarks { keys: Vec<[String; 4]>, before: Timestamp },
+    Keys(Vec<(String, String, Vec<u8>)>),
+    Handshakes { before: Timestamp, limit: usize },
+}
+
+impl Victims {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Payloads(rows) => rows.len(),
+            Self::Events(rows) => rows.len(),
+            Self::DeadLetters(rows) => rows.len(),
+            Self::Watermarks { keys, .. } => keys.len(),
+            Self::Keys(rows) => rows.len(),
+            Self::Handshakes { .. } => 1,
+        }
+    }
+}
+
+impl SqliteStore {
+    /// One batch of each kind.
+    pub(super) async fn sweep_once(&self, retention: &Retention, now: Timestamp) -> Result<Swept, StoreUnavailable> {
+        // One sweep at a time; its position is nobody else's.
+        let mut position = self.shared.sweeping.lock().await;
+        let readers = self.readers();
+        let chosen = Chooser { readers: &readers, retention, now };
+        let payloads = self.remove(chosen.payloads(&mut position).await?).await?;
+        let dead_letters = self.remove(chosen.dead_letters().await?).await?;
+        let events = self.remove(chosen.events(&mut position).await?).await?;
+        let mut other = self.remove(chosen.watermarks(&mut position).await?).await?;
+        other += self.remove(chosen.keys(&mut position).await?).await?;
+        let handshakes = Victims::Handshakes { before: now.minus(HANDSHAKES), limit: retention.batch };
+        other += self.remove(handshakes).await?;
+        Ok(Swept { payloads, events, dead_letters, other })
+    }
+
+    async fn remove(&self, victims: Victims) -> Result<u64, StoreUnavailable> {
+        if victims.len() == 0 {
+            return Ok(0);
+        }
+        Ok(self.shared.writer.submit(|reply| Command::Sweep { victims, reply }).await?)
+    }
+}
+
+struct Chooser<'a> {
+    readers: &'a SqlitePool,
+    retention: &'a Retention,
+    now: Timestamp,
+}
+
+impl Chooser<'_> {
+    fn window(&self) -> i64 {
+        (self.retention.batch * LOOK_AHEAD) as i64
+    }
+
+    async fn rows(&self, text: &'static str, values: Values) -> Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error> {
+        sqlx::query_with(text, values.into_inner()).fetch_all(self.readers).await
+    }
+
+    async fn payloads(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
+        let cutoff = self.now.minus(self.retention.raw);
+        let rows = self.rows(sqlite!("sweepable_payloads"), values![position.payloads, self.window()]).await?;
+        let mut chosen = Vec::new();
+        let mut at = 0;
+        for row in &rows {
+            let row = Reader::new(row, "payloads", "seq");
+            if row.time("received_at")? >= cutoff || chosen.len() == self.retention.batch {
+                // What follows is younger: begin again at the oldest the next time.
+                at = if chosen.len() == self.retention.batch { at } else { 0 };
+                break;
+            }
+            at = row.get("seq")?;
+            if row.get("free")? {
+                chosen.push(at);
+            }
+        }
+        position.payloads = if (rows.len() as i64) < self.window() && chosen.len() < self.retention.batch { 0 } else { at };
+        Ok(Victims::Payloads(chosen))
+    }
+
+    async fn events(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
+        let cutoff = self.now.minus(self.retention.events);
+        let live: HashMap<&LaneKey, _> =
+            self.retention.live_secrets.iter().map(|(lane, secrets)| (lane, secrets)).collect();
+        let rows = self.rows(sqlite!("sweepable_events"), values![position.events, self.window()]).await?;
+        let mut chosen = Vec::new();
+        let mut at = 0;
+        for row in &rows {
+            let row = Reader::new(row, "events", "seq");
+            if row.time("received_at")? >= cutoff || chosen.len() == self.retention.batch {
+                at = if chosen.len() == self.retention.batch { at } else { 0 };
+                break;
+            }
+            at = row.get("seq")?;
+            if row.get("free")? {
+                let secret: &str = row.get("secret_version")?;
+                let secret_lives =
+                    live.get(&row.lane()?).is_some_and(|secrets| secrets.iter().any(|live| **live == *secret));
+                chosen.push((at, secret_lives && !row.get::<bool>("keys_expire")?));
+            }
+        }
+        position.events = if (rows.len() as i64) < self.window() && chosen.len() < self.retention.batch { 0 } else { at };
+        Ok(Victims::Events(chosen))
+    }
+
+    async fn dead_letters(&self) -> Result<Victims, ReadFailed> {
+        let cutoff = self.now.minus(self.retention.dead_letters).as_millis();
+        let rows = self.rows(sqlite!("sweepable_dead_letters"), values![cutoff, self.retention.batch as i64]).await?;
+        let jobs = rows.iter().map(|row| Reader::new(row, "dead_letters", "job_id").job_id("job_id"));
+        Ok(Victims::DeadLetters(jobs.collect::<Result<_, _>>()?))
+    }
+
+    /// A subject that was silent for as long as events are kept has no older event left to arrive.
+    async fn watermarks(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
+        let before = self.now.minus(self.retention.events);
+        let (tenant, source, route, subject) = position.watermarks.clone();
+        let values = values![tenant, source, route, subject, self.window()];
+        let rows = self.rows(sqlite!("sweepable_watermarks"), values).await?;
+        let mut keys = Vec::new();
+        position.watermarks = Default::default();
+        for row in &rows {
+            let columns = Reader::new(row, "watermarks", "occurred_at");
+            let key: [String; 4] = [
+                columns.get("tenant")?,
+                columns.get("source")?,
+                columns.get("route")?,
+                columns.get("subject_id")?,
+            ];
+            if rows.len() as i64 == self.window() {
+                let [tenant, source, route, subject] = key.clone();
+                position.watermarks = (tenant, source, route, subject);
+            }
+            if columns.time("occurred_at")? < before && keys.len() < self.retention.batch {
+                keys.push(key);
+            }
+        }
+        Ok(Victims::Watermarks { keys, before })
+    }
+
+    /// Kept keys whose secret is retired.
+    async fn keys(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
+        let (tenant, source, key) = position.keys.clone();
+        let rows = self.rows(sqlite!("sweepable_keys"), values![tenant, source, key, self.window()]).await?;
+        let mut chosen = Vec::new();
+        position.keys = Default::default();
+        for row in &rows {
+            let columns = Reader::new(row, "keys", "tenant");
+            let key: (String, String, Vec<u8>) = (columns.get("tenant")?, columns.get("source")?, columns.get("key")?);
+            let secret: &str = columns.get("secret_version")?;
+            let lives = self.retention.live_secrets.iter().any(|(lane, secrets)| {
+                lane.tenant.as_str() == key.0
+                    && lane.source.as_str() == key.1
+                    && secrets.iter().any(|live| **live == *secret)
+            });
+            if rows.len() as i64 == self.window() {
+                position.keys = key.clone();
+            }
+            if !lives && chosen.len() < self.retention.batch {
+                chosen.push(key);
+            }
+        }
+        Ok(Victims::Keys(chosen))
+    }
+}
+
+/// Removes what was chosen, as far as it may still go. Returns how many.
+pub(super) async fn remove(batch: &mut Batch<'_>, victims: &Victims) -> Result<u64, sqlx::Error> {
+    let mut removed = 0;
+    match victims {
+        Victims::Payloads(rows) => {
+            for seq in rows {
+                removed += batch.execute(sqlite!("delete_payload"), values![*seq]).await?;
+            }
+        }
+        Victims::Events(rows) => {
+            for (seq, keep_keys) in rows {
+                removed += u64::from(remove_event(batch, *seq, *keep_keys).await?);
+            }
+        }
+        Victims::DeadLetters(rows) => {
+            for job in rows {
+                removed += u64::from(remove_dead_letter(batch, *job).await?);
+            }
+        }
+        Victims::Watermarks { keys, before } => {
+            for [tenant, source, route, subject] in keys {
+                let values =
+                    values![tenant.as_str(), source.as_str(), route.as_str(), subject.as_str(), before.as_millis()];
+                removed += batch.execute(sqlite!("delete_watermark"), values).await?;
+            }
+        }
+        Victims::Keys(rows) => {
+            for (tenant, source, key) in rows {
+                let values = values![tenant.as_str(), source.as_str(), key.as_slice()];
+                removed += batch.execute(sqlite!("delete_key"), values).await?;
+            }
+        }
+        Victims::Handshakes { before, limit } => {
+            let values = values![before.as_millis(), *limit as i64];
+            removed += batch.execute(sqlite!("delete_handshakes"), values).await?;
+        }
+    }
+    Ok(removed)
+}
+
+async fn remove_event(batch: &mut Batch<'_>, seq: i64, keep_keys: bool) -> Result<bool, sqlx::Error> {
+    let free = batch.fetch(sqlite!("event_is_free"), values![seq]).await?;
+    let Some(row) = free.first() else { return Ok(false) };
+    let id = Reader::new(row, "events", "id").event_id("id")?.as_uuid().as_bytes().to_vec();
+    if keep_keys {
+        batch.execute(sqlite!("keep_keys"), values![seq]).await?;
+    }
+    for text in [
+        sqlite!("delete_event_attempts"),
+        sqlite!("delete_event_results"),
+        sqlite!("delete_event_dead_letters"),
+        sqlite!("delete_event_jobs"),
+    ] {
+        batch.execute(text, values![id.as_slice()]).await?;
+    }
+    for text in [sqlite!("delete_event_forms"), sqlite!("delete_event_payload"), sqlite!("delete_event")] {
+        batch.execute(text, values![seq]).await?;
+    }
+    Ok(true)
+}
+
+async fn remove_dead_letter(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sqlx::Error> {
+    let id = job.as_uuid().as_bytes().to_vec();
+    let removed = batch.fetch(sqlite!("delete_dead_job"), values![id.as_slice()]).await?;
+    let Some(row) = removed.first() else { return Ok(false) };
+    let lane = Reader::new(row, "jobs", "tenant").lane()?;
+    batch.moves.add(&lane, Some(JobState::DeadLetter), None);
+    for text in
+        [sqlite!("delete_job_attempts"), sqlite!("delete_job_results"), sqlite!("delete_job_dead_letters")]
+    {
+        batch.execute(text, values![id.as_slice()]).await?;
+    }
+    Ok(true)
+}
