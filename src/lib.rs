@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod api;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod edge;
@@ -14,6 +15,7 @@ pub mod http_client;
 pub mod ids;
 pub mod ingest;
 pub mod json;
+pub mod lifecycle;
 pub mod redact;
 pub mod schema;
 pub mod secrets;
