@@ -101,3 +101,110 @@ impl Key {
         key
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const IGNORE: KeyRules<'_> = KeyRules { on_conflict: OnConflict::Ignore, replay_guard: true, volatile: &[] };
+    const REVISION: KeyRules<'_> = KeyRules { on_conflict: OnConflict::Revision, ..IGNORE };
+
+    fn envelope(id: &str, payload: Value) -> Envelope {
+        Envelope {
+            external_id: id.to_owned(),
+            id_signed: false,
+            id_derived: false,
+            event_type: "a.b".to_owned(),
+            subject_id: None,
+            occurred_at: None,
+            api_version: None,
+            payload,
+            unsigned_topic: None,
+        }
+    }
+
+    fn keys(rules: KeyRules<'_>, envelope: &Envelope) -> Keys {
+        Keys::of(rules, envelope, envelope.payload.to_string().as_bytes(), None)
+    }
+
+    #[test]
+    fn a_retry_that_differs_only_where_the_vendor_changes_it_is_the_same_event() {
+        for (path, first, retry) in [
+            (
+                "/pending_webhooks",
+                json!({"id": "evt_1", "pending_webhooks": 2}),
+                json!({"id": "evt_1", "pending_webhooks": 1}),
+            ),
+            ("/attempt_number", json!({"id": "a", "attempt_number": 1}), json!({"id": "a", "attempt_number": 8})),
+            ("/attemptNumber", json!({"eventId": 1, "attemptNumber": 0}), json!({"eventId": 1, "attemptNumber": 9})),
+            ("/webhookTimestamp", json!({"data": 1, "webhookTimestamp": 1}), json!({"data": 1, "webhookTimestamp": 2})),
+        ] {
+            for rules in [IGNORE, REVISION] {
+                let rules = KeyRules { volatile: &[path], ..rules };
+                let (first, retry) =
+                    (keys(rules, &envelope("1", first.clone())), keys(rules, &envelope("1", retry.clone())));
+                assert_eq!(first.dedupe_key, retry.dedupe_key, "{path}");
+                assert_ne!(first.payload_hash, retry.payload_hash, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_content_under_the_same_id_is_a_revision_or_a_duplicate_by_policy() {
+        let (a, b) = (envelope("1", json!({"x": 1})), envelope("1", json!({"x": 2})));
+        assert_eq!(keys(IGNORE, &a).dedupe_key, keys(IGNORE, &b).dedupe_key);
+        assert_ne!(keys(REVISION, &a).dedupe_key, keys(REVISION, &b).dedupe_key);
+    }
+
+    #[test]
+    fn a_captured_request_under_a_fresh_unsigned_id_has_the_same_replay_key() {
+        let of = |id: &str, topic: Option<&str>, at: Option<i64>, body: &str| {
+            let mut envelope = envelope(id, json!({}));
+            envelope.unsigned_topic = topic.map(str::to_owned);
+            Keys::of(REVISION, &envelope, body.as_bytes(), at.map(Timestamp::from_secs)).replay_key
+        };
+        let first = of("1", Some("push"), Some(5), "{}");
+        assert!(first.is_some());
+        assert_eq!(first, of("2", Some("push"), Some(5), "{}"));
+        // What the signature or the topic header says otherwise is another delivery.
+        assert_ne!(first, of("1", Some("ping"), Some(5), "{}"));
+        assert_ne!(first, of("1", None, Some(5), "{}"));
+        assert_ne!(first, of("1", Some("push"), Some(6), "{}"));
+        assert_ne!(first, of("1", Some("push"), None, "{}"));
+        assert_ne!(first, of("1", Some("push"), Some(5), "{ }"));
+    }
+
+    #[test]
+    fn no_replay_key_where_the_id_is_signed_or_the_guard_is_off() {
+        let mut envelope = envelope("1", json!({}));
+        assert_eq!(keys(KeyRules { replay_guard: false, ..REVISION }, &envelope).replay_key, None);
+        envelope.id_signed = true;
+        assert_eq!(keys(REVISION, &envelope).replay_key, None);
+    }
+
+    #[test]
+    fn the_length_of_a_field_is_part_of_the_digest() {
+        let of = |a: &str, b: &str| Key::new("d").field(a.as_bytes()).field(b.as_bytes()).finish();
+        assert_ne!(of("a.b", "c"), of("a", "b.c"));
+        assert_ne!(of("", "ab"), of("ab", ""));
+    }
+
+    fn small() -> impl Strategy<Value = (String, i64, i64)> {
+        ("[ab]{1,2}", 0_i64..3, 0_i64..3)
+    }
+
+    proptest! {
+        #[test]
+        fn dedupe_keys_are_equal_exactly_when_the_rule_says_so(a in small(), b in small(), revision: bool) {
+            let rules = KeyRules { volatile: &["/attempt"], ..if revision { REVISION } else { IGNORE } };
+            let of = |(id, content, attempt): &(String, i64, i64)| {
+                keys(rules, &envelope(id, json!({"content": content, "attempt": attempt}))).dedupe_key
+            };
+            let same = a.0 == b.0 && (!revision || a.1 == b.1);
+            prop_assert_eq!(of(&a) == of(&b), same);
+        }
+    }
+}

@@ -49,7 +49,7 @@ pub(super) fn redact(redactor: &Redactor<'_>, raw: &[u8], payload: &Value, chang
             let place = seen.entry(name.clone().into_owned()).or_insert(Value::from(0));
             let index = place.as_u64().unwrap_or_default();
             *place = Value::from(index + 1);
-            match payload.get(name.as_ref()) {
+            match payload.get(name.as_ref()).or_else(|| payload.get(&*redactor.text(&name))) {
                 Some(Value::String(text)) if index == 0 => Some(text.clone()),
                 Some(Value::Array(values)) => values.get(index as usize).and_then(Value::as_str).map(str::to_owned),
                 // A field that a rule dropped, or one beside `payload` that no adapter read.

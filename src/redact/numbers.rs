@@ -150,7 +150,7 @@ fn is_card(digits: impl DoubleEndedIterator<Item = u8> + Clone, length: usize) -
     let prefix = digits.clone().take(4).fold(0_u32, |prefix, digit| prefix * 10 + u32::from(digit));
     // Issuer ranges (ISO/IEC 7812) by network; without them a tenth of all long numbers would pass.
     let network = match prefix {
-        4000..=4999 => matches!(length, 13 | 16 | 19),
+        4000..=4999 => matches!(length, 16 | 19),
         5100..=5599 | 2221..=2720 => length == 16,
         3400..=3499 | 3700..=3799 => length == 15,
         3000..=3059 | 3600..=3699 | 3800..=3999 => (14..=19).contains(&length),
