@@ -1,8 +1,60 @@
-//! The composition root: the one place where the parts are put together.
+//! The composition root: the one place where the parts are put together. `serve`, the demo and the
+//! tests start the same gateway through [`start`].
 
+mod operations;
 pub mod runtime;
+mod sweep;
 
-use crate::error_code::ErrorCode;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper_util::service::TowerToHyperService;
+use sluice_actors::{
+    domain::LaneKey,
+    handle::{Gateway, NodeLimits, World},
+    ports::{Clock, JobStore},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    actions::{Actions, ConfigPolicies, jwks},
+    api::{self, Api, records::Records, scrape::Scrape},
+    clock::SystemClock,
+    config::{self, Config, Database},
+    edge::{
+        self, EdgeOptions,
+        accept::{ConnectionLimits, ListenerOptions, Server},
+    },
+    error_code::ErrorCode,
+    http_client::HttpClient,
+    ids,
+    ingest::{EventStore, Receiver, ReceiverParts},
+    lifecycle::{Asked, DrainPlan, End, ShutdownReport, Signals, drain_or_second_signal},
+    schema::Drift,
+    secrets::Secret,
+    store::{OpenError, OpenOptions, SqliteStore},
+    telemetry::{
+        deliveries::IngestObserver,
+        lanes::Lanes,
+        logs::{self, Logs},
+        metrics::Metrics,
+        observe::TreeObserver,
+    },
+};
+
+use self::{
+    operations::{Operations, Reloading},
+    runtime::Runtime,
+};
 
 /// Why the gateway cannot start or a command cannot do its work; an operator reads it.
 #[derive(Debug, thiserror::Error)]
@@ -19,4 +71,305 @@ impl Refused {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+}
+
+/// What differs between `serve`, the demo and tests.
+pub struct AppOptions {
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Seeds all jitter.
+    pub seed: u64,
+    /// How long each step of the drain may take.
+    pub drain: DrainPlan,
+    /// Limits of the tree that are not in the configuration.
+    pub node: NodeLimits,
+    /// Where the configuration is read again from; none: it cannot be reloaded.
+    pub config_path: Option<PathBuf>,
+    /// The running log, whose filter a reload changes.
+    pub logs: Option<Logs>,
+}
+
+impl Default for AppOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            seed: ids::seed(),
+            drain: DrainPlan::default(),
+            node: NodeLimits::default(),
+            config_path: None,
+            logs: None,
+        }
+    }
+}
+
+/// A running gateway.
+pub struct Running {
+    /// Where vendors deliver.
+    pub public_addr: SocketAddr,
+    /// Where the API, metrics and health are.
+    pub admin_addr: SocketAddr,
+    /// What the API asks for.
+    pub token: String,
+    /// The way into the tree.
+    pub gateway: Gateway,
+    /// What people read of the store.
+    pub records: Arc<dyn Records>,
+    /// The configuration in force.
+    pub config: config::Live,
+    operations: Arc<Operations>,
+    accepting: Arc<AtomicBool>,
+    public: Server,
+    admin: Server,
+    store: SqliteStore,
+    tasks: Vec<JoinHandle<()>>,
+    drain: DrainPlan,
+    _runtime: runtime::Written,
+}
+
+/// Starts the whole gateway of a configuration.
+///
+/// # Errors
+/// A [`Refused`] for what an operator can mend; nothing was changed then.
+pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Running> {
+    let AppOptions { clock, seed, drain, node, config_path, logs } = options;
+    let public_listener = bind("edge.listen", config.edge.listen).await?;
+    let admin_listener = bind("admin.listen", config.admin.listen).await?;
+    let admin_options = admin_listener_options(&config.admin)?;
+
+    let Database::Sqlite(path) = &config.database;
+    let path = path.clone();
+    let store = open_store(&path, clock.clone()).await?;
+    let (records, jobs): (Arc<dyn Records>, Arc<dyn JobStore>) = (Arc::new(store.clone()), Arc::new(store.clone()));
+    let events: Arc<dyn EventStore> = Arc::new(store.clone());
+
+    let client = HttpClient::new(config.outbound.allow_private.clone())?;
+    let node = NodeLimits { concurrency: config.limits.concurrency, ..node };
+    let metrics = Metrics::new();
+    let lanes = Arc::new(Lanes::new(metrics.clone(), config.limits.metric_lanes));
+    let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
+    let edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
+    let drift = Arc::new(Drift::default());
+
+    let world = World {
+        store: jobs.clone(),
+        action: Arc::new(Actions::new(live.clone(), client.clone(), clock.clone())),
+        policies: Arc::new(ConfigPolicies::new(live.clone())),
+        observer: Arc::new(TreeObserver::new(metrics.clone(), lanes.clone(), live.clone())),
+        clock: clock.clone(),
+        seed,
+        limits: node,
+    };
+    let (gateway, recovered) = Gateway::start(world).await.context("the store does not answer")?;
+    if recovered.suspects + recovered.poisoned > 0 {
+        let (suspects, poisoned) = (recovered.suspects, recovered.poisoned);
+        tracing::warn!(suspects, poisoned, "jobs were running when the process ended");
+    }
+
+    let wake = gateway.clone();
+    let receiver = Arc::new(Receiver::new(ReceiverParts {
+        config: live.clone(),
+        store: events,
+        records: records.clone(),
+        clock: clock.clone(),
+        wake: Arc::new(move |lane: &LaneKey| wake.wake(lane)),
+        observer: Arc::new(IngestObserver::new(metrics.clone(), live.clone())),
+        drift: drift.clone(),
+    }));
+    let public = edge::serve(public_listener, receiver, edge_options)?;
+
+    let accepting = Arc::new(AtomicBool::new(true));
+    let reloading = config_path.map(|path| Reloading { path, logs, client });
+    let operations = Arc::new(Operations::new(
+        live.clone(),
+        gateway.clone(),
+        metrics.clone(),
+        clock.clone(),
+        accepting.clone(),
+        reloading,
+    ));
+    let token = hex::encode(ids::secret_bytes());
+    let api = Api {
+        gateway: gateway.clone(),
+        records: records.clone(),
+        jobs,
+        config: live.clone(),
+        scrape: Scrape::new(metrics.clone(), lanes, drift),
+        operations: operations.clone(),
+        token: Secret::new(token.clone().into_bytes()),
+        clock: clock.clone(),
+    };
+    let admin = edge::accept::serve(
+        admin_listener,
+        TowerToHyperService::new(warp::service(api::serve(Arc::new(api)))),
+        admin_options,
+    )?;
+
+    let (public_addr, admin_addr) = (public.local_addr(), admin.local_addr());
+    let scheme = |tls: bool| if tls { "https" } else { "http" };
+    let runtime = Runtime {
+        pid: std::process::id(),
+        token: token.clone(),
+        admin: format!("{}://{admin_addr}", scheme(live.load().admin.tls.is_some())),
+        public: format!("{}://{public_addr}", scheme(live.load().edge.tls.is_some())),
+    };
+    let folder = data_folder(&path);
+    let written = runtime.write(folder).map_err(|error| {
+        Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
+    })?;
+    tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
+    let tasks = vec![tokio::spawn(sweep::run(records.clone(), live.clone(), clock, metrics))];
+    Ok(Running {
+        public_addr,
+        admin_addr,
+        token,
+        gateway,
+        records,
+        config: live,
+        operations,
+        accepting,
+        public,
+        admin,
+        store,
+        tasks,
+        drain,
+        _runtime: written,
+    })
+}
+
+impl Running {
+    /// Reads the configuration again. `Err` says why the running one stays in force.
+    ///
+    /// # Errors
+    /// What is wrong with the new configuration, in an operator's words.
+    pub async fn reload(&self) -> Result<(), String> {
+        api::Operations::reload(&*self.operations).await
+    }
+
+    /// Ends in order: readiness turns false, accepting goes on for a moment, then requests and
+    /// attempts in flight may finish; what does not is left to another life.
+    pub async fn shutdown(self) -> ShutdownReport {
+        self.accepting.store(false, Ordering::Relaxed);
+        tracing::info!("draining");
+        tokio::time::sleep(self.drain.announce).await;
+        let cut_connections = self.public.stop(self.drain.requests).await;
+        let jobs = self.gateway.drain(self.drain.jobs).await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.admin.stop(self.drain.requests).await;
+        self.store.close().await;
+        let (finished, released) = (jobs.finished, jobs.released.len());
+        tracing::info!(finished, released, cut_connections, "drained");
+        ShutdownReport { cut_connections, jobs }
+    }
+}
+
+/// `sluice serve`: runs until a signal ends it.
+///
+/// # Errors
+/// A [`Refused`] or [`config::Errors`] for what an operator can mend.
+pub async fn serve(path: &Path) -> anyhow::Result<()> {
+    let config = config::load(path)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let logs = install_logs(&config, clock.clone())?;
+    let mut signals = Signals::register().context("cannot take over signals")?;
+    let options = AppOptions { clock, config_path: Some(path.to_owned()), logs: Some(logs), ..AppOptions::default() };
+    for warning in &config.warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    let running = start(config, options).await?;
+    let mut watch = config::Watch::new(path, running.config.clone());
+    let signal = loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            () = watch.changed() => Asked::Reload,
+        };
+        match asked {
+            // Both ends of a reload are logged where it happens.
+            Asked::Reload => drop(running.reload().await),
+            Asked::Stop(signal) => break signal,
+        }
+    };
+    tracing::info!(signal, "stopping");
+    match drain_or_second_signal(&mut signals, running.shutdown()).await {
+        End::Drained(_) => Ok(()),
+        End::Forced => std::process::exit(1),
+    }
+}
+
+/// Sets the process's log up.
+fn install_logs(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Logs> {
+    let options =
+        logs::Options { format: config.telemetry.format, filter: config.telemetry.filter.clone(), sink: None };
+    let (subscriber, logs) = logs::subscriber(options, clock)
+        .map_err(|error| Refused::new(ErrorCode::Configuration, format!("telemetry.filter: {error}")))?;
+    tracing::subscriber::set_global_default(subscriber).context("a log is already set up")?;
+    logs::log_panics_by_place();
+    Ok(logs)
+}
+
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    Ok(TcpListener::bind(address).await.map_err(|error| {
+        let cure = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another process listens there; end it or choose another port",
+            std::io::ErrorKind::PermissionDenied => "this user may not listen there; choose a port from 1024",
+            _ => "choose an address of this machine",
+        };
+        Refused::new(ErrorCode::PortInUse, format!("{key}: cannot listen on {address} ({error}): {cure}"))
+    })?)
+}
+
+/// The public keys of all tenants' callback tokens, of the configuration in force.
+fn key_set(live: config::Live) -> Arc<dyn Fn() -> Bytes + Send + Sync> {
+    Arc::new(move || jwks(&live.load()).to_string().into())
+}
+
+fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptions> {
+    Ok(ListenerOptions {
+        tls: admin.tls.as_ref().map(edge::tls::server_config).transpose()?,
+        trusted_proxies: admin.trusted_proxies.clone().into(),
+        require_https: !admin.listen.ip().is_loopback(),
+        limits: ConnectionLimits { connections: 256, per_address: 256, ..ConnectionLimits::default() },
+    })
+}
+
+async fn open_store(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
+    let owner = hex::encode(ids::nonce());
+    let opened = SqliteStore::open(path, OpenOptions::new(clock, owner)).await;
+    Ok(opened.map_err(|error| Refused::new(code(&error), format!("database.url: {}", with_causes(&error))))?)
+}
+
+/// The page of a store that does not open.
+fn code(error: &OpenError) -> ErrorCode {
+    match error {
+        OpenError::Url(_) => ErrorCode::Configuration,
+        OpenError::SchemaOlder { .. } => ErrorCode::StoreOlder,
+        OpenError::SchemaNewer { .. } | OpenError::SchemaDiffers { .. } => ErrorCode::StoreNewer,
+        OpenError::InUse { .. } => ErrorCode::StoreHeld,
+        OpenError::Library { .. } | OpenError::NotDurable { .. } => ErrorCode::SqliteVersion,
+        OpenError::File { .. } | OpenError::Foreign { .. } | OpenError::Migrate { .. } | OpenError::Sqlite { .. } => {
+            ErrorCode::NotWritable
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !text.contains(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The folder of the database file.
+fn data_folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

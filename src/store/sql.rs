@@ -83,7 +83,10 @@ mod tests {
 
     #[test]
     fn the_marked_row_is_repeated() {
-        assert_eq!(repeat("VALUES\n  (?, ?) -- repeated\nRETURNING 1\n", 2), "VALUES\n  (?, ?),  (?, ?)\nRETURNING 1\n");
+        assert_eq!(
+            repeat("VALUES\n  (?, ?) -- repeated\nRETURNING 1\n", 2),
+            "VALUES\n  (?, ?),  (?, ?)\nRETURNING 1\n"
+        );
     }
 
     #[test]

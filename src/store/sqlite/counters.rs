@@ -78,10 +78,7 @@ impl Counters {
     /// All lanes with their counts by state.
     pub(super) fn all(&self) -> Vec<(LaneKey, Vec<(JobState, u64)>)> {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        lanes
-            .iter()
-            .map(|(lane, counts)| (lane.clone(), COUNTED.into_iter().zip(*counts).collect()))
-            .collect()
+        lanes.iter().map(|(lane, counts)| (lane.clone(), COUNTED.into_iter().zip(*counts).collect())).collect()
     }
 }
 

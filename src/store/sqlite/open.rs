@@ -337,10 +337,7 @@ async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema
 }
 
 async fn run_migrations(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    MIGRATIONS
-        .run(&mut *connection)
-        .await
-        .map_err(|source| OpenError::Migrate { path: path.to_owned(), source })
+    MIGRATIONS.run(&mut *connection).await.map_err(|source| OpenError::Migrate { path: path.to_owned(), source })
 }
 
 fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError {
@@ -359,7 +356,8 @@ mod tests {
 
     #[test]
     fn a_library_before_3_51_3_is_refused() {
-        let table = [("3.51.3", true), ("3.51.2", false), ("3.50.9", false), ("3.52.0", true), ("4.0.0", true), ("", false)];
+        let table =
+            [("3.51.3", true), ("3.51.2", false), ("3.50.9", false), ("3.52.0", true), ("4.0.0", true), ("", false)];
         for (version, durable) in table {
             assert_eq!(is_durable(version), durable, "{version}");
         }

@@ -62,9 +62,7 @@ pub(super) async fn release(
     let Some(row) = released.first() else { return Ok(false) };
     let row = Reader::new(row, "events", "seq");
     let seq: i64 = row.get("seq")?;
-    batch
-        .execute(sqlite!("insert_form"), values![seq, id, form.schema_version, form.json.as_str()])
-        .await?;
+    batch.execute(sqlite!("insert_form"), values![seq, id, form.schema_version, form.json.as_str()]).await?;
     add_jobs(batch, event, &row, jobs, JobClass::Fresh).await?;
     Ok(true)
 }
@@ -78,8 +76,10 @@ async fn add_jobs(
     class: JobClass,
 ) -> Result<u64, sqlx::Error> {
     let routes = batch.fetch(sqlite!("find_job_routes"), values![bytes(event.as_uuid())]).await?;
-    let mut taken =
-        routes.iter().map(|row| Reader::new(row, "jobs", "route").get("route")).collect::<Result<HashSet<&str>, _>>()?;
+    let mut taken = routes
+        .iter()
+        .map(|row| Reader::new(row, "jobs", "route").get("route"))
+        .collect::<Result<HashSet<&str>, _>>()?;
     let lane = row.lane()?;
     let subject: Option<&str> = row.get("subject_id")?;
     let occurred_at = row.time("occurred_at")?;
@@ -121,17 +121,10 @@ pub(super) async fn audit(batch: &mut Batch<'_>, entry: &AuditEntry) -> Result<(
 }
 
 /// Keeps what a lane must remember.
-pub(super) async fn save_lane(
-    batch: &mut Batch<'_>,
-    lane: &LaneKey,
-    memory: &LaneMemory,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn save_lane(batch: &mut Batch<'_>, lane: &LaneKey, memory: &LaneMemory) -> Result<(), sqlx::Error> {
     let breakers = json(&memory.breakers)?;
     batch
-        .execute(
-            sqlite!("save_lane"),
-            values![lane.tenant.as_str(), lane.source.as_str(), memory.paused, breakers],
-        )
+        .execute(sqlite!("save_lane"), values![lane.tenant.as_str(), lane.source.as_str(), memory.paused, breakers])
         .await?;
     Ok(())
 }

@@ -394,7 +394,8 @@ impl Records for SqliteStore {
     }
 
     async fn cancel(&self, scope: &Scope, job: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable> {
-        let read = async || self.rows(sqlite!("job"), values![scope_value(scope), job.as_uuid().as_bytes().to_vec()]).await;
+        let read =
+            async || self.rows(sqlite!("job"), values![scope_value(scope), job.as_uuid().as_bytes().to_vec()]).await;
         if read().await?.is_empty() {
             return Ok(false);
         }

@@ -96,9 +96,8 @@ async fn judge(batch: &mut Batch<'_>, events: &[&NewEvent]) -> Result<Vec<Judged
                 .get(&(&event.lane, event.dedupe_key))
                 .map(|earlier: &&NewEvent| (earlier.id, earlier.payload_hash == event.payload_hash))
         });
-        let replayed = known
-            .replayed
-            .or_else(|| event.replay_key.and_then(|key| by_replay.get(&(&event.lane, key)).copied()));
+        let replayed =
+            known.replayed.or_else(|| event.replay_key.and_then(|key| by_replay.get(&(&event.lane, key)).copied()));
         let verdict = match (same, replayed) {
             (Some((first, same_payload)), _) => {
                 Judged::Duplicate { first, conflict: event.on_conflict == OnConflict::Ignore && !same_payload }
@@ -254,8 +253,10 @@ pub(super) async fn insert_jobs(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> R
 /// state in which each job begins its life.
 async fn pass_watermarks(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> Result<Vec<JobState>, sqlx::Error> {
     type Key<'a> = (&'a LaneKey, &'a RouteName, &'a str);
-    let mut asked: Vec<Key<'_>> =
-        jobs.iter().filter_map(|routed| routed.subject.map(|subject| (routed.lane, &routed.job.route, subject))).collect();
+    let mut asked: Vec<Key<'_>> = jobs
+        .iter()
+        .filter_map(|routed| routed.subject.map(|subject| (routed.lane, &routed.job.route, subject)))
+        .collect();
     asked.sort_unstable();
     asked.dedup();
     let numbered: Vec<(i64, Key<'_>)> = (0..).zip(asked.iter().copied()).collect();

@@ -59,7 +59,8 @@ impl<'r> Reader<'r> {
     /// A column with JSON text.
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, BadRow> {
         let text: &str = self.get(column)?;
-        serde_json::from_str(text).map_err(|error| self.bad(column, format!("{:?} error in its JSON", error.classify())))
+        serde_json::from_str(text)
+            .map_err(|error| self.bad(column, format!("{:?} error in its JSON", error.classify())))
     }
 
     /// A column with the 16 bytes of a UUID.

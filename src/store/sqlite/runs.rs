@@ -157,9 +157,7 @@ struct Ending<'a> {
 impl<'a> Ending<'a> {
     fn of(verdict: &'a Verdict) -> Self {
         match verdict {
-            Verdict::Succeeded(_) => {
-                Self { word: JobState::Succeeded.as_str(), next_run_at: None, error: None }
-            }
+            Verdict::Succeeded(_) => Self { word: JobState::Succeeded.as_str(), next_run_at: None, error: None },
             Verdict::Failed { next_run_at, error } => Self {
                 word: JobState::Failed.as_str(),
                 next_run_at: Some(*next_run_at),

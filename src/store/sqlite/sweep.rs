@@ -45,9 +45,15 @@ pub(super) enum Victims {
     /// Number, and whether its keys must outlive it.
     Events(Vec<(i64, bool)>),
     DeadLetters(Vec<JobId>),
-    Watermarks { keys: Vec<[String; 4]>, before: Timestamp },
+    Watermarks {
+        keys: Vec<[String; 4]>,
+        before: Timestamp,
+    },
     Keys(Vec<(String, String, Vec<u8>)>),
-    Handshakes { before: Timestamp, limit: usize },
+    Handshakes {
+        before: Timestamp,
+        limit: usize,
+    },
 }
 
 impl Victims {
@@ -120,7 +126,8 @@ impl Chooser<'_> {
                 chosen.push(at);
             }
         }
-        position.payloads = if (rows.len() as i64) < self.window() && chosen.len() < self.retention.batch { 0 } else { at };
+        position.payloads =
+            if (rows.len() as i64) < self.window() && chosen.len() < self.retention.batch { 0 } else { at };
         Ok(Victims::Payloads(chosen))
     }
 
@@ -145,7 +152,8 @@ impl Chooser<'_> {
                 chosen.push((at, secret_lives && !row.get::<bool>("keys_expire")?));
             }
         }
-        position.events = if (rows.len() as i64) < self.window() && chosen.len() < self.retention.batch { 0 } else { at };
+        position.events =
+            if (rows.len() as i64) < self.window() && chosen.len() < self.retention.batch { 0 } else { at };
         Ok(Victims::Events(chosen))
     }
 
@@ -166,12 +174,8 @@ impl Chooser<'_> {
         position.watermarks = Default::default();
         for row in &rows {
             let columns = Reader::new(row, "watermarks", "occurred_at");
-            let key: [String; 4] = [
-                columns.get("tenant")?,
-                columns.get("source")?,
-                columns.get("route")?,
-                columns.get("subject_id")?,
-            ];
+            let key: [String; 4] =
+                [columns.get("tenant")?, columns.get("source")?, columns.get("route")?, columns.get("subject_id")?];
             if rows.len() as i64 == self.window() {
                 let [tenant, source, route, subject] = key.clone();
                 position.watermarks = (tenant, source, route, subject);
@@ -276,9 +280,7 @@ async fn remove_dead_letter(batch: &mut Batch<'_>, job: JobId) -> Result<bool, s
     let Some(row) = removed.first() else { return Ok(false) };
     let lane = Reader::new(row, "jobs", "tenant").lane()?;
     batch.moves.add(&lane, Some(JobState::DeadLetter), None);
-    for text in
-        [sqlite!("delete_job_attempts"), sqlite!("delete_job_results"), sqlite!("delete_job_dead_letters")]
-    {
+    for text in [sqlite!("delete_job_attempts"), sqlite!("delete_job_results"), sqlite!("delete_job_dead_letters")] {
         batch.execute(text, values![id.as_slice()]).await?;
     }
     Ok(true)
