@@ -31,7 +31,7 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are read, unless the call says otherwise.
 pub const ANSWER_CAP: usize = 1024 * 1024;
 /// A longer `Retry-After` counts as this.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_mins(15);
 
 /// One call.
 #[derive(Debug, Clone)]

@@ -20,5 +20,6 @@ pub mod redact;
 pub mod schema;
 pub mod secrets;
 pub mod store;
+pub mod standins;
 pub mod telemetry;
 pub mod vendors;

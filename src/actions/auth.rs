@@ -10,14 +10,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use sluice_actors::domain::{CalleeId, HoldReason, Outcome, TenantName, Timestamp};
+use sluice_actors::domain::{CalleeId, TenantName, Timestamp};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::{
     callees,
     classify::{self, Fate, Health, Judged},
-    run::{Run, Step},
+    run::{Run, Step, not_configured},
 };
 use crate::{
     config::{Auth, OAuth2},
@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// A token is asked for anew this long before it ends.
-const EARLY: Duration = Duration::from_secs(60);
+const EARLY: Duration = Duration::from_mins(1);
 /// The life of a token whose server does not say (RFC 6749 §5.1 leaves it open).
-const UNSAID: Duration = Duration::from_secs(300);
+const UNSAID: Duration = Duration::from_mins(5);
 
 /// The header that authenticates, and whether its token came from the cache.
 #[derive(Default)]
@@ -53,13 +53,10 @@ pub(crate) async fn authorize(run: &Run<'_>, auth: &Auth) -> Step<Authorization>
         Auth::Header { name, value } => (name.clone(), sensitive(value.expose())),
         Auth::OAuth2(oauth2) => return token(run, oauth2).await,
     };
-    match value {
-        Some(value) => Ok(Authorization { header: Some((name, value)), cached: None }),
-        None => {
-            let what = format!("a credential of route {} that fits into a header", run.route.name);
-            Err(Box::new(Outcome::Hold { reason: HoldReason::NotConfigured(what), after: None }))
-        }
-    }
+    let Some(value) = value else {
+        return Err(not_configured(format!("a credential of route {} that fits into a header", run.route.name)));
+    };
+    Ok(Authorization { header: Some((name, value)), cached: None })
 }
 
 fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::StatusCode;
 use sluice_actors::domain::{CallResult, CalleeId, DeadReason, HoldReason, Outcome, Timestamp};
 
+use super::run::End;
 use crate::http_client::{Answer, CallError};
 
 /// A callee that refuses our credentials is asked again after this (DESIGN §7).
-pub(crate) const UNAUTHORIZED_PROBE: Duration = Duration::from_secs(300);
+pub(crate) const UNAUTHORIZED_PROBE: Duration = Duration::from_mins(5);
 
 /// What becomes of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +125,7 @@ pub(crate) fn call_result(health: Health, retry_after: Option<Duration>) -> Call
 /// What a call came to: the report on the callee, and a value or the end of the attempt.
 pub(crate) struct Judged<T> {
     pub(crate) report: CallResult,
-    pub(crate) step: Result<T, Box<Outcome>>,
+    pub(crate) step: Result<T, End>,
 }
 
 impl<T> Judged<T> {
@@ -135,7 +136,7 @@ impl<T> Judged<T> {
 
     /// The attempt ends here.
     pub(crate) fn ends(fate: Fate, health: Health, callee: &CalleeId, what: &str, wait: Option<Duration>) -> Self {
-        Self { report: call_result(health, wait), step: Err(Box::new(outcome(fate, callee, what, wait))) }
+        Self { report: call_result(health, wait), step: Err(End::from(outcome(fate, callee, what, wait))) }
     }
 
     /// The attempt ends with an error of the call.

@@ -16,7 +16,7 @@ fn regex(pattern: &str) -> Regex {
 }
 
 /// `[text](target "title")` and the image form.
-static INLINE: LazyLock<Regex> = LazyLock::new(|| regex(r#"!?\[([^\[\]]*)\]\(\s*<?([^\s()<>]*)>?[^()]*\)"#));
+static INLINE: LazyLock<Regex> = LazyLock::new(|| regex(r"!?\[([^\[\]]*)\]\(\s*<?([^\s()<>]*)>?[^()]*\)"));
 /// `[text][reference]` and the image form.
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| regex(r"!?\[([^\[\]]*)\]\[[^\[\]]*\]"));
 /// `[reference]: target`.
@@ -81,18 +81,39 @@ pub(crate) fn escape(text: &str) -> String {
 
 fn visible(c: char) -> Option<char> {
     match c {
-        '\n' => Some('\n'),
         '\t' => Some(' '),
-        '\u{2028}' | '\u{2029}' => Some('\n'),
-        c if c.is_control() => None,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => None,
-        '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => None,
-        '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' => None,
-        '\u{fdd0}'..='\u{fdef}' | '\u{e000}'..='\u{f8ff}' | '\u{1d173}'..='\u{1d17a}' => None,
-        '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}' => None,
-        c if matches!(u32::from(c) & 0xffff, 0xfffe | 0xffff) => None,
+        '\n' | '\u{2028}' | '\u{2029}' => Some('\n'),
+        c if c.is_control() || is_invisible(c) => None,
         c => Some(c),
     }
+}
+
+/// Characters without a picture of their own that hide, reorder or join text, private use and
+/// noncharacters (Unicode general categories Cf, Co and parts of Cn and Mn).
+fn is_invisible(c: char) -> bool {
+    const RANGES: [(u32, u32); 19] = [
+        (0x00ad, 0x00ad),
+        (0x034f, 0x034f),
+        (0x061c, 0x061c),
+        (0x115f, 0x1160),
+        (0x17b4, 0x17b5),
+        (0x180b, 0x180f),
+        (0x200b, 0x200f),
+        (0x202a, 0x202e),
+        (0x2060, 0x206f),
+        (0x3164, 0x3164),
+        (0xe000, 0xf8ff),
+        (0xfdd0, 0xfdef),
+        (0xfe00, 0xfe0f),
+        (0xfeff, 0xfeff),
+        (0xffa0, 0xffa0),
+        (0xfff0, 0xfffc),
+        (0x1d173, 0x1d17a),
+        (0xe0000, 0xe0fff),
+        (0xf0000, 0x0010_ffff),
+    ];
+    let code = u32::from(c);
+    RANGES.iter().any(|(first, last)| (first..=last).contains(&&code)) || code & 0xfffe == 0xfffe
 }
 
 fn without_links(text: &str, allow_links: &[String]) -> String {

@@ -7,11 +7,11 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
 use sha2::Sha256;
-use sluice_actors::domain::{HoldReason, JobResult, Outcome, Timestamp};
+use sluice_actors::domain::{JobResult, Timestamp};
 
 use super::{
     callees, classify, fetch, reply,
-    run::{Run, Step},
+    run::{Run, Step, not_configured},
     template,
 };
 use crate::{config::HttpForward, http_client::Call, secrets::Secret};
@@ -29,8 +29,7 @@ pub(crate) async fn run(run: &Run<'_>, settings: &HttpForward) -> Step<JobResult
     let body = body.to_string();
     let id = run.job().id.to_string();
     let Some(headers) = headers(&settings.secret, &id, run.now(), body.as_bytes()) else {
-        let reason = HoldReason::NotConfigured(format!("a `whsec_…` secret of route {}", run.route.name));
-        return Err(Box::new(Outcome::Hold { reason, after: None }));
+        return Err(not_configured(format!("a `whsec_…` secret of route {}", run.route.name)));
     };
     let mut call = Call::new(Method::POST, settings.url.clone());
     call.headers = headers;

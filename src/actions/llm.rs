@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_actors::domain::{CalleeId, Outcome, Timestamp};
+use sluice_actors::domain::{CalleeId, Timestamp};
 
 use super::{
     classify::{self, Fate, Health, Judged},
     prompt::Messages,
+    run::End,
     summarize::{CATEGORIES, MAX_SUMMARY, MAX_TITLE},
 };
 use crate::{
@@ -141,8 +142,8 @@ pub(crate) fn parse(content: &str) -> Result<RawSummary, String> {
 }
 
 /// A disobedient answer: the attempt counts, the job is tried again until its cap.
-pub(crate) fn disobedient(callee: &CalleeId, reason: &str) -> Box<Outcome> {
-    Box::new(classify::outcome(Fate::Retry, callee, reason, None))
+pub(crate) fn disobedient(callee: &CalleeId, reason: &str) -> End {
+    End::from(classify::outcome(Fate::Retry, callee, reason, None))
 }
 
 #[cfg(test)]

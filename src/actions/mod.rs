@@ -118,7 +118,7 @@ impl Action for Actions {
         let run = Run { attempt: &attempt, config: &config, tenant, source, route, world: &self.world };
         let outcome = match dispatch(&run).await {
             Ok(result) => Outcome::Delivered(result),
-            Err(end) => *end,
+            Err(end) => end.into(),
         };
         if matches!(outcome, Outcome::Delivered(_) | Outcome::Dead { .. }) {
             self.world.stages.forget(job);

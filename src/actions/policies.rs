@@ -25,9 +25,9 @@ const CALLEE_BREAKER: BreakerPolicy = BreakerPolicy {
     failures: 5,
     ratio: 0.5,
     min_calls: 10,
-    window: Duration::from_secs(60),
+    window: Duration::from_mins(1),
     cooldown: Duration::from_secs(30),
-    max_cooldown: Duration::from_secs(15 * 60),
+    max_cooldown: Duration::from_mins(15),
     ramp: Duration::from_secs(30),
 };
 

@@ -1,12 +1,12 @@
 //! `wordpress_publish`: a post from templates over the event, without a model.
 
 use serde_json::json;
-use sluice_actors::domain::{HoldReason, JobResult, Outcome};
+use sluice_actors::domain::JobResult;
 use url::Url;
 
 use super::{
     fetch, hostile,
-    run::{Run, Step, invalid},
+    run::{Run, Step, invalid, not_configured},
     summarize::{MAX_SUMMARY, MAX_TITLE},
     template::{self, Target},
     wordpress::{self, Post},
@@ -15,8 +15,7 @@ use crate::config::Publish;
 
 pub(crate) async fn run(run: &Run<'_>, title: &str, summary: &str, publish: &Publish) -> Step<JobResult> {
     let Some(site) = &run.tenant.wordpress else {
-        let reason = HoldReason::NotConfigured(format!("[wordpress] of tenant {}", run.tenant.name));
-        return Err(Box::new(Outcome::Hold { reason, after: None }));
+        return Err(not_configured(format!("[wordpress] of tenant {}", run.tenant.name)));
     };
     let mut progress = run.progress();
     fetch::ensure(run, &mut progress).await?;

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_actors::{
-    domain::{CalleeId, DeadReason, EventEnvelope, Job, JobId, Outcome, Timestamp, TraceId},
+    domain::{CalleeId, DeadReason, EventEnvelope, HoldReason, Job, JobId, Outcome, Timestamp, TraceId},
     ports::{Attempt, Fenced},
 };
 
@@ -19,11 +19,31 @@ use crate::{
 };
 
 /// A step of an attempt: a value, or the attempt's end.
-pub(crate) type Step<T> = Result<T, Box<Outcome>>;
+pub(crate) type Step<T> = Result<T, End>;
+
+/// The end of an attempt; boxed, because it travels through every `?`.
+pub(crate) struct End(Box<Outcome>);
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        Self(Box::new(outcome))
+    }
+}
+
+impl From<End> for Outcome {
+    fn from(end: End) -> Self {
+        *end.0
+    }
+}
 
 /// Ends the attempt as a dead letter: the action's own rules forbid it.
-pub(crate) fn invalid(detail: impl Into<String>) -> Box<Outcome> {
-    Box::new(Outcome::Dead { reason: DeadReason::Invalid, detail: detail.into() })
+pub(crate) fn invalid(detail: impl Into<String>) -> End {
+    End::from(Outcome::Dead { reason: DeadReason::Invalid, detail: detail.into() })
+}
+
+/// Holds the job: a person must configure `what` first.
+pub(crate) fn not_configured(what: impl Into<String>) -> End {
+    End::from(Outcome::Hold { reason: HoldReason::NotConfigured(what.into()), after: None })
 }
 
 /// The time an attempt keeps for itself after its last call.
@@ -62,7 +82,7 @@ impl Run<'_> {
     ) -> Step<T> {
         let permit = match self.attempt.gate.enter(callee).await {
             Ok(permit) => permit,
-            Err(reason) => return Err(Box::new(Outcome::Hold { reason, after: None })),
+            Err(reason) => return Err(End::from(Outcome::Hold { reason, after: None })),
         };
         let left = self.attempt.deadline.saturating_duration_since(tokio::time::Instant::now()).saturating_sub(MARGIN);
         call.timeout = call.timeout.min(left);
@@ -96,9 +116,9 @@ impl Run<'_> {
                 Ok(())
             }
             Ok(Fenced::Lost) => {
-                Err(Box::new(Outcome::Retry { after: None, error: "the lease of this attempt was lost".into() }))
+                Err(End::from(Outcome::Retry { after: None, error: "the lease of this attempt was lost".into() }))
             }
-            Err(unavailable) => Err(Box::new(Outcome::Retry { after: None, error: unavailable.to_string() })),
+            Err(unavailable) => Err(End::from(Outcome::Retry { after: None, error: unavailable.to_string() })),
         }
     }
 }

@@ -6,11 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sluice_actors::domain::{HoldReason, JobResult, Outcome};
+use sluice_actors::domain::JobResult;
 
 use super::{
     callees, fetch, hostile, llm, prompt,
-    run::{Progress, Run, Step, invalid},
+    run::{Progress, Run, Step, invalid, not_configured},
     wordpress::{self, Post},
 };
 use crate::{
@@ -29,31 +29,30 @@ pub(crate) const CATEGORIES: [&str; 6] = ["billing", "customer", "content", "dev
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) title: String,
-    pub(crate) summary: String,
+    pub(crate) text: String,
     pub(crate) category: String,
 }
 
 pub(crate) async fn run(run: &Run<'_>, prompt: &Prompt, publish: &Publish) -> Step<JobResult> {
     let mut progress = run.progress();
-    let summary = match progress.summary.take() {
-        Some(summary) => summary,
-        None => {
-            fetch::ensure(run, &mut progress).await?;
-            let summary = ask(run, prompt, &progress).await?;
-            // Before the callback, so that no retry pays twice or publishes another text.
-            run.checkpoint(&Progress { fetched: None, summary: Some(summary.clone()) }).await?;
-            summary
-        }
+    let summary = if let Some(summary) = progress.summary.take() {
+        summary
+    } else {
+        fetch::ensure(run, &mut progress).await?;
+        let summary = ask(run, prompt, &progress).await?;
+        // Before the callback, so that no retry pays twice or publishes another text.
+        run.checkpoint(&Progress { fetched: None, summary: Some(summary.clone()) }).await?;
+        summary
     };
     let mut result = JobResult {
         title: Some(summary.title.clone()),
-        summary: Some(summary.summary.clone()),
+        summary: Some(summary.text.clone()),
         reply: Some(json!({ "category": summary.category })),
         ..JobResult::default()
     };
     if let Some(site) = &run.tenant.wordpress {
         let job_type = publish.job_type.as_deref().unwrap_or("summarize_and_publish");
-        let post = Post { job_type, title: &summary.title, summary: &summary.summary };
+        let post = Post { job_type, title: &summary.title, summary: &summary.text };
         let delivered = wordpress::publish(run, site, &post).await?;
         result.post_id = delivered.post_id;
         result.reply = Some(json!({ "category": summary.category, "outcome": delivered.outcome }));
@@ -63,14 +62,12 @@ pub(crate) async fn run(run: &Run<'_>, prompt: &Prompt, publish: &Publish) -> St
 
 async fn ask(run: &Run<'_>, prompt: &Prompt, progress: &Progress) -> Step<Summary> {
     let Some(settings) = &run.tenant.llm else {
-        let reason = HoldReason::NotConfigured(format!("[llm] of tenant {}", run.tenant.name));
-        return Err(Box::new(Outcome::Hold { reason, after: None }));
+        return Err(not_configured(format!("[llm] of tenant {}", run.tenant.name)));
     };
     let nonce = ids::nonce();
     let messages = prompt::messages(prompt, run.event(), progress.fetched.as_ref(), nonce);
-    let call = llm::call(settings, prompt.model.as_deref(), &messages).map_err(|reason| {
-        Box::new(Outcome::Hold { reason: HoldReason::NotConfigured(format!("[llm] ({reason})")), after: None })
-    })?;
+    let call = llm::call(settings, prompt.model.as_deref(), &messages)
+        .map_err(|reason| not_configured(format!("[llm] of tenant {} ({reason})", run.tenant.name)))?;
     let callee = callees::llm(settings);
     let content = run.call(&callee, call, |answer, now| llm::judge(answer, now, &callee)).await?;
     let content = content.map_err(|reason| llm::disobedient(&callee, &reason))?;
@@ -80,10 +77,10 @@ async fn ask(run: &Run<'_>, prompt: &Prompt, progress: &Progress) -> Step<Summar
     let raw = llm::parse(&content).map_err(|reason| llm::disobedient(&callee, &reason))?;
     let summary = Summary {
         title: hostile::clean_line(&raw.title, &prompt.allow_links, MAX_TITLE),
-        summary: hostile::clean(&raw.summary, &prompt.allow_links, MAX_SUMMARY),
+        text: hostile::clean(&raw.summary, &prompt.allow_links, MAX_SUMMARY),
         category: raw.category,
     };
-    if summary.title.is_empty() || summary.summary.is_empty() {
+    if summary.title.is_empty() || summary.text.is_empty() {
         return Err(llm::disobedient(&callee, "nothing is left of the model's answer after cleaning"));
     }
     Ok(summary)

@@ -8,14 +8,14 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sluice_actors::domain::{CalleeId, EventEnvelope, HoldReason, Job, Outcome, Timestamp};
+use sluice_actors::domain::{CalleeId, EventEnvelope, Job, Timestamp};
 use url::Url;
 
 use super::{
     callees,
     classify::{self, Body, Fate, Judged},
     hostile,
-    run::{Run, Step, traceparent},
+    run::{Run, Step, not_configured, traceparent},
     token::{self, Claims, SigningKey, Vouched},
 };
 use crate::{
@@ -44,14 +44,11 @@ pub(crate) struct Published {
 
 /// Sends the callback of this attempt.
 pub(crate) async fn publish(run: &Run<'_>, site: &WordPress, post: &Post<'_>) -> Step<Published> {
-    let not_configured = |what: &str| {
-        let reason = HoldReason::NotConfigured(format!("[wordpress] of tenant {} ({what})", run.tenant.name));
-        Box::new(Outcome::Hold { reason, after: None })
-    };
-    let key = SigningKey::parse(&site.signing_key).map_err(|error| not_configured(&error.to_string()))?;
+    let broken = |what: &str| not_configured(format!("[wordpress] of tenant {} ({what})", run.tenant.name));
+    let key = SigningKey::parse(&site.signing_key).map_err(|error| broken(&error.to_string()))?;
     let gateway = token::gateway_id(run.config);
     let callback = Callback { gateway: &gateway, site, key: &key, job: run.job(), event: run.event(), post };
-    let call = callback.sign(run.now(), ids::nonce()).map_err(not_configured)?;
+    let call = callback.sign(run.now(), ids::nonce()).map_err(broken)?;
     let callee = callees::wordpress(site);
     run.call(&callee, call, |answer, now| judge(answer, now, &callee, run.job())).await
 }
@@ -149,15 +146,9 @@ fn headers(token: &str, authorization: bool) -> HeaderMap {
 
 /// One post per subject and route; where the vendor names no subject, one per job.
 pub(crate) fn post_key(job: &Job, event: &EventEnvelope) -> String {
-    let job_id;
-    let (kind, about) = match &event.subject_id {
-        Some(subject) => ("subject", subject.as_str()),
-        None => {
-            job_id = job.id.to_string();
-            ("job", job_id.as_str())
-        }
-    };
-    let parts = [job.lane.tenant.as_str(), job.lane.source.as_str(), job.route.as_str(), kind, about];
+    let (kind, about) =
+        event.subject_id.as_ref().map_or_else(|| ("job", job.id.to_string()), |subject| ("subject", subject.clone()));
+    let parts = [job.lane.tenant.as_str(), job.lane.source.as_str(), job.route.as_str(), kind, &about];
     let text = serde_json::to_vec(&parts).expect("strings are JSON");
     hex::encode(Sha256::digest(text))
 }
@@ -210,4 +201,136 @@ pub(crate) fn judge(
 fn known(outcome: &str) -> String {
     let words = ["created", "applied", "duplicate", "stale", "proposed"];
     words.into_iter().find(|word| *word == outcome).unwrap_or("unknown").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing, *};
+    use crate::secrets::Secret;
+
+    const KEY: &str = include_str!("../../tests/fixtures/wordpress/signing-key.pem");
+    const GOLDEN: &str = include_str!("../../tests/fixtures/wordpress/golden.json");
+
+    fn site(authorization_header: bool) -> WordPress {
+        WordPress {
+            site: "https://blog.acme.example/".parse().unwrap(),
+            callback: "/?rest_route=/sluice/v1/callbacks".into(),
+            site_uuid: "7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6".into(),
+            signing_key: Secret::new(KEY.into()),
+            authorization_header,
+        }
+    }
+
+    fn signed(site: &WordPress) -> Call {
+        let key = SigningKey::parse(&site.signing_key).unwrap();
+        let (job, event) = (testing::job(), testing::event());
+        let post = Post {
+            job_type: "summarize_and_publish",
+            title: "Invoice in_4711 paid: 12,00 € <b>&</b> [gallery]",
+            summary: "Größe \"quoted\".\n\nSecond paragraph, C:\\new 日本語.",
+        };
+        let gateway = "https://hooks.example.com";
+        let callback = Callback { gateway, site, key: &key, job: &job, event: &event, post: &post };
+        let now = Timestamp::parse_rfc3339("2026-11-24T08:00:05Z").unwrap();
+        callback.sign(now, *b"0123456789abcdef").unwrap()
+    }
+
+    /// The request as the fixture holds it. The plugin's tests read the same file.
+    fn as_fixture(call: &Call) -> Value {
+        let site = site(true);
+        let header = |name: &str| call.headers[name].to_str().unwrap();
+        serde_json::json!({
+            "comment": "One golden callback: made by the gateway's signer, verified by the plugin's verifier. The key is a test key.",
+            "now": "2026-11-24T08:00:05Z",
+            "site_uuid": site.site_uuid,
+            "jwk": SigningKey::parse(&site.signing_key).unwrap().jwk(),
+            "method": call.method.as_str(),
+            "url": call.url.as_str(),
+            "headers": {
+                "content-type": header("content-type"),
+                "x-sluice-authorization": header(TOKEN_HEADER),
+                "authorization": header("authorization"),
+                "traceparent": header("traceparent"),
+            },
+            "body": std::str::from_utf8(call.body.as_ref().unwrap()).unwrap(),
+        })
+    }
+
+    #[test]
+    fn the_golden_request_is_made_byte_for_byte() {
+        let golden: Value = serde_json::from_str(GOLDEN).unwrap();
+        let made = as_fixture(&signed(&site(true)));
+        assert_eq!(made, golden, "{made:#}");
+    }
+
+    #[test]
+    fn the_tokens_claims_are_exactly_those_of_the_contract() {
+        let call = signed(&site(true));
+        let token = call.headers[TOKEN_HEADER].to_str().unwrap().strip_prefix("Bearer ").unwrap();
+        let parts: Vec<Value> = token
+            .split('.')
+            .take(2)
+            .map(|part| {
+                let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, part).unwrap();
+                serde_json::from_slice(&bytes).unwrap()
+            })
+            .collect();
+        let key = SigningKey::parse(&Secret::new(KEY.into())).unwrap();
+        assert_eq!(parts[0], serde_json::json!({ "typ": "sluice-callback+jwt", "alg": "EdDSA", "kid": key.kid() }));
+        assert_eq!(
+            parts[1],
+            serde_json::json!({
+                "iss": "https://hooks.example.com",
+                "aud": ["wp", "wp:7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6"],
+                "sub": "acme",
+                "scope": "job:write",
+                "iat": 1_795_507_205,
+                "nbf": 1_795_507_205,
+                "exp": 1_795_507_265,
+                "jti": hex::encode(b"0123456789abcdef"),
+                "job_id": testing::job().id,
+                "fence": 42,
+                "body_sha256": hex::encode(Sha256::digest(call.body.as_ref().unwrap())),
+            })
+        );
+    }
+
+    #[test]
+    fn the_second_header_can_be_switched_off() {
+        assert!(!signed(&site(false)).headers.contains_key(header::AUTHORIZATION));
+        assert!(signed(&site(false)).headers.contains_key(TOKEN_HEADER));
+    }
+
+    #[test]
+    fn the_token_does_not_show_in_debug_output() {
+        let shown = format!("{:?}", signed(&site(true)));
+        assert!(!shown.contains("eyJ"), "{shown}");
+    }
+
+    #[test]
+    fn a_site_in_a_folder_and_a_pretty_callback_are_joined() {
+        let mut site = site(true);
+        site.site = "https://acme.example/blog/".parse().unwrap();
+        assert_eq!(endpoint(&site).unwrap().as_str(), "https://acme.example/blog/?rest_route=/sluice/v1/callbacks");
+        site.callback = "/wp-json/sluice/v1/callbacks".into();
+        assert_eq!(endpoint(&site).unwrap().as_str(), "https://acme.example/blog/wp-json/sluice/v1/callbacks");
+    }
+
+    #[test]
+    fn a_post_is_one_per_subject_and_route_and_one_per_job_without_a_subject() {
+        let (job, event) = (testing::job(), testing::event());
+        let key = post_key(&job, &event);
+        let mut other = job.clone();
+        other.id = "job_0193a7d4c1e87cc0a3f0c5d6e7f80999".parse().unwrap();
+        assert_eq!(post_key(&other, &event), key, "another job of the same subject");
+        let mut without = event.clone();
+        without.subject_id = None;
+        assert_ne!(post_key(&job, &without), post_key(&other, &without), "no subject");
+        let mut route = job.clone();
+        route.route = "other".parse().unwrap();
+        assert_ne!(post_key(&route, &event), key, "another route");
+        let mut shifted = event.clone();
+        shifted.subject_id = Some(job.id.to_string());
+        assert_ne!(post_key(&job, &shifted), post_key(&job, &without), "a subject that looks like a job");
+    }
 }
