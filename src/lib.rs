@@ -19,7 +19,7 @@ pub mod lifecycle;
 pub mod redact;
 pub mod schema;
 pub mod secrets;
-pub mod store;
 pub mod standins;
+pub mod store;
 pub mod telemetry;
 pub mod vendors;
