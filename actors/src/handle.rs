@@ -2,11 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ractor::{Actor, ActorRef};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OnceCell, oneshot, watch};
 
 use crate::{
+    admission::Admission,
+    dead_letter::{Letters, as_of},
     domain::{CalleeId, JobId, LaneKey, Timestamp},
+    drain::drain,
+    lane::{InFlight, Phase, Surroundings},
     ports::{Action, BreakerState, Clock, DeadLetterFilter, JobStore, Observer, Policies, Recovered, StoreUnavailable},
+    supervisor::{self, Hints, Msg, SupervisorActor},
 };
 
 /// What the tree is given.
@@ -60,53 +67,129 @@ pub enum GatewayError {
 
 /// A cheap handle on the tree; clones share it.
 #[derive(Clone)]
-pub struct Gateway {}
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    world: World,
+    supervisor: ActorRef<Msg>,
+    hints: Arc<Hints>,
+    admission: Admission,
+    around: Surroundings,
+    broken: watch::Receiver<bool>,
+    drained: OnceCell<DrainReport>,
+}
 
 impl Gateway {
     /// Recovers what an earlier life left running, then starts the tree.
-    pub async fn start(_world: World) -> Result<(Self, Recovered), GatewayError> {
-        todo!("actors helper")
+    pub async fn start(world: World) -> Result<(Self, Recovered), GatewayError> {
+        let recovered = world.store.recover().await?;
+        let paused = world.store.paused_lanes().await?;
+        let hints = Arc::new(Hints::default());
+        let letters = {
+            let hints = hints.clone();
+            Arc::new(Letters::new(move |lane| hints.add(lane)))
+        };
+        let admission = Admission::new(world.clone());
+        let around = Surroundings { world: world.clone(), in_flight: Arc::new(InFlight::new()), letters };
+        let (broken_sender, broken) = watch::channel(false);
+        let args = supervisor::Args {
+            around: around.clone(),
+            admission: admission.clone(),
+            hints: hints.clone(),
+            paused,
+            broken: broken_sender,
+        };
+        let spawned = SupervisorActor::spawn(None, SupervisorActor, args).await;
+        let (supervisor, _) = spawned.map_err(|_| GatewayError::Draining)?;
+        let inner = Inner { world, supervisor, hints, admission, around, broken, drained: OnceCell::new() };
+        Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
     /// A hint that the lane has work. Never blocks, may be lost.
-    pub fn wake(&self, _lane: &LaneKey) {
-        todo!("actors helper")
+    pub fn wake(&self, lane: &LaneKey) {
+        self.inner.hints.add(lane);
     }
 
     /// The limits or routes changed.
     pub fn reload(&self) {
-        todo!("actors helper")
+        let _ = self.inner.supervisor.cast(Msg::Reload);
     }
 
-    /// The lane begins nothing until it is resumed; survives restarts.
-    pub async fn pause(&self, _lane: &LaneKey) -> Result<(), GatewayError> {
-        todo!("actors helper")
+    /// The lane begins nothing until it is resumed; survives restarts. What is in flight ends.
+    pub async fn pause(&self, lane: &LaneKey) -> Result<(), GatewayError> {
+        self.set_paused(lane, true).await
     }
 
     /// Undoes a pause or a parking.
-    pub async fn resume(&self, _lane: &LaneKey) -> Result<(), GatewayError> {
-        todo!("actors helper")
+    pub async fn resume(&self, lane: &LaneKey) -> Result<(), GatewayError> {
+        self.set_paused(lane, false).await
     }
 
     /// Lets the next call to every callee of the lane whose breaker is open go as its probe now.
-    pub async fn probe(&self, _lane: &LaneKey) -> Result<(), GatewayError> {
-        todo!("actors helper")
+    pub async fn probe(&self, lane: &LaneKey) -> Result<(), GatewayError> {
+        self.tell(Msg::Probe(lane.clone()))
     }
 
     /// Brings dead letters back, at most `per_second`, never ahead of fresh work. Returns at once
-    /// with how many match; the dead-letter actor replays them in the background.
-    pub async fn replay(&self, _filter: DeadLetterFilter, _by: &str, _per_second: f64) -> Result<u64, GatewayError> {
-        todo!("actors helper")
+    /// with how many match; the dead-letter actor replays them in the background. An order that a
+    /// drain interrupts is not resumed: the letters it did not reach stay dead letters.
+    pub async fn replay(&self, filter: DeadLetterFilter, by: &str, per_second: f64) -> Result<u64, GatewayError> {
+        if self.inner.around.in_flight.phase() != Phase::Running {
+            return Err(GatewayError::Draining);
+        }
+        let filter = as_of(filter, self.inner.world.clock.now());
+        let count = self.inner.world.store.count_dead_letters(&filter).await?;
+        self.inner.around.letters.order(filter, by, per_second);
+        Ok(count)
     }
 
     /// What the tree looks like now: the node, its lanes that are awake (worst first), its callees.
     pub async fn snapshot(&self) -> Result<NodeSnapshot, GatewayError> {
-        todo!("actors helper")
+        let (reply, answer) = oneshot::channel();
+        self.tell(Msg::Snapshot(reply))?;
+        answer.await.map_err(|_| GatewayError::Draining)
     }
 
     /// Begins nothing more, waits up to `deadline` for attempts, releases the rest. Idempotent.
-    pub async fn drain(&self, _deadline: Duration) -> DrainReport {
-        todo!("actors helper")
+    pub async fn drain(&self, deadline: Duration) -> DrainReport {
+        let Inner { around, admission, .. } = &*self.inner;
+        let drained = self.inner.drained.get_or_init(|| async {
+            let report = drain(&around.in_flight, admission, deadline).await;
+            let (reply, stopped) = oneshot::channel();
+            if self.tell(Msg::Stop(reply)).is_ok() {
+                let _ = stopped.await;
+            }
+            report
+        });
+        drained.await.clone()
+    }
+
+    /// Returns once the tree itself is broken: so many lanes panic that it is no lane's fault, or
+    /// the supervisor is gone without a drain. The process should end and be started again.
+    pub async fn broken(&self) {
+        let mut broken = self.inner.broken.clone();
+        if broken.wait_for(|broken| *broken).await.is_err() && self.inner.around.in_flight.phase() != Phase::Running {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Kills the dead-letter actor, as a crash would.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn kill_dead_letters(&self) {
+        let _ = self.inner.supervisor.cast(Msg::KillDeadLetters);
+    }
+
+    async fn set_paused(&self, lane: &LaneKey, paused: bool) -> Result<(), GatewayError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Msg::Pause(lane.clone(), paused, reply))?;
+        answer.await.map_err(|_| GatewayError::Draining)??;
+        Ok(())
+    }
+
+    fn tell(&self, message: Msg) -> Result<(), GatewayError> {
+        self.inner.supervisor.cast(message).map_err(|_| GatewayError::Draining)
     }
 }
 

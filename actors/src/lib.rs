@@ -6,9 +6,15 @@
 //!
 //! Arrows: `domain ← policy ← ports ← {lane, callee, dead_letter} ← supervisor ← {drain, handle}`.
 
+mod admission;
+mod callee;
+mod dead_letter;
 pub mod domain;
+mod drain;
 pub mod handle;
+mod lane;
 pub mod policy;
 pub mod ports;
+mod supervisor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -56,7 +56,7 @@ async fn five_failures_in_a_row_open_it() {
             assert_eq!(bench.call(1, Report::Failure), None);
         }
         // Successes in between keep the share of failures below the threshold.
-        for _ in 0..8 {
+        for _ in 0..10 {
             assert_eq!(bench.call(1, Report::Success), None);
         }
     }

@@ -1,0 +1,426 @@
+//! The lane actor: one tenant's one source.
+//!
+//! It reads its due jobs from the store into a bounded queue, asks the desk
+//! ([`crate::admission`]) for leave to begin them, and starts each granted one as a task of its
+//! own. It never waits for the store, a callee or an attempt: reads and attempts are tasks that
+//! send it a message. What it holds in memory may be lost at any time; the store has it all.
+
+mod attempt;
+mod gate;
+mod in_flight;
+mod queue;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+pub(crate) use self::{
+    attempt::Surroundings,
+    in_flight::{InFlight, Phase},
+};
+use self::{
+    attempt::{Ended, Run},
+    queue::Queue,
+};
+use crate::{
+    admission::{Admission, Asked, Grant, GroupId, Want},
+    domain::{HoldReason, Job, LaneKey, Timestamp},
+    ports::{LaneMemory, LanePolicy, ObserverEvent, StoreUnavailable},
+};
+
+/// Two reads of the store lie at least this far apart, so that a flood of wake hints costs few.
+const READ_GAP: Duration = Duration::from_millis(20);
+/// The same while work is held: what is new for it has to stand behind anyway.
+const HELD_READ_GAP: Duration = Duration::from_secs(1);
+/// With jobs still in memory a hint can wait this long for its read.
+const LAZY_READ: Duration = Duration::from_millis(250);
+/// How long a lane waits before it asks a store again that did not answer.
+const STORE_WAIT: Duration = Duration::from_secs(1);
+/// Moments at which jobs are due again that a lane remembers at most.
+const DUES: usize = 256;
+
+/// The lane actor.
+pub(crate) struct LaneActor;
+
+/// What it is given.
+pub(crate) struct Args {
+    pub(crate) key: LaneKey,
+    pub(crate) policy: LanePolicy,
+    pub(crate) memory: LaneMemory,
+    /// When its bucket is full, from before it went to sleep.
+    pub(crate) bucket_full_at: Option<Instant>,
+    pub(crate) around: Surroundings,
+    pub(crate) admission: Admission,
+    pub(crate) board: Arc<Board>,
+    /// Told when it has nothing to do: when it is due next, if that is known.
+    pub(crate) on_idle: Box<dyn Fn(Option<Timestamp>) + Send + Sync>,
+}
+
+/// What a lane shows without being asked, and its one pending wake hint.
+#[derive(Default)]
+pub(crate) struct Board {
+    hinted: AtomicBool,
+    queued: AtomicUsize,
+    /// Milliseconds; zero for none.
+    oldest_due: AtomicI64,
+    unconfigured: AtomicBool,
+}
+
+impl Board {
+    /// Sends a wake hint unless one is on its way.
+    pub(crate) fn hint(&self, lane: &ActorRef<Msg>) {
+        if !self.hinted.swap(true, Ordering::AcqRel) {
+            let _ = lane.cast(Msg::Wake);
+        }
+    }
+
+    /// Whether a hint is on its way.
+    pub(crate) fn is_hinted(&self) -> bool {
+        self.hinted.load(Ordering::Acquire)
+    }
+
+    /// A new actor reads the store first of all: hints to the one before are answered by that.
+    pub(crate) fn clear_hint(&self) {
+        self.hinted.store(false, Ordering::Release);
+    }
+
+    /// Jobs in memory.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// When the oldest of them was due.
+    pub(crate) fn oldest_due(&self) -> Option<Timestamp> {
+        Some(self.oldest_due.load(Ordering::Relaxed)).filter(|at| *at != 0).map(Timestamp::from_millis)
+    }
+
+    /// Whether work waits whose route is not configured.
+    pub(crate) fn is_unconfigured(&self) -> bool {
+        self.unconfigured.load(Ordering::Relaxed)
+    }
+}
+
+/// What it is told.
+pub(crate) enum Msg {
+    /// There may be due jobs.
+    Wake,
+    /// What a read of the store brought, and how many it asked for.
+    Read(Result<Vec<Job>, StoreUnavailable>, usize),
+    /// The desk grants what was asked for.
+    Granted(GroupId, Grant),
+    /// An attempt is over.
+    Ended(EndedMsg),
+    /// The lane's timer.
+    Alarm,
+    /// The limits or routes changed.
+    Reload(LanePolicy),
+}
+
+/// An attempt is over.
+pub(crate) struct EndedMsg(Ended);
+
+/// What it holds.
+pub(crate) struct State {
+    key: LaneKey,
+    policy: LanePolicy,
+    around: Surroundings,
+    admission: Admission,
+    board: Arc<Board>,
+    on_idle: Box<dyn Fn(Option<Timestamp>) + Send + Sync>,
+    myself: ActorRef<Msg>,
+    queue: Queue,
+    /// The store may have due jobs that are not here.
+    stale: bool,
+    reading: bool,
+    last_read: Option<Instant>,
+    store_failed: bool,
+    running: usize,
+    /// Work was dropped from memory because it was held: read again once it moves.
+    shed: bool,
+    /// When jobs of this lane are due again, as far as is known; the supervisor's poll sees others.
+    due_again: BTreeSet<Timestamp>,
+    active_at: Instant,
+    alarm: Option<(Instant, JoinHandle<()>)>,
+}
+
+impl Actor for LaneActor {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Args;
+
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        let deliver = {
+            let myself = myself.clone();
+            Arc::new(move |group, grant| {
+                // A lane that is gone drops the grant, which gives everything back.
+                let _ = myself.cast(Msg::Granted(group, grant));
+            })
+        };
+        let policy = args.policy;
+        args.admission.open_lane(&args.key, policy.clone(), &args.memory, args.bucket_full_at, deliver);
+        args.board.clear_hint();
+        let state = State {
+            queue: Queue::new(policy.queue),
+            key: args.key,
+            policy,
+            around: args.around,
+            admission: args.admission,
+            board: args.board,
+            on_idle: args.on_idle,
+            myself: myself.clone(),
+            stale: true,
+            reading: false,
+            last_read: None,
+            store_failed: false,
+            running: 0,
+            shed: false,
+            due_again: BTreeSet::new(),
+            active_at: Instant::now(),
+            alarm: None,
+        };
+        let _ = myself.cast(Msg::Alarm);
+        Ok(state)
+    }
+
+    async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            Msg::Wake => state.wake(),
+            Msg::Read(jobs, limit) => state.take_in(jobs, limit),
+            Msg::Granted(group, grant) => state.start(group, grant),
+            Msg::Ended(EndedMsg(ended)) => state.ended(&ended),
+            Msg::Alarm => state.ring(),
+            Msg::Reload(policy) => state.reload(policy),
+        }
+        state.go_on();
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.admission.withdraw(&state.key);
+        Ok(())
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        self.board.clear_hint();
+        self.stale = true;
+        self.active_at = Instant::now();
+    }
+
+    fn take_in(&mut self, jobs: Result<Vec<Job>, StoreUnavailable>, limit: usize) {
+        self.reading = false;
+        let jobs = match jobs {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                let doing = "reading due jobs";
+                self.around.world.observer.observe(&ObserverEvent::StoreUnavailable { doing, error: &error });
+                self.stale = true;
+                self.store_failed = true;
+                return;
+            }
+        };
+        self.store_failed = false;
+        self.stale |= jobs.len() >= limit;
+        let mut unconfigured = false;
+        for job in jobs {
+            if self.queue.contains(job.id) {
+                continue;
+            }
+            self.active_at = Instant::now();
+            match self.around.world.action.callees(&job) {
+                Ok(callees) => {
+                    self.queue.push(job, callees);
+                }
+                Err(_) => unconfigured = true,
+            }
+        }
+        self.board.unconfigured.store(unconfigured, Ordering::Relaxed);
+    }
+
+    fn start(&mut self, group: GroupId, mut grant: Grant) {
+        let Some(job) = self.queue.pop(group) else { return };
+        if self.around.in_flight.phase() != Phase::Running {
+            return;
+        }
+        self.stale |= std::mem::take(&mut self.shed);
+        self.around.in_flight.open(job.id);
+        grant.assign(job.id);
+        self.running += 1;
+        self.active_at = Instant::now();
+        let run = Run {
+            around: self.around.clone(),
+            lane: self.key.clone(),
+            job,
+            grant,
+            timeout: self.policy.attempt_timeout,
+        };
+        let myself = self.myself.clone();
+        tokio::spawn(async move {
+            let ended = run.run().await;
+            let _ = myself.cast(Msg::Ended(EndedMsg(ended)));
+        });
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        self.running = self.running.saturating_sub(1);
+        self.active_at = Instant::now();
+        if let Some(at) = ended.due_again
+            && self.due_again.len() < DUES
+        {
+            self.due_again.insert(at);
+        }
+        if ended.store_failed {
+            self.store_failed = true;
+            self.stale = true;
+        }
+    }
+
+    fn ring(&mut self) {
+        self.alarm = None;
+        let later = self.due_again.split_off(&self.now().plus(Duration::from_millis(1)));
+        let due = std::mem::replace(&mut self.due_again, later);
+        self.stale |= !due.is_empty();
+    }
+
+    fn reload(&mut self, policy: LanePolicy) {
+        self.queue.set_cap(policy.queue);
+        // Which callees a job has may have changed with its route.
+        self.admission.withdraw(&self.key);
+        self.queue.clear();
+        self.admission.reload_lane(&self.key, policy.clone());
+        self.policy = policy;
+        self.stale = true;
+    }
+
+    /// After every message: ask for what can begin, read what is missing, set the timer.
+    fn go_on(&mut self) {
+        let held = self.ask();
+        self.read_if_due(held);
+        self.board.queued.store(self.queue.len(), Ordering::Relaxed);
+        let oldest = self.queue.oldest_due().map_or(0, Timestamp::as_millis);
+        self.board.oldest_due.store(oldest, Ordering::Relaxed);
+        self.set_alarm(held);
+    }
+
+    /// Asks the desk for each line. True if a line is held by its callee.
+    fn ask(&mut self) -> bool {
+        if self.around.in_flight.phase() != Phase::Running {
+            return false;
+        }
+        loop {
+            let Some(group) = self.queue.unasked().next() else { break };
+            group.asked = true;
+            let want =
+                Want { group: group.id, callees: group.callees.clone(), class: group.class, care: group.care };
+            let id = group.id;
+            if let Asked::Granted(grant) = self.admission.ask(&self.key, want) {
+                self.start(id, grant);
+            }
+        }
+        let held: Vec<_> =
+            self.queue.groups().filter(|group| self.is_held(&group.callees)).map(|group| group.id).collect();
+        for id in &held {
+            if self.queue.shed(*id) > 0 {
+                self.stale = true;
+                self.shed = true;
+            }
+        }
+        !held.is_empty()
+    }
+
+    fn is_held(&self, callees: &[crate::domain::CalleeId]) -> bool {
+        let refusal = self.admission.held(&self.key, callees);
+        refusal.is_some_and(|it| !matches!(it.reason, HoldReason::CalleeBusy(_)))
+    }
+
+    /// When the store may be read next, if it has to be.
+    fn next_read(&self, held: bool) -> Option<Instant> {
+        let is_full = self.queue.len() >= self.queue.cap();
+        if !self.stale || self.reading || is_full || self.around.in_flight.phase() != Phase::Running {
+            return None;
+        }
+        let Some(last) = self.last_read else { return Some(Instant::now()) };
+        let gap = if self.store_failed {
+            STORE_WAIT
+        } else if held {
+            HELD_READ_GAP
+        } else if self.queue.len() > self.queue.cap() / 4 {
+            LAZY_READ
+        } else {
+            READ_GAP
+        };
+        Some(last + gap)
+    }
+
+    fn read_if_due(&mut self, held: bool) {
+        let now = Instant::now();
+        if self.next_read(held).is_none_or(|at| now < at) {
+            return;
+        }
+        self.stale = false;
+        self.reading = true;
+        self.last_read = Some(now);
+        let skip = self.queue.held_work(|group| self.is_held(&group.callees));
+        let (store, key, limit) = (self.around.world.store.clone(), self.key.clone(), self.queue.cap());
+        let (now, myself) = (self.now(), self.myself.clone());
+        tokio::spawn(async move {
+            let jobs = store.due(&key, now, limit, &skip).await;
+            let _ = myself.cast(Msg::Read(jobs, limit));
+        });
+    }
+
+    /// Sets the one timer to the next thing to do, and says so when there is nothing.
+    fn set_alarm(&mut self, held: bool) {
+        let now = Instant::now();
+        let due = self.due_again.first().map(|at| now + at.since(self.now()));
+        let idle = self.idle_at();
+        if idle.is_some_and(|at| at <= now) {
+            (self.on_idle)(self.due_again.first().copied());
+        }
+        let idle = idle.map(|at| if at <= now { now + self.around.world.limits.idle } else { at });
+        let read = self.next_read(held).map(|at| at.max(now));
+        let Some(at) = [due, idle, read].into_iter().flatten().min() else { return };
+        if self.alarm.as_ref().is_some_and(|(set, _)| *set <= at) {
+            return;
+        }
+        if let Some((_, alarm)) = self.alarm.take() {
+            alarm.abort();
+        }
+        let myself = self.myself.clone();
+        let alarm = tokio::spawn(async move {
+            sleep_until(at).await;
+            let _ = myself.cast(Msg::Alarm);
+        });
+        self.alarm = Some((at, alarm));
+    }
+
+    /// When it has been idle long enough, if it is idle.
+    fn idle_at(&self) -> Option<Instant> {
+        let idle = self.queue.is_empty() && self.running == 0 && !self.reading && !self.stale;
+        (idle && self.admission.lane_running(&self.key) == 0).then(|| self.active_at + self.around.world.limits.idle)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.around.world.clock.now()
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some((_, alarm)) = &self.alarm {
+            alarm.abort();
+        }
+    }
+}
