@@ -26,7 +26,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::state::{Asked, Care, GroupId, LaneView, Want};
-use self::state::{Blocked, Notice, State};
+use self::state::{Notice, State};
 use crate::{
     callee::Refusal,
     domain::{CallResult, CalleeId, HoldReason, JobId, LaneKey},
@@ -116,19 +116,14 @@ impl Admission {
             state.ask(lane, want, now)
         });
         match asked {
-            Ok(granted) => Asked::Granted(Grant::new(self.clone(), granted)),
-            Err(Blocked { refusal, .. }) => Asked::Waiting(refusal),
+            Some(granted) => Asked::Granted(Grant::new(self.clone(), granted)),
+            None => Asked::Waiting,
         }
     }
 
     /// Takes back everything the lane asked for and was not granted.
     pub(crate) fn withdraw(&self, lane: &LaneKey) {
         self.with(|state, _| state.withdraw(lane));
-    }
-
-    /// Takes back one thing the lane asked for.
-    pub(crate) fn withdraw_group(&self, lane: &LaneKey, group: GroupId) {
-        self.with(|state, _| state.withdraw_group(lane, group));
     }
 
     /// Why work that calls these cannot begin for reasons of health, if it cannot.

@@ -181,6 +181,12 @@ impl Gateway {
         let _ = self.inner.supervisor.cast(Msg::KillDeadLetters);
     }
 
+    /// Whether the supervisor and all below it have ended.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.inner.supervisor.get_status() >= ractor::ActorStatus::Stopping
+    }
+
     async fn set_paused(&self, lane: &LaneKey, paused: bool) -> Result<(), GatewayError> {
         let (reply, answer) = oneshot::channel();
         self.tell(Msg::Pause(lane.clone(), paused, reply))?;

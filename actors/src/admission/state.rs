@@ -64,7 +64,7 @@ pub(crate) enum Asked {
     /// Begin now.
     Granted(super::Grant),
     /// A grant is delivered when what is missing is there.
-    Waiting(Option<Refusal>),
+    Waiting,
 }
 
 /// Why a want waits.
@@ -128,7 +128,6 @@ pub(crate) struct Outbox {
 
 struct Lane {
     policy: LanePolicy,
-    number: u64,
     usage: Usage,
     bucket: Bucket,
     callees: Vec<LaneCallee>,
@@ -232,9 +231,8 @@ impl State {
             let notice = Notice::Lane { lane: key.clone(), callee: callee.id.clone(), state: BreakerState::Open };
             self.outbox.notices.push(notice);
         }
-        let number = seed_of(0, key);
         let lane =
-            Lane { policy, number, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
+            Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
         self.tenants.entry(key.tenant.clone()).or_insert_with(|| Usage::new(now));
         self.lanes.insert(key.clone(), lane);
     }
@@ -301,7 +299,7 @@ impl State {
 
     // === asking and serving ===
 
-    pub(crate) fn ask(&mut self, key: &LaneKey, want: Want, now: Instant) -> Result<Granted, Blocked> {
+    pub(crate) fn ask(&mut self, key: &LaneKey, want: Want, now: Instant) -> Option<Granted> {
         self.withdraw_group(key, want.group);
         self.since += 1;
         let group = want.group;
@@ -311,10 +309,9 @@ impl State {
         self.serve(now);
         let mine = |entry: &(Deliver, GroupId, Granted)| entry.1 == group && entry.2.lane == *key;
         if let Some(at) = self.outbox.grants.iter().position(mine) {
-            return Ok(self.outbox.grants.swap_remove(at).2);
+            return Some(self.outbox.grants.swap_remove(at).2);
         }
-        let waiting = self.waiting.iter().find(|waiting| waiting.lane == *key && waiting.want.group == group);
-        Err(waiting.map_or(Blocked::by(By::Slot), |waiting| waiting.blocked.clone()))
+        None
     }
 
     pub(crate) fn withdraw(&mut self, key: &LaneKey) {
@@ -324,7 +321,7 @@ impl State {
         }
     }
 
-    pub(crate) fn withdraw_group(&mut self, key: &LaneKey, group: GroupId) {
+    fn withdraw_group(&mut self, key: &LaneKey, group: GroupId) {
         self.waiting.retain(|waiting| waiting.lane != *key || waiting.want.group != group);
         if matches!(&self.turn, Turn::Clearing { lane, group: clearing } if lane == key && *clearing == group) {
             self.end_turn(Turn::Free);
