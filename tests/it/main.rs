@@ -1,5 +1,6 @@
 //! The one integration binary: one module per topic. What several share is in `harness`.
 
+mod actions;
 mod architecture;
 mod config;
 mod redaction;
