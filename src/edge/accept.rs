@@ -29,7 +29,7 @@ use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{Notify, oneshot},
     time::{Instant, sleep, timeout},
 };
@@ -134,6 +134,20 @@ impl Server {
         self.connections.emptied().await;
         cut
     }
+}
+
+/// Connections that wait to be accepted: a burst of vendors' retries must not find a full queue.
+const BACKLOG: u32 = 4096;
+
+/// Listens on `address`. Port 0 takes any free one.
+///
+/// # Errors
+/// The port is in use, or not ours to take.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `service` on `listener` until the returned [`Server`] is stopped.

@@ -81,10 +81,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 impl Fixed {
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     pub(super) fn response<B: From<Bytes>>(&self) -> Response<B> {
         let mut response = Response::new(Bytes::from_static(self.body.as_bytes()).into());
         *response.status_mut() = self.status;

@@ -13,6 +13,9 @@ use crate::ingest::testing::{World, body};
 /// Longer than any deadline under test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const ANY_PORT: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
 struct Listening {
     world: World,
     server: Server,
@@ -31,7 +34,7 @@ impl Listening {
         let jwks = Arc::new(|| Bytes::from_static(br#"{"keys":[]}"#));
         let mut options = EdgeOptions::new(&world.config.load(), jwks).expect("options");
         change(&mut options);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = accept::bind(ANY_PORT).expect("a free port");
         let server = serve(listener, world.receiver.clone(), options).expect("an address");
         Self { world, server }
     }
@@ -66,7 +69,9 @@ impl Listening {
 }
 
 fn lines(headers: &HeaderMap) -> String {
-    headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().expect("text"))).collect()
+    let lines: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().expect("text"))).collect();
+    lines.concat()
 }
 
 async fn read_to_close(client: &mut TcpStream) -> String {
@@ -260,7 +265,7 @@ async fn a_refused_body_is_not_asked_for() {
 async fn a_chunked_delivery_is_taken_whatever_its_chunks() {
     let edge = Listening::new().await;
     let sent = body(1);
-    let chunks: String = sent.chars().map(|c| format!("1\r\n{c}\r\n")).collect();
+    let chunks = sent.chars().map(|c| format!("1\r\n{c}\r\n")).collect::<Vec<_>>().concat();
     let headers = edge.signed("app", "e1", &sent);
     let answer = edge
         .exchange(format!(
@@ -380,17 +385,17 @@ async fn a_client_that_hangs_up_does_not_cancel_what_the_store_was_handed() {
 async fn a_keep_alive_connection_carries_many_deliveries() {
     let edge = Listening::new().await;
     let mut client = edge.connect().await;
-    let mut requests = String::new();
+    let mut requests = Vec::new();
     for n in 0..20 {
         let (sent, id) = (body(n), format!("e{n}"));
         let headers = edge.signed("app", &id, &sent);
         let close = if n == 19 { "connection: close\r\n" } else { "" };
-        requests += &format!(
+        requests.push(format!(
             "POST /webhooks/acme/app HTTP/1.1\r\n{headers}{close}content-length: {}\r\n\r\n{sent}",
             sent.len()
-        );
+        ));
     }
-    client.write_all(requests.as_bytes()).await.expect("written");
+    client.write_all(requests.concat().as_bytes()).await.expect("written");
     let answers = read_to_close(&mut client).await;
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 20, "{answers}");
     assert_eq!(edge.world.store.count(), 20);
@@ -408,4 +413,57 @@ async fn every_request_to_a_webhook_path_is_observed_once() {
         seen,
         [format!("answered app 200 {}", body(1).len()), "answered app 405 0".into(), "answered - 401 2".into()]
     );
+}
+
+/// The resident memory of this process and its peak, in MiB.
+fn resident(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("the field");
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number");
+    kib / 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_large_bodies_at_once_stay_within_the_memory() {
+    const CLIENTS: usize = 2000;
+    // However slow the machine that runs this: no deadline is what is tested here.
+    let patient = |options: &mut EdgeOptions| {
+        let minutes = Duration::from_mins(5);
+        (options.request.body, options.request.grace) = (minutes, minutes);
+        options.listener.limits.linger = minutes;
+    };
+    let edge = Arc::new(Listening::with(patient).await);
+    let filler = "x".repeat(512 * 1024 - 100);
+    let sent = Arc::new(format!(r#"{{"event_type":"assistant.completed","data":{{"x":"{filler}"}}}}"#));
+    let head = format!(
+        "POST /webhooks/acme/app HTTP/1.1\r\nconnection: close\r\n{}content-length: {}\r\n\r\n",
+        edge.signed("app", "e1", &sent),
+        sent.len()
+    );
+    let before = resident("VmRSS");
+    // All hold back their last byte until everyone has sent the rest.
+    let together = Arc::new(tokio::sync::Barrier::new(CLIENTS));
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        // One after the other: what is measured is not the kernel's backlog.
+        let mut client = edge.connect().await;
+        let (together, head, sent) = (together.clone(), head.clone(), sent.clone());
+        clients.push(tokio::spawn(async move {
+            let (most, last) = sent.as_bytes().split_at(sent.len() - 1);
+            // A client that was already answered may find its connection closed: that is the point.
+            let _ = client.write_all(head.as_bytes()).await;
+            let _ = client.write_all(most).await;
+            together.wait().await;
+            let _ = client.write_all(last).await;
+            status(&read_to_close(&mut client).await)
+        }));
+    }
+    let mut answers = std::collections::BTreeMap::new();
+    for client in clients {
+        *answers.entry(client.await.expect("no panic")).or_insert(0) += 1;
+    }
+    assert_eq!(answers.keys().copied().collect::<Vec<_>>(), [200, 503], "{answers:?}");
+    assert!(answers[&200] >= 32, "a quarter of 64 MiB is full at least once: {answers:?}");
+    let grown = resident("VmHWM").saturating_sub(before);
+    assert!(grown < 400, "grew by {grown} MiB, and the process has more to carry");
 }

@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(bucket.take(), Err(Duration::from_millis(1)));
         advance(Duration::from_millis(1)).await;
         assert_eq!(taken(&bucket), 1);
-        advance(Duration::from_secs(3600)).await;
+        advance(Duration::from_hours(1)).await;
         assert_eq!(taken(&bucket), 3, "an idle hour fills the bucket, no more");
     }
 }

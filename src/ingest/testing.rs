@@ -194,10 +194,13 @@ impl Observer for Seen {
     }
 }
 
+/// Dedupe and replay keys of a source, and whose they are.
+type Keys = HashMap<(LaneKey, [u8; 16]), EventId>;
+
 /// Commits in a task of its own, as the writer does; a test can hold commits or make them fail.
 pub(crate) struct FakeStore {
     pub(crate) events: Arc<Mutex<Vec<NewEvent>>>,
-    keys: Arc<Mutex<HashMap<(LaneKey, [u8; 16]), EventId>>>,
+    keys: Arc<Mutex<Keys>>,
     pub(crate) failing: Mutex<Option<RecordError>>,
     /// One permit a commit; plenty unless a test takes them away.
     pub(crate) commits: Arc<Semaphore>,

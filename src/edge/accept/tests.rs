@@ -13,6 +13,9 @@ use crate::{config::Tls, edge::tls::server_config, secrets::Secret};
 /// Longer than any deadline under test; a test that waits it out has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const ANY_PORT: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
 fn limits() -> ConnectionLimits {
     let short = Duration::from_millis(50);
     ConnectionLimits {
@@ -53,7 +56,7 @@ fn echo()
 }
 
 async fn listening(options: ListenerOptions) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = bind(ANY_PORT).expect("a free port");
     serve(listener, echo(), options).expect("an address")
 }
 
@@ -379,7 +382,7 @@ fn held() -> (
 #[tokio::test]
 async fn a_stop_closes_idle_connections_and_lets_requests_in_flight_finish() {
     let (service, mut entries, go) = held();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = bind(ANY_PORT).expect("a free port");
     let limits = ConnectionLimits { linger: Duration::from_millis(50), ..patient() };
     let server = serve(listener, service, options(limits)).expect("an address");
     let mut idle = connect(&server).await;
@@ -398,7 +401,7 @@ async fn a_stop_closes_idle_connections_and_lets_requests_in_flight_finish() {
 #[tokio::test]
 async fn a_stop_cuts_off_what_is_not_done_by_its_deadline() {
     let (service, mut entries, _go) = held();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = bind(ANY_PORT).expect("a free port");
     let server = serve(listener, service, options(patient())).expect("an address");
     let mut busy = connect(&server).await;
     busy.write_all(GET.as_bytes()).await.expect("written");
@@ -417,7 +420,7 @@ impl Accept for Failing {
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         match self.errors.pop_front() {
             Some(error) => Err(error),
-            None => TcpListener::accept(&mut self.listener).await,
+            None => TcpListener::accept(&self.listener).await,
         }
     }
 }
@@ -425,7 +428,7 @@ impl Accept for Failing {
 #[tokio::test]
 async fn accept_errors_do_not_end_the_loop() {
     const EMFILE: i32 = 24;
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = bind(ANY_PORT).expect("a free port");
     let address = listener.local_addr().expect("an address");
     let errors = [io::ErrorKind::ConnectionAborted.into(), io::Error::from_raw_os_error(EMFILE)].into();
     let (_running, stopped) = oneshot::channel();

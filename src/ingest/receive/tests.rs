@@ -253,13 +253,13 @@ async fn a_token_is_taken_only_by_a_source_that_waits_for_one() {
     assert_eq!(kept.as_deref(), Some(token));
 
     let with_secret = "await_handshake = true\nsecrets = [\"env:KEY_PAGES\"]";
-    let taken = World::with(config(&TENANT.replace("await_handshake = true", with_secret)));
+    let holding = World::with(config(&TENANT.replace("await_handshake = true", with_secret)));
     assert_eq!(
-        taken.receive("pages", headers, offer).await.status,
+        holding.receive("pages", headers, offer).await.status,
         StatusCode::UNAUTHORIZED,
         "never over a live secret"
     );
-    assert!(taken.records.handshakes.lock().unwrap().is_empty());
+    assert!(holding.records.handshakes.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
