@@ -346,12 +346,12 @@ impl State {
     }
 
     /// When the store may be read next, if it has to be.
-    fn next_read(&self, held: bool) -> Option<Instant> {
+    fn next_read(&self, now: Instant, held: bool) -> Option<Instant> {
         let is_full = self.queue.len() >= self.queue.cap();
         if !self.stale || self.reading || is_full || self.around.in_flight.phase() != Phase::Running {
             return None;
         }
-        let Some(last) = self.last_read else { return Some(Instant::now()) };
+        let Some(last) = self.last_read else { return Some(now) };
         let gap = if self.store_failed {
             STORE_WAIT
         } else if held {
@@ -366,7 +366,7 @@ impl State {
 
     fn read_if_due(&mut self, held: bool) {
         let now = Instant::now();
-        if self.next_read(held).is_none_or(|at| now < at) {
+        if self.next_read(now, held).is_none_or(|at| now < at) {
             return;
         }
         self.stale = false;
@@ -390,7 +390,7 @@ impl State {
             (self.on_idle)(self.due_again.first().copied());
         }
         let idle = idle.map(|at| if at <= now { now + self.around.world.limits.idle } else { at });
-        let read = self.next_read(held).map(|at| at.max(now));
+        let read = self.next_read(now, held).map(|at| at.max(now));
         let Some(at) = [due, idle, read].into_iter().flatten().min() else { return };
         if self.alarm.as_ref().is_some_and(|(set, _)| *set <= at) {
             return;
