@@ -3,5 +3,6 @@
 mod actions;
 mod architecture;
 mod config;
+mod llama;
 mod redaction;
 mod schema;

@@ -26,6 +26,7 @@ use sluice_actors::{
     },
     ports::{Action as _, Attempt, Begun, Clock, Fenced, Gate, Permit, StoreUnavailable},
 };
+use url::Url;
 
 pub(crate) const SITE_UUID: &str = "7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6";
 pub(crate) const LLM_KEY: &str = "sk-stand-in-PLANTED";
@@ -115,21 +116,27 @@ impl Bench {
     /// A tenant with everything and these routes of its one source (`[[sources.payments.routes]]`).
     /// `{api}` in them is the stand-in API's host and port.
     pub(crate) async fn start(routes: &str) -> Self {
-        Self::build(routes, true).await
+        Self::build(routes, true, None).await
+    }
+
+    /// As [`Bench::start`], with the LLM at `base_url` instead of the stand-in.
+    pub(crate) async fn with_llm(routes: &str, base_url: Url) -> Self {
+        Self::build(routes, true, Some(base_url)).await
     }
 
     /// A tenant without a WordPress site.
     pub(crate) async fn without_site(routes: &str) -> Self {
-        Self::build(routes, false).await
+        Self::build(routes, false, None).await
     }
 
-    async fn build(routes: &str, with_site: bool) -> Self {
+    async fn build(routes: &str, with_site: bool, base_url: Option<Url>) -> Self {
         let now = Timestamp::parse_rfc3339("2026-11-24T08:00:05Z").unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(now.as_millis())));
         let llm = StandInLlm::start(LLM_KEY).await.unwrap();
         let api = StandInApi::start().await.unwrap();
         let site = StandInWordPress::start(SITE_UUID, &json!({}), Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
-        let config = config(&llm, with_site.then_some(&site), &routes.replace("{api}", &api.authority()));
+        let base_url = base_url.unwrap_or_else(|| llm.base_url());
+        let config = config(&base_url, with_site.then_some(&site), &routes.replace("{api}", &api.authority()));
         site.trust(&jwks(&config));
         let http = HttpClient::new(config.outbound.allow_private.clone()).unwrap();
         let config: Live = Arc::new(ArcSwap::from_pointee(config));
@@ -212,15 +219,14 @@ pub(crate) fn lane() -> LaneKey {
     LaneKey::new("acme".parse().unwrap(), "payments".parse().unwrap())
 }
 
-fn config(llm: &StandInLlm, site: Option<&StandInWordPress>, routes: &str) -> Config {
+fn config(base_url: &Url, site: Option<&StandInWordPress>, routes: &str) -> Config {
     let wordpress = site.map_or_else(String::new, |site| {
         format!("[wordpress]\nsite = '{}'\nsite_uuid = '{SITE_UUID}'\nsigning_key = 'env:WP_KEY'\n", site.site())
     });
     let tenant = format!(
-        "{wordpress}[llm]\nbase_url = '{}'\nmodel = 'stand-in'\napi_key = 'env:LLM_KEY'\n\
+        "{wordpress}[llm]\nbase_url = '{base_url}'\nmodel = 'stand-in'\napi_key = 'env:LLM_KEY'\n\
          per_second = 3\nconcurrency = 5\n\
-         [sources.payments]\nvendor = 'generic'\nsecrets = ['env:VENDOR']\n{routes}",
-        llm.base_url()
+         [sources.payments]\nvendor = 'generic'\nsecrets = ['env:VENDOR']\n{routes}"
     );
     let environment = Environment::fixed([
         ("WP_KEY", SIGNING_KEY),
