@@ -60,7 +60,8 @@ fn signed(header: &str) -> Result<Signed<'_>, Refusal> {
                 offered += 1;
                 signatures.extend(mac::hex(value));
             }
-            _ => {}
+            Some(_) => {}
+            None => return Err(Refusal::MalformedSignature),
         }
     }
     match timestamp {

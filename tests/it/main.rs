@@ -6,3 +6,4 @@ mod config;
 mod llama;
 mod redaction;
 mod schema;
+mod vendors;
