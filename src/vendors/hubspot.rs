@@ -66,15 +66,12 @@ fn signed_url(url: &str) -> Cow<'_, str> {
     let mut decoded = String::from(pieces.next().unwrap_or_default());
     for piece in pieces {
         let escape = piece.get(..2).unwrap_or_default();
-        match DECODED.iter().find(|(hex, _)| escape.eq_ignore_ascii_case(hex)) {
-            Some((_, character)) => {
-                decoded.push(*character);
-                decoded.push_str(&piece[2..]);
-            }
-            None => {
-                decoded.push('%');
-                decoded.push_str(piece);
-            }
+        if let Some((_, character)) = DECODED.iter().find(|(hex, _)| escape.eq_ignore_ascii_case(hex)) {
+            decoded.push(*character);
+            decoded.push_str(&piece[2..]);
+        } else {
+            decoded.push('%');
+            decoded.push_str(piece);
         }
     }
     Cow::Owned(decoded)

@@ -25,7 +25,7 @@ static EVENT: HeaderName = HeaderName::from_static("linear-event");
 static PROFILE: Profile = Profile {
     content_types: &["application/json"],
     max_body: super::DEFAULT_MAX_BODY,
-    tolerance: Duration::from_secs(60),
+    tolerance: Duration::from_mins(1),
     // "Non-200" counts as a failure.
     success: StatusCode::OK,
     on_conflict: OnConflict::Revision,

@@ -44,13 +44,11 @@ impl Options {
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, InvalidOption> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        match words.iter().find(|(word, _)| *word == text) {
-            Some((_, value)) => Ok(Some(*value)),
-            None => {
-                let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                Err(self.invalid(key, format!("`{text}` is not one of {}", known.join(", "))))
-            }
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(Some(*value));
         }
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        Err(self.invalid(key, format!("`{text}` is not one of {}", known.join(", "))))
     }
 
     /// A list of texts.

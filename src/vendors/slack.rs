@@ -193,16 +193,13 @@ fn read_form(body: &[u8], verified: &Verified) -> Result<Reading, Malformed> {
     if fields.get("ssl_check").is_some() {
         return Ok(Reading::Handshake(Answer::empty(StatusCode::OK)));
     }
-    let (payload, event_type) = match fields.get("payload").and_then(Value::as_str) {
-        Some(text) => {
-            let payload = field::object(text.as_bytes())?;
-            let event_type = field::event_type(field::needed(&payload, "type")?)?;
-            (payload, event_type)
-        }
-        None => {
-            field::needed(&fields, "command")?;
-            (fields, "slash_command".to_owned())
-        }
+    let (payload, event_type) = if let Some(text) = fields.get("payload").and_then(Value::as_str) {
+        let payload = field::object(text.as_bytes())?;
+        let event_type = field::event_type(field::needed(&payload, "type")?)?;
+        (payload, event_type)
+    } else {
+        field::needed(&fields, "command")?;
+        (fields, "slash_command".to_owned())
     };
     let id = match field::text(&payload, &["trigger_id"]) {
         Some(trigger) => field::derived(&[event_type.as_bytes(), trigger.as_bytes()]),

@@ -51,21 +51,16 @@ struct Signed<'h> {
 fn signed(header: &str) -> Result<Signed<'_>, Refusal> {
     let mut timestamp = None;
     let mut signatures = Signatures::new();
-    let mut offered = 0;
     for item in header.split(',') {
-        match item.split_once('=') {
+        match item.split_once('=').ok_or(Refusal::MalformedSignature)? {
             // The SDKs disagree whether the first or the last `t` counts, so there is only one.
-            Some(("t", value)) if timestamp.replace(value).is_some() => return Err(Refusal::MalformedSignature),
-            Some(("v1", value)) => {
-                offered += 1;
-                signatures.extend(mac::hex(value));
-            }
-            Some(_) => {}
-            None => return Err(Refusal::MalformedSignature),
+            ("t", value) if timestamp.replace(value).is_some() => return Err(Refusal::MalformedSignature),
+            ("v1", value) => signatures.push(mac::hex(value).ok_or(Refusal::MalformedSignature)?),
+            _ => {}
         }
     }
     match timestamp {
-        Some(timestamp) if !signatures.is_empty() && offered <= MAX_SIGNATURES => Ok(Signed { timestamp, signatures }),
+        Some(timestamp) if (1..=MAX_SIGNATURES).contains(&signatures.len()) => Ok(Signed { timestamp, signatures }),
         _ => Err(Refusal::MalformedSignature),
     }
 }

@@ -6,6 +6,10 @@
 //! key. A JSON body is covered by the `bodySHA256` of the URL's query instead. Twilio is not
 //! consistent about the port, so its SDKs try the URL with and without it; so do we
 //! (twilio-python `request_validator.py`). No time is signed.
+//!
+//! Nothing stands between a name and its value in the signed text, so `Digits=12` and `Digits1=2` are
+//! signed alike: whoever holds one delivery can move such borders. That is Twilio's scheme; a route
+//! that must not be fooled fetches the message or call by its SID.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -198,7 +202,7 @@ fn read_form(payload: Value) -> Result<Envelope, Malformed> {
     Ok(Envelope { id_derived, subject_id, occurred_at, api_version, ..Envelope::new(id, event_type, payload) })
 }
 
-/// A CloudEvent of Twilio's Event Streams, or any other JSON, which then has a derived id.
+/// A `CloudEvent` of Twilio's Event Streams, or any other JSON, which then has a derived id.
 fn cloud_event(payload: Value) -> Result<Envelope, Malformed> {
     let event_type = field::event_type(field::text(&payload, &["type"]).unwrap_or("callback"))?;
     let (id, id_derived) = match field::text(&payload, &["id"]) {

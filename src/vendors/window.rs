@@ -11,7 +11,7 @@ use sluice_actors::domain::Timestamp;
 use super::Refusal;
 
 /// The tolerance of DESIGN §6.
-pub(super) const FIVE_MINUTES: Duration = Duration::from_secs(300);
+pub(super) const FIVE_MINUTES: Duration = Duration::from_mins(5);
 
 /// Reads Unix seconds: 1 to 11 digits.
 pub(super) fn seconds(text: &str) -> Result<Timestamp, Refusal> {
