@@ -231,7 +231,8 @@ async fn media_types_and_codings_are_refused_alike_for_every_path() {
 #[tokio::test]
 async fn a_body_over_the_cap_is_413_and_the_answer_can_be_read() {
     let edge = Listening::new().await;
-    for (size, expected) in [(1024, 401), (1025, 413), (200 * 1024, 413)] {
+    // The largest exceeds all socket buffers: its sender gets to read only if we read on.
+    for (size, expected) in [(1024, 401), (1025, 413), (20 << 20, 413)] {
         let body = "x".repeat(size);
         let answer = edge.ask("POST", "/webhooks/acme/small", JSON, &body).await;
         assert_eq!(status(&answer), expected, "{size}");
