@@ -56,8 +56,7 @@ impl Admission {
     /// A desk with the node's slots, all free.
     pub(crate) fn new(world: World) -> Self {
         let state = State::new(world.limits.concurrency, world.seed, Instant::now());
-        let shared =
-            Shared { world, state: Mutex::new(state), sooner: Notify::new(), released: Notify::new() };
+        let shared = Shared { world, state: Mutex::new(state), sooner: Notify::new(), released: Notify::new() };
         Self { shared: Arc::new(shared) }
     }
 

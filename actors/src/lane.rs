@@ -322,8 +322,7 @@ impl State {
         loop {
             let Some(group) = self.queue.unasked().next() else { break };
             group.asked = true;
-            let want =
-                Want { group: group.id, callees: group.callees.clone(), class: group.class, care: group.care };
+            let want = Want { group: group.id, callees: group.callees.clone(), class: group.class, care: group.care };
             let id = group.id;
             if let Asked::Granted(grant) = self.admission.ask(&self.key, want) {
                 self.start(id, grant);

@@ -128,7 +128,9 @@ enum Status {
     Loading,
     Awake(ActorRef<lane::Msg>),
     /// Asked to stop, because it is idle or paused.
-    Stopping { wake_again: bool },
+    Stopping {
+        wake_again: bool,
+    },
     /// Panicked; starts again after a while.
     Restarting,
     /// Panicked too often.

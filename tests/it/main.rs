@@ -3,6 +3,7 @@
 mod actions;
 mod architecture;
 mod config;
+mod edge;
 mod llama;
 mod redaction;
 mod schema;

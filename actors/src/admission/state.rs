@@ -216,10 +216,8 @@ impl State {
             self.reload_lane(key, policy, now);
             return;
         }
-        let bucket = bucket_full_at.map_or_else(
-            || untouched_since(policy.rate, self.born),
-            |full_at| Bucket::restored(policy.rate, full_at),
-        );
+        let bucket = bucket_full_at
+            .map_or_else(|| untouched_since(policy.rate, self.born), |full_at| Bucket::restored(policy.rate, full_at));
         let callees = memory.breakers.iter().map(|remembered| {
             let seed = seed_of(self.seed, &(key, &remembered.callee));
             let mut callee = LaneCallee::new(remembered.callee.clone(), policy.breaker, seed, now);
@@ -231,8 +229,7 @@ impl State {
             let notice = Notice::Lane { lane: key.clone(), callee: callee.id.clone(), state: BreakerState::Open };
             self.outbox.notices.push(notice);
         }
-        let lane =
-            Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
+        let lane = Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
         self.tenants.entry(key.tenant.clone()).or_insert_with(|| Usage::new(now));
         self.lanes.insert(key.clone(), lane);
     }
@@ -243,14 +240,13 @@ impl State {
         if !self.lanes.keys().any(|other| other.tenant == key.tenant) {
             self.tenants.remove(&key.tenant);
         }
-        let breakers = lane
-            .callees
-            .iter()
-            .filter(|callee| callee.breaker.state() != BreakerState::Closed)
-            .map(|callee| BreakerMemory {
-                callee: callee.id.clone(),
-                probe_at: wall.plus(callee.breaker.probe_at().map_or(Duration::ZERO, |at| at.duration_since(now))),
-                opens: callee.breaker.in_a_row(),
+        let breakers =
+            lane.callees.iter().filter(|callee| callee.breaker.state() != BreakerState::Closed).map(|callee| {
+                BreakerMemory {
+                    callee: callee.id.clone(),
+                    probe_at: wall.plus(callee.breaker.probe_at().map_or(Duration::ZERO, |at| at.duration_since(now))),
+                    opens: callee.breaker.in_a_row(),
+                }
             });
         let memory = LaneMemory { paused: false, breakers: breakers.collect() };
         let full_at = lane.bucket.full_at();
@@ -284,8 +280,7 @@ impl State {
     pub(crate) fn know(&mut self, key: &LaneKey, callees: &[CalleeId], policies: &dyn Policies, now: Instant) {
         for id in callees {
             if !self.callees.contains_key(id) {
-                let callee =
-                    Callee::new(id.clone(), policies.callee(id), seed_of(self.seed, id), self.born, now);
+                let callee = Callee::new(id.clone(), policies.callee(id), seed_of(self.seed, id), self.born, now);
                 self.callees.insert(id.clone(), callee);
             }
             let seed = seed_of(self.seed, &(key, id));
@@ -391,17 +386,17 @@ impl State {
             return last;
         }
         let class = self.shares.pick(waits)?;
-        let candidates = self.waiting.iter().enumerate().filter(|(_, waiting)| {
-            waiting.ready && waiting.want.class == class && !self.yields_to_fresh(waiting)
-        });
+        let candidates = self
+            .waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, waiting)| waiting.ready && waiting.want.class == class && !self.yields_to_fresh(waiting));
         let scored = candidates.map(|(index, waiting)| {
             let tenant = self.tenants.get(&waiting.lane.tenant).map_or(0.0, |usage| usage.score(now));
             let lane = self.lanes.get(&waiting.lane).map_or(0.0, |lane| lane.usage.score(now));
             (index, tenant, lane, waiting.since)
         });
-        scored
-            .min_by(|a, b| a.1.total_cmp(&b.1).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3)))
-            .map(|(index, ..)| index)
+        scored.min_by(|a, b| a.1.total_cmp(&b.1).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))).map(|(index, ..)| index)
     }
 
     /// A replay never goes ahead of fresh work of its lane.
@@ -415,8 +410,7 @@ impl State {
     fn settle_blocked(&mut self, index: usize, blocked: Blocked) {
         let lane = self.waiting[index].lane.clone();
         let node_is_full = self.running >= self.slots;
-        let callee_is_busy =
-            matches!(&blocked.by, By::Callee(id) if self.callees.get(id).is_some_and(Callee::is_busy));
+        let callee_is_busy = matches!(&blocked.by, By::Callee(id) if self.callees.get(id).is_some_and(Callee::is_busy));
         self.waiting[index].ready = false;
         self.waiting[index].blocked = blocked.clone();
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.ready) {
@@ -435,8 +429,7 @@ impl State {
 
     /// Whether the want may be granted now. Changes nothing but whose turn it is to run alone.
     fn look(&mut self, key: &LaneKey, want: &Want, now: Instant) -> Result<(), Blocked> {
-        let is_next_alone =
-            matches!(&self.turn, Turn::Clearing { lane, group } if lane == key && *group == want.group);
+        let is_next_alone = matches!(&self.turn, Turn::Clearing { lane, group } if lane == key && *group == want.group);
         let answer = self.look_at_turn(want, is_next_alone).and_then(|()| self.look_at_limits(key, want, now));
         match answer {
             Ok(()) if want.care == Care::Alone && self.running > 0 => {
@@ -720,10 +713,7 @@ impl State {
                 probe_at: callee.breaker().probe_at().map(|at| wall_of(at, wall, now)),
                 in_flight: callee.in_flight() as usize,
                 bucket_tokens: callee.tokens(),
-                unauthorized_until: callee
-                    .unauthorized_until()
-                    .filter(|at| *at > now)
-                    .map(|at| wall_of(at, wall, now)),
+                unauthorized_until: callee.unauthorized_until().filter(|at| *at > now).map(|at| wall_of(at, wall, now)),
             })
             .collect();
         callees.sort_by(|a, b| a.callee.cmp(&b.callee));

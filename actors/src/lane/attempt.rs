@@ -274,4 +274,3 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     })
     .await
 }
-

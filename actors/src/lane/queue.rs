@@ -71,9 +71,8 @@ impl Queue {
             return false;
         }
         let care = Care::of(job.suspicion);
-        let same = |group: &&mut Group| {
-            group.class == job.class && group.care == care && group.callees[..] == callees[..]
-        };
+        let same =
+            |group: &&mut Group| group.class == job.class && group.care == care && group.callees[..] == callees[..];
         match self.groups.iter_mut().find(same) {
             Some(group) => group.jobs.push_back(job),
             None => {

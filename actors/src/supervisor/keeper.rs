@@ -41,11 +41,7 @@ async fn pause(store: &dyn JobStore, lane: &LaneKey, paused: bool) -> Result<(),
     store.save_lane(lane, &memory).await
 }
 
-async fn remember(
-    store: &dyn JobStore,
-    lane: &LaneKey,
-    breakers: Vec<BreakerMemory>,
-) -> Result<(), StoreUnavailable> {
+async fn remember(store: &dyn JobStore, lane: &LaneKey, breakers: Vec<BreakerMemory>) -> Result<(), StoreUnavailable> {
     let mut memory = store.load_lane(lane).await?;
     memory.breakers = breakers;
     store.save_lane(lane, &memory).await

@@ -193,8 +193,7 @@ impl ScriptedAction {
         let (answer, latency) = {
             let mut script = self.lock();
             let job = &attempt.begun.job;
-            let call =
-                Call { at: Instant::now(), lane: job.lane.clone(), job: job.id, callee: callee.clone() };
+            let call = Call { at: Instant::now(), lane: job.lane.clone(), job: job.id, callee: callee.clone() };
             script.calls.push(call);
             script.answers.get(callee).copied().unwrap_or((Answer::Success, Duration::ZERO))
         };

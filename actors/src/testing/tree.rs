@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Heard, MemoryStore, NewJob, Recorder, ScriptedAction, TestPolicies, VirtualClock, default_callee,
-    default_lane, lane_key,
+    Heard, MemoryStore, NewJob, Recorder, ScriptedAction, TestPolicies, VirtualClock, default_callee, default_lane,
+    lane_key,
 };
 use crate::{
     domain::{JobId, JobState},
