@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Tokens of an answer at most: the longest allowed summary in any script, with room for the JSON.
-const MAX_TOKENS: u32 = 2048;
+const MAX_TOKENS: u32 = 3072;
 /// Low, so that the same event gives about the same summary.
 const TEMPERATURE: f32 = 0.2;
 

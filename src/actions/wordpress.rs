@@ -79,13 +79,10 @@ struct Message<'a> {
     occurred_at: Timestamp,
     title: String,
     summary: String,
-    artifacts: [Artifact; 0],
+    /// None is made yet by any action.
+    artifacts: [Value; 0],
     trace_id: String,
 }
-
-/// A link to a stored artifact; none is made yet by any action.
-#[derive(Debug, Serialize)]
-struct Artifact {}
 
 impl Callback<'_> {
     /// The exact request: body, token over its digest, headers.

@@ -145,6 +145,30 @@ async fn a_reload_of_allow_private_takes_effect_on_the_next_call() {
 }
 
 #[tokio::test]
+async fn calls_one_after_another_share_a_warm_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while socket.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+                }
+            });
+        }
+    });
+    let client = HttpClient::new(loopback()).unwrap();
+    for _ in 0..5 {
+        assert_eq!(client.send(get(&format!("http://127.0.0.1:{port}/"))).await.unwrap().status, 200);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let (canary, connections) = canned(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let redirect = format!("HTTP/1.1 307 Moved\r\nlocation: http://127.0.0.1:{canary}/\r\ncontent-length: 0\r\n\r\n");

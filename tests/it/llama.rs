@@ -38,8 +38,8 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{python} does not start: {error}"));
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-        let address = lines.filter_map(|line| line.strip_prefix("LISTEN ").map(str::to_owned)).next();
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("LISTEN ").map(str::to_owned));
         let address = address.unwrap_or_else(|| {
             panic!("the server did not start: are xllamacpp, gguf and mock-ai-api installed for {python}?")
         });
@@ -99,15 +99,8 @@ async fn llama_cpp_refuses_another_key_and_the_job_is_held() {
 async fn a_server_of_failures_is_contained() {
     let server = Server::start(&["failures"]);
     let models = ["mock-400", "mock-401", "mock-429", "mock-500", "mock-503", "mock-text", "mock-tool-call"];
-    let routes: String = models
-        .iter()
-        .map(|model| {
-            format!(
-                "[[sources.payments.routes]]\nname = '{model}'\naction = 'summarize_and_publish'\n\
-                 model = 'gpt-4.1:{model}'\n"
-            )
-        })
-        .collect();
+    let route = |model: &str| format!("{}model = 'gpt-4.1:{model}'\n", ROUTE.replace("'sum'", &format!("'{model}'")));
+    let routes = models.map(route).concat();
     let bench = Bench::with_llm(&routes, server.base_url.clone()).await;
     let ill = CallResult::Failure { retry_after: None };
     for model in models {
