@@ -249,7 +249,7 @@ impl Running {
     /// attempts in flight may finish; what does not is left to another life.
     pub async fn shutdown(self) -> ShutdownReport {
         self.accepting.store(false, Ordering::Relaxed);
-        tracing::info!("draining");
+        tracing::info!("no longer ready, draining");
         tokio::time::sleep(self.drain.announce).await;
         let cut_connections = self.public.stop(self.drain.requests).await;
         let jobs = self.gateway.drain(self.drain.jobs).await;
@@ -259,7 +259,7 @@ impl Running {
         self.admin.stop(self.drain.requests).await;
         self.store.close().await;
         let (finished, released) = (jobs.finished, jobs.released.len());
-        tracing::info!(finished, released, cut_connections, "drained");
+        tracing::info!(finished, released, cut_connections, "gateway stopped");
         ShutdownReport { cut_connections, jobs }
     }
 }

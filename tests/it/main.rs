@@ -10,3 +10,7 @@ mod llama;
 mod redaction;
 mod schema;
 mod vendors;
+mod harness;
+mod redaction;
+mod schema;
+mod whole;

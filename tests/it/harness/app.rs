@@ -1,0 +1,160 @@
+//! The whole gateway in this process: real sockets, a real file, stand-ins for who it calls.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+use sluice::{
+    app::{self, AppOptions, Running},
+    clock::SystemClock,
+    config::{self, LogFormat},
+    lifecycle::{DrainPlan, ShutdownReport},
+    telemetry::logs::{self, Options},
+};
+use sluice_actors::{domain::JobState, handle::NodeLimits};
+
+use super::{Folder, Sender, eventually};
+
+/// A running gateway of a folder.
+pub(crate) struct App {
+    running: Running,
+    client: reqwest::Client,
+}
+
+impl App {
+    /// Starts the gateway of a folder.
+    pub(crate) async fn start(folder: &Folder) -> Self {
+        Self::try_start(folder).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Starts it, or tells why not.
+    pub(crate) async fn try_start(folder: &Folder) -> anyhow::Result<Self> {
+        log_if_asked();
+        let options = AppOptions {
+            seed: 7,
+            drain: DrainPlan { announce: Duration::ZERO, ..DrainPlan::default() },
+            node: NodeLimits { poll: Duration::from_millis(100), ..NodeLimits::default() },
+            config_path: Some(folder.config()),
+            ..AppOptions::default()
+        };
+        let running = app::start(config::load(&folder.config())?, options).await?;
+        Ok(Self { running, client: reqwest::Client::new() })
+    }
+
+    /// The gateway itself.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// A sender to one of its sources.
+    pub(crate) fn sender(&self, tenant: &str, source: &str, vendor: &str, secret: &str) -> Sender {
+        Sender::new(&self.public(), tenant, source, vendor, secret)
+    }
+
+    /// The public listener's origin.
+    pub(crate) fn public(&self) -> String {
+        format!("http://{}", self.running.public_addr)
+    }
+
+    /// A request to the admin listener, with the token.
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.anonymous(method, path).bearer_auth(&self.running.token)
+    }
+
+    /// A request to the admin listener, without one.
+    pub(crate) fn anonymous(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.running.admin_addr))
+    }
+
+    /// A GET of the API; panics unless it succeeds.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let answer = self.request(reqwest::Method::GET, path).send().await.expect("the API answers");
+        let status = answer.status();
+        let body = answer.text().await.expect("a body");
+        assert!(status.is_success(), "GET {path}: {status} {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// A POST of the API; returns status and body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.request(reqwest::Method::POST, path).json(body).send().await.expect("the API answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.expect("JSON"))
+    }
+
+    /// The scrape.
+    pub(crate) async fn scrape(&self) -> String {
+        let answer = self.anonymous(reqwest::Method::GET, "/metrics").send().await.expect("the scrape");
+        answer.text().await.expect("a body")
+    }
+
+    /// Reads the configuration again.
+    pub(crate) async fn reload(&self) {
+        let (status, answer) = self.post("/api/v1/reload", &Value::Null).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// The jobs that match a query, newest first.
+    pub(crate) async fn jobs(&self, query: &str) -> Vec<Value> {
+        let page = self.get(&format!("/api/v1/jobs?limit=500&{query}")).await;
+        page["items"].as_array().expect("items").clone()
+    }
+
+    /// The jobs of an event.
+    pub(crate) async fn jobs_of(&self, event: &str) -> Vec<Value> {
+        self.get(&format!("/api/v1/events/{event}")).await["jobs"].as_array().expect("jobs").clone()
+    }
+
+    /// Waits until all jobs of an event are over; returns them with their history.
+    pub(crate) async fn settled(&self, event: &str) -> Vec<Value> {
+        let jobs = eventually(&format!("the jobs of {event} are over"), || async {
+            let jobs = self.jobs_of(event).await;
+            (!jobs.is_empty() && jobs.iter().all(|job| state(job).is_final())).then_some(jobs)
+        })
+        .await;
+        let mut details = Vec::new();
+        for job in jobs {
+            details.push(self.get(&format!("/api/v1/jobs/{}", job["id"].as_str().expect("an id"))).await);
+        }
+        details
+    }
+
+    /// Waits until no job is left that could still run.
+    pub(crate) async fn quiet(&self) {
+        eventually("all jobs are over", || async {
+            let mut left = 0;
+            for state in ["pending", "running", "failed"] {
+                left += self.jobs(&format!("state={state}")).await.len();
+            }
+            (left == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Ends the gateway and demands its world back: every job over, nothing cut off.
+    pub(crate) async fn finish(self) {
+        self.quiet().await;
+        let report = self.stop().await;
+        assert_eq!(report, ShutdownReport::default(), "something was cut off or still ran");
+    }
+
+    /// Ends the gateway in order, whatever its jobs do.
+    pub(crate) async fn stop(self) -> ShutdownReport {
+        // Idle connections of our own client would be told to close anyway.
+        drop(self.client);
+        self.running.shutdown().await
+    }
+}
+
+/// Logs to standard output under `SLUICE_TEST_LOG=<filter>`, to see why a test fails.
+fn log_if_asked() {
+    let Ok(filter) = std::env::var("SLUICE_TEST_LOG") else { return };
+    let options = Options { format: LogFormat::Human, filter, sink: None };
+    let (subscriber, _) = logs::subscriber(options, Arc::new(SystemClock)).expect("a log filter");
+    // `Err`: another test of this process was first.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// The state of a job in an answer of the API.
+fn state(job: &Value) -> JobState {
+    job["state"].as_str().expect("a state").parse().expect("a job's state")
+}

@@ -1,0 +1,53 @@
+//! What several topics share: a configuration folder, senders that sign, the whole gateway in this
+//! process ([`App`]) and the real binary ([`Process`]).
+//!
+//! A test owns its world: a folder, listeners on free ports, stand-ins. [`App::finish`] demands it
+//! back: no attempt in flight, no job left that could still run, no lock held.
+
+mod app;
+mod folder;
+mod process;
+mod sender;
+mod world;
+
+use std::{future::Future, time::Duration};
+
+pub(crate) use app::App;
+pub(crate) use folder::Folder;
+pub(crate) use process::Process;
+pub(crate) use sender::{Answer, Sender};
+pub(crate) use world::{LLM_KEY, SECRET, World, completed, summarising};
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until `look` finds something; panics with `what` after [`PATIENCE`]. For
+/// what has no event to wait for: another process, a row, a scrape.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMut() -> F) -> T {
+    within(PATIENCE, what, look).await
+}
+
+/// As [`eventually`], with a patience of its own.
+pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let end = tokio::time::Instant::now() + patience;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < end, "waited {patience:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The sum of the samples of `name` whose line has all of `labels`; 0 without any.
+pub(crate) fn series(scrape: &str, name: &str, labels: &[&str]) -> f64 {
+    let samples = scrape.lines().filter(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(|label| line.contains(label))
+    });
+    samples.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a value")).sum()
+}

@@ -1,0 +1,135 @@
+//! The real binary as a child process: found by its `runtime.json`, ended by signals.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::Value;
+use sluice::app::runtime::Runtime;
+
+use super::{Folder, within};
+
+/// `sluice serve` of a folder.
+pub(crate) struct Process {
+    child: Child,
+    folder: PathBuf,
+    output: Arc<Mutex<Vec<String>>>,
+    readers: Vec<std::thread::JoinHandle<()>>,
+    /// What it wrote into its data folder.
+    pub(crate) runtime: Runtime,
+}
+
+impl Process {
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(folder: &Folder) -> Self {
+        let mut child = command(folder.path(), &["serve"]).spawn().expect("the binary starts");
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let readers = vec![
+            collect(child.stdout.take().expect("a pipe"), output.clone()),
+            collect(child.stderr.take().expect("a pipe"), output.clone()),
+        ];
+        let pid = child.id();
+        let path = folder.path().to_path_buf();
+        let runtime = within(Duration::from_secs(60), "runtime.json of the child", || {
+            assert_eq!(
+                child.try_wait().expect("the child's state"),
+                None,
+                "ended early: {:#?}",
+                output.lock().unwrap()
+            );
+            let runtime = Runtime::read(&path).ok().filter(|runtime| runtime.pid == pid);
+            async move { runtime }
+        })
+        .await;
+        Self { child, folder: path, output, readers, runtime }
+    }
+
+    /// The lines it wrote so far, on both outputs.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.output.lock().expect("no reader panicked").clone()
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the child was alive");
+        self.child.wait().expect("the child's end");
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        // `kill` is a shell builtin: no unsafe code and no crate for one call.
+        let pid = self.child.id().to_string();
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(status.expect("a shell").success(), "signal {name} to {pid}");
+    }
+
+    /// Waits for its end; returns its exit status and everything it wrote.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let status = within(Duration::from_secs(60), "the end of the child", || {
+            let status = self.child.try_wait().expect("the child's state");
+            async move { status }
+        })
+        .await;
+        for reader in std::mem::take(&mut self.readers) {
+            reader.join().expect("a reader of output");
+        }
+        assert!(!self.folder.join("runtime.json").exists(), "runtime.json is left");
+        let lines = self.lines();
+        (status, lines)
+    }
+
+    /// A GET at the admin listener with the token.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.runtime.admin);
+        let answer = reqwest::Client::new().get(url).bearer_auth(&self.runtime.token).send().await;
+        answer.expect("the API answers").json().await.expect("the API answers JSON")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Only after a failed assertion is it still alive.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command that ends by itself; returns its exit code, standard output and standard error.
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = command(folder, arguments).output().expect("the binary starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
+}
+
+/// The binary with `--config` of the folder, an environment of its own and piped output.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.args(arguments).arg("--config").arg(folder.join("sluice.toml"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn collect(pipe: impl std::io::Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let Ok(line) = line else { return };
+            into.lock().expect("no reader panicked").push(line);
+        }
+    })
+}
+
+/// Whether a file of the folder exists.
+pub(crate) fn exists(folder: &Folder, name: &str) -> bool {
+    fs::exists(folder.path().join(name)).expect("the folder can be read")
+}
