@@ -200,7 +200,9 @@ impl Receiver {
         match intake.source.vendor.read(&request, &verified, &live.keys) {
             Ok(Reading::Events(envelopes)) => {
                 let version = live.versions[verified.key].clone();
-                self.record(intake, inbound, envelopes, verified, version, now).await
+                let answer = intake.source.vendor.success_answer(&request);
+                let reply = self.record(intake, inbound, envelopes, verified, version, now).await;
+                answer.filter(|_| reply.status.is_success()).map_or(reply, reply_with)
             }
             Ok(Reading::Handshake(answer)) => self.handshake(intake, answer, None, now).await,
             Err(malformed) => self.malformed(intake, &malformed),

@@ -243,6 +243,23 @@ async fn a_handshake_is_answered_after_its_signature_and_never_deduplicated() {
 }
 
 #[tokio::test]
+async fn a_sender_that_reads_the_answer_gets_its_own_and_only_once_the_event_is_stored() {
+    let world = World::new();
+    let command = "command=%2Fdeploy&text=now&trigger_id=1.2.3";
+    let mut headers = world.signed("chat", "", command.as_bytes());
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    *world.store.failing.lock().unwrap() = Some(RecordError::Unavailable("full".into()));
+    let refused = world.receive("chat", headers.clone(), command).await;
+    assert_eq!((refused.status, refused.body.is_empty()), (StatusCode::SERVICE_UNAVAILABLE, false));
+    *world.store.failing.lock().unwrap() = None;
+    for _ in 0..2 {
+        let reply = world.receive("chat", headers.clone(), command).await;
+        assert_eq!((reply.status, reply.content_type, text(&reply)), (StatusCode::OK, None, ""));
+        assert_eq!(world.store.count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_taken_only_by_a_source_that_waits_for_one() {
     let world = World::new();
     let offer = r#"{"verification_token":"secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}"#;
