@@ -4,6 +4,7 @@
 mod contract;
 mod handshakes;
 mod properties;
+mod schemes;
 mod strictness;
 mod vectors;
 
