@@ -249,4 +249,53 @@ mod tests {
     fn length_is_counted_in_characters() {
         assert_eq!(clean(&"é".repeat(200), &[], 120).chars().count(), 120);
     }
+
+    /// Pieces that links and markup are made of, to be put together in any order.
+    const PIECES: [&str; 24] = [
+        "http",
+        "s",
+        ":",
+        "//",
+        "/",
+        "\\",
+        "evil.example",
+        "docs.example",
+        "www.",
+        "javascript:",
+        "[",
+        "]",
+        "(",
+        ")",
+        "](",
+        "]:",
+        "!",
+        "<",
+        ">",
+        "\u{200b}",
+        "\u{202e}",
+        " ",
+        "\n",
+        "a",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn however_the_pieces_are_put_together_no_foreign_link_is_left(
+            order in proptest::collection::vec(0..PIECES.len(), 0..40)
+        ) {
+            let text: String = order.into_iter().map(|piece| PIECES[piece]).collect();
+            let hosts = ["docs.example".to_owned()];
+            let cleaned = clean(&text, &hosts, 2000);
+            let foreign = cleaned.replace("https://docs.example", "");
+            for trace in ["://", "www.", "javascript:", "evil.example/", "\u{200b}", "\u{202e}"] {
+                // Inside a word, or with nothing behind it, it is no link.
+                let acts = foreign.match_indices(trace).any(|(at, _)| {
+                    let before = foreign[..at].chars().next_back().is_some_and(char::is_alphanumeric);
+                    let behind = foreign[at + trace.len()..].starts_with(char::is_alphanumeric);
+                    behind && (trace == "://" || !before)
+                });
+                proptest::prop_assert!(!acts, "{:?} became {:?}", text, cleaned);
+            }
+        }
+    }
 }
