@@ -1,6 +1,5 @@
 //! The accept loop of both listeners: connection caps, deadlines, TLS, forwarded headers, a
-//! graceful end. It takes any hyper service; a warp filter becomes one by
-//! `TowerToHyperService::new(warp::service(filter))`.
+//! graceful end. It takes any hyper service, or a warp filter.
 //!
 //! warp's own server has no header deadline, no cap and no TLS (measured: half-sent requests stay
 //! for ever), so it is never used.
@@ -25,7 +24,7 @@ use hyper::{
     server::conn::http1,
     service::{Service, service_fn},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::{
@@ -171,6 +170,18 @@ where
         }
     }));
     Ok(Server { address, connections, accepting: Some(accepting) })
+}
+
+/// Serves a warp filter; see [`serve`]. What it rejects must be answered in the filter (`recover`).
+///
+/// # Errors
+/// The listener has no local address.
+pub fn serve_filter<F, R>(listener: TcpListener, filter: F, options: ListenerOptions) -> io::Result<Server>
+where
+    F: warp::Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
+    R: warp::Reply,
+{
+    serve(listener, TowerToHyperService::new(warp::service(filter)), options)
 }
 
 /// Where connections come from; a seam for tests of accept errors.

@@ -16,7 +16,6 @@ use std::{convert::Infallible, io::Result, sync::Arc};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
-use hyper_util::service::TowerToHyperService;
 use sluice_actors::{
     domain::{SourceName, TenantName},
     ports::Rate,
@@ -85,7 +84,7 @@ pub fn serve(listener: TcpListener, receiver: Arc<Receiver>, options: EdgeOption
     let EdgeOptions { listener: connections, request, per_second, jwks } = options;
     let rate = Rate { per_second: f64::from(per_second), burst: per_second };
     let edge = Arc::new(Edge { receiver, limits: request, bucket: Bucket::new(rate), jwks });
-    accept::serve(listener, TowerToHyperService::new(warp::service(routes(edge))), connections)
+    accept::serve_filter(listener, routes(edge), connections)
 }
 
 type Answer = warp::reply::Response;

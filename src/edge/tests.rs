@@ -22,15 +22,15 @@ struct Listening {
 }
 
 impl Listening {
-    async fn new() -> Self {
-        Self::with(|_| {}).await
+    fn new() -> Self {
+        Self::with(|_| {})
     }
 
-    async fn with(change: impl FnOnce(&mut EdgeOptions)) -> Self {
-        Self::of(World::new(), change).await
+    fn with(change: impl FnOnce(&mut EdgeOptions)) -> Self {
+        Self::of(World::new(), change)
     }
 
-    async fn of(world: World, change: impl FnOnce(&mut EdgeOptions)) -> Self {
+    fn of(world: World, change: impl FnOnce(&mut EdgeOptions)) -> Self {
         let jwks = Arc::new(|| Bytes::from_static(br#"{"keys":[]}"#));
         let mut options = EdgeOptions::new(&world.config.load(), jwks).expect("options");
         change(&mut options);
@@ -88,7 +88,7 @@ const JSON: &str = "content-type: application/json\r\n";
 
 #[tokio::test]
 async fn a_signed_delivery_is_stored_and_answered() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let answer = edge.deliver("app", "e1", &body(1)).await;
     assert_eq!(status(&answer), 200, "{answer}");
     assert!(answer.contains(r#"{"ok":true,"duplicate":false,"event_id":"evt_"#), "{answer}");
@@ -102,7 +102,7 @@ async fn a_signed_delivery_is_stored_and_answered() {
 #[tokio::test]
 async fn exactly_the_public_routes_exist() {
     assert_eq!(PUBLIC_ROUTES, ["/webhooks/{tenant}/{source}", "/.well-known/jwks.json"]);
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     for (target, exists) in [
         ("/webhooks/acme/app", true),
         ("/webhooks/acme/app?x=1", true),
@@ -152,7 +152,7 @@ async fn exactly_the_public_routes_exist() {
 
 #[tokio::test]
 async fn other_methods_are_405_with_what_is_allowed() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     for (target, method, allowed) in [
         ("/webhooks/acme/app", "GET", "POST"),
         ("/webhooks/acme/nothing", "GET", "POST"),
@@ -173,7 +173,7 @@ async fn other_methods_are_405_with_what_is_allowed() {
 
 #[tokio::test]
 async fn the_key_set_is_served() {
-    let answer = Listening::new().await.ask("GET", "/.well-known/jwks.json", "", "").await;
+    let answer = Listening::new().ask("GET", "/.well-known/jwks.json", "", "").await;
     assert!(answer.ends_with(r#"{"keys":[]}"#), "{answer}");
     assert!(answer.contains("content-type: application/jwk-set+json\r\n"), "{answer}");
 }
@@ -181,7 +181,7 @@ async fn the_key_set_is_served() {
 /// The status line, all headers but the date, and the body: equal whatever the cause.
 #[tokio::test]
 async fn every_cause_of_a_401_gives_the_same_bytes() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let sent = body(1);
     let signed = edge.signed("app", "e1", &sent);
     let forged = lines(&edge.world.signed_with("app", "forged", "e1", sent.as_bytes()));
@@ -208,7 +208,7 @@ async fn every_cause_of_a_401_gives_the_same_bytes() {
 /// What is refused before the signature is refused alike for a path that leads nowhere.
 #[tokio::test]
 async fn media_types_and_codings_are_refused_alike_for_every_path() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let sent = body(1);
     let signed = edge.signed("app", "e1", &sent).replace(JSON, "");
     for (headers, expected) in [
@@ -230,7 +230,7 @@ async fn media_types_and_codings_are_refused_alike_for_every_path() {
 
 #[tokio::test]
 async fn a_body_over_the_cap_is_413_and_the_answer_can_be_read() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     // The largest exceeds all socket buffers: its sender gets to read only if we read on.
     for (size, expected) in [(1024, 401), (1025, 413), (20 << 20, 413)] {
         let body = "x".repeat(size);
@@ -250,7 +250,7 @@ async fn a_body_over_the_cap_is_413_and_the_answer_can_be_read() {
 
 #[tokio::test]
 async fn a_refused_body_is_not_asked_for() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let request = |length: u32| {
         format!("POST /webhooks/acme/small HTTP/1.1\r\n{JSON}expect: 100-continue\r\ncontent-length: {length}\r\n\r\n")
     };
@@ -264,7 +264,7 @@ async fn a_refused_body_is_not_asked_for() {
 
 #[tokio::test]
 async fn a_chunked_delivery_is_taken_whatever_its_chunks() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let sent = body(1);
     let chunks = sent.chars().map(|c| format!("1\r\n{c}\r\n")).collect::<Vec<_>>().concat();
     let headers = edge.signed("app", "e1", &sent);
@@ -278,7 +278,7 @@ async fn a_chunked_delivery_is_taken_whatever_its_chunks() {
 
 #[tokio::test]
 async fn an_endless_chunked_body_ends_at_the_cap() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let (mut read, mut write) = edge.connect().await.into_split();
     let head = format!("POST /webhooks/acme/small HTTP/1.1\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
     write.write_all(head.as_bytes()).await.expect("written");
@@ -295,7 +295,7 @@ async fn an_endless_chunked_body_ends_at_the_cap() {
 #[tokio::test]
 async fn a_slow_body_is_408_and_closed() {
     let short = |options: &mut EdgeOptions| options.request.grace = Duration::from_millis(50);
-    let edge = Listening::with(short).await;
+    let edge = Listening::with(short);
     for framing in ["content-length: 100", "transfer-encoding: chunked"] {
         let head = format!("POST /webhooks/acme/app HTTP/1.1\r\n{JSON}{framing}\r\n\r\n");
         assert_eq!(status(&edge.exchange(head).await), 408, "{framing}");
@@ -304,7 +304,7 @@ async fn a_slow_body_is_408_and_closed() {
 
 #[tokio::test]
 async fn a_body_that_ends_early_stores_nothing_and_frees_its_memory() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let sent = body(1);
     let headers = edge.signed("app", "e1", &sent);
     let mut client = edge.connect().await;
@@ -324,7 +324,7 @@ async fn a_body_that_ends_early_stores_nothing_and_frees_its_memory() {
 
 #[tokio::test]
 async fn bodies_without_memory_are_503_at_once() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let door = edge.world.receiver.door(&"acme".parse().expect("a name"), &"app".parse().expect("a name"));
     let mut others = door.memory().lease();
     others.grow((64 << 20) / 4 - 10).expect("room");
@@ -338,7 +338,7 @@ async fn bodies_without_memory_are_503_at_once() {
 
 #[tokio::test]
 async fn deliveries_over_the_nodes_rate_are_429() {
-    let edge = Listening::with(|options| options.per_second = 1).await;
+    let edge = Listening::with(|options| options.per_second = 1);
     assert_eq!(status(&edge.deliver("app", "e1", &body(1)).await), 200);
     let answer = edge.deliver("app", "e2", &body(2)).await;
     assert_eq!(status(&answer), 429);
@@ -347,7 +347,7 @@ async fn deliveries_over_the_nodes_rate_are_429() {
 
 #[tokio::test]
 async fn a_store_that_hangs_is_503_in_time_and_may_still_commit() {
-    let edge = Listening::with(|options| options.request.answer = Duration::from_millis(50)).await;
+    let edge = Listening::with(|options| options.request.answer = Duration::from_millis(50));
     edge.world.store.hang();
     let answer = edge.deliver("app", "e1", &body(1)).await;
     assert_eq!(status(&answer), 503);
@@ -361,7 +361,7 @@ async fn a_store_that_hangs_is_503_in_time_and_may_still_commit() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_does_not_cancel_what_the_store_was_handed() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     edge.world.store.hang();
     let sent = body(1);
     let headers = edge.signed("app", "e1", &sent);
@@ -384,7 +384,7 @@ async fn a_client_that_hangs_up_does_not_cancel_what_the_store_was_handed() {
 
 #[tokio::test]
 async fn a_keep_alive_connection_carries_many_deliveries() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     let mut client = edge.connect().await;
     let mut requests = Vec::new();
     for n in 0..20 {
@@ -404,7 +404,7 @@ async fn a_keep_alive_connection_carries_many_deliveries() {
 
 #[tokio::test]
 async fn every_request_to_a_webhook_path_is_observed_once() {
-    let edge = Listening::new().await;
+    let edge = Listening::new();
     edge.deliver("app", "e1", &body(1)).await;
     edge.ask("PUT", "/webhooks/acme/app", "", "").await;
     edge.ask("POST", "/webhooks/acme/nothing", JSON, "{}").await;
@@ -433,7 +433,7 @@ async fn two_thousand_large_bodies_at_once_stay_within_the_memory() {
         (options.request.body, options.request.grace) = (minutes, minutes);
         options.listener.limits.linger = minutes;
     };
-    let edge = Arc::new(Listening::with(patient).await);
+    let edge = Arc::new(Listening::with(patient));
     let filler = "x".repeat(512 * 1024 - 100);
     let sent = Arc::new(format!(r#"{{"event_type":"assistant.completed","data":{{"x":"{filler}"}}}}"#));
     let head = format!(

@@ -9,7 +9,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use crate::{config::Tls, secrets::Secret};
+use crate::config::Tls;
 
 /// A certificate or key cannot be used. Names what, never shows it.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +25,20 @@ pub enum TlsError {
     Mismatch(#[source] rustls::Error),
 }
 
-/// The server's side of TLS from a chain and its key: TLS 1.2 or later, aws-lc-rs, and `http/1.1`
-/// as the only protocol offered.
+/// The server's side of the TLS that the configuration names.
 pub fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = chain(&tls.cert)?;
-    let key = PrivateKeyDer::from_pem_slice(tls.key.expose()).map_err(|_| TlsError::Key)?;
+    from_pem(tls.cert.expose(), tls.key.expose())
+}
+
+/// The server's side of TLS from a certificate chain and its key: TLS 1.2 or later, aws-lc-rs, and
+/// `http/1.1` as the only protocol offered.
+pub fn from_pem(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().map_err(|_| TlsError::Certificate)?;
+    if chain.is_empty() {
+        return Err(TlsError::Certificate);
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(TlsError::Mismatch)?
@@ -38,10 +47,4 @@ pub fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
         .map_err(TlsError::Mismatch)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-fn chain(pem: &Secret) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(pem.expose()).collect::<Result<_, _>>().map_err(|_| TlsError::Certificate)?;
-    if chain.is_empty() { Err(TlsError::Certificate) } else { Ok(chain) }
 }

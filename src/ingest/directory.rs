@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::records::Records,
-    config::{Config, Source},
+    config::{Config, Live, Source},
     vendors::Key,
 };
 
@@ -37,7 +37,7 @@ const KEPT_REFUSALS: Rate = Rate { per_second: 10.0, burst: 10 };
 
 /// The directory in force; follows the configuration.
 pub(super) struct Directories {
-    config: Arc<ArcSwap<Config>>,
+    config: Live,
     memory: Arc<BodyMemory>,
     /// Decides which cap a path that leads nowhere pretends to have.
     seed: u64,
@@ -46,7 +46,7 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    pub(super) fn new(config: Arc<ArcSwap<Config>>, seed: u64) -> Self {
+    pub(super) fn new(config: Live, seed: u64) -> Self {
         let now = config.load_full();
         let memory = BodyMemory::new(now.limits.body_memory);
         let current = ArcSwap::from_pointee(Directory::build(now, &memory, seed, None));

@@ -8,7 +8,6 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Method, StatusCode, uri::PathAndQuery};
@@ -28,7 +27,7 @@ use super::{
 };
 use crate::{
     api::records::{HandshakeRow, Records},
-    config::Config,
+    config::Live,
     ids,
     schema::Drift,
     vendors::{Answer, Envelope, Malformed, Reading, Refusal, Request, Verified},
@@ -76,7 +75,7 @@ impl Reply {
 #[derive(Clone)]
 pub struct ReceiverParts {
     /// The configuration in force.
-    pub config: Arc<ArcSwap<Config>>,
+    pub config: Live,
     /// Where events go.
     pub store: Arc<dyn EventStore>,
     /// Where refusals and handshakes go, and who knows the backlog.

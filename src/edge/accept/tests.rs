@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 
-use hyper_util::service::TowerToHyperService;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, watch},
@@ -8,7 +7,7 @@ use tokio::{
 use warp::Filter;
 
 use super::*;
-use crate::{config::Tls, edge::tls::server_config, secrets::Secret};
+use crate::edge::tls::from_pem;
 
 /// Longer than any deadline under test; a test that waits it out has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +54,7 @@ fn echo()
     TowerToHyperService::new(warp::service(big.or(who).unify()))
 }
 
-async fn listening(options: ListenerOptions) -> Server {
+fn listening(options: ListenerOptions) -> Server {
     let listener = bind(ANY_PORT).expect("a free port");
     serve(listener, echo(), options).expect("an address")
 }
@@ -93,13 +92,13 @@ async fn read_answer(client: &mut (impl AsyncReadExt + Unpin)) -> String {
 
 #[tokio::test]
 async fn a_half_sent_header_is_closed_by_its_deadline() {
-    let server = listening(options(ConnectionLimits { idle: PATIENCE * 2, ..limits() })).await;
+    let server = listening(options(ConnectionLimits { idle: PATIENCE * 2, ..limits() }));
     assert_eq!(exchange(&server, "POST / HTTP/1.1\r\nhost: x\r\nx-a").await, "");
 }
 
 #[tokio::test]
 async fn a_header_that_drips_is_closed_by_the_deadline_of_its_first_byte() {
-    let server = listening(options(ConnectionLimits { idle: PATIENCE * 2, ..limits() })).await;
+    let server = listening(options(ConnectionLimits { idle: PATIENCE * 2, ..limits() }));
     let (mut read, mut write) = connect(&server).await.into_split();
     let closed = timeout(PATIENCE, async {
         let mut drip = tokio::time::interval(Duration::from_millis(5));
@@ -119,13 +118,13 @@ async fn a_header_that_drips_is_closed_by_the_deadline_of_its_first_byte() {
 
 #[tokio::test]
 async fn a_connection_that_never_speaks_is_closed_by_the_idle_deadline() {
-    let server = listening(options(ConnectionLimits { header: PATIENCE * 2, ..limits() })).await;
+    let server = listening(options(ConnectionLimits { header: PATIENCE * 2, ..limits() }));
     assert_eq!(exchange(&server, "").await, "");
 }
 
 #[tokio::test]
 async fn a_connection_idle_after_an_answer_is_closed_by_the_idle_deadline() {
-    let server = listening(options(ConnectionLimits { header: PATIENCE * 2, ..limits() })).await;
+    let server = listening(options(ConnectionLimits { header: PATIENCE * 2, ..limits() }));
     assert!(exchange(&server, GET).await.starts_with("HTTP/1.1 200"));
 }
 
@@ -134,10 +133,10 @@ async fn a_trusted_proxy_may_idle_longer() {
     let limits = ConnectionLimits { idle_proxy: PATIENCE, ..limits() };
     let trusted =
         ListenerOptions { trusted_proxies: ["127.0.0.0/8".parse().expect("a net")].into(), ..options(limits) };
-    let server = listening(trusted).await;
+    let server = listening(trusted);
     let mut proxy = connect(&server).await;
     // Another connection lives and dies by the clock of the same limits meanwhile.
-    let other = listening(options(self::limits())).await;
+    let other = listening(options(self::limits()));
     exchange(&other, "").await;
     proxy.write_all(GET_AND_CLOSE.as_bytes()).await.expect("written");
     assert!(read_to_close(&mut proxy).await.starts_with("HTTP/1.1 200"));
@@ -145,7 +144,7 @@ async fn a_trusted_proxy_may_idle_longer() {
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_closed_by_the_write_deadline() {
-    let server = listening(options(ConnectionLimits { write: Duration::from_millis(50), ..patient() })).await;
+    let server = listening(options(ConnectionLimits { write: Duration::from_millis(50), ..patient() }));
     let mut client = connect(&server).await;
     client.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
     timeout(PATIENCE, server.connections.emptied()).await.expect("closed by its deadline");
@@ -155,7 +154,7 @@ async fn a_reader_that_takes_nothing_is_closed_by_the_write_deadline() {
 #[tokio::test]
 async fn one_connection_over_the_cap_is_closed_and_a_seat_is_given_back() {
     for (connections, per_address) in [(2, 100), (100, 2)] {
-        let server = listening(options(ConnectionLimits { connections, per_address, ..patient() })).await;
+        let server = listening(options(ConnectionLimits { connections, per_address, ..patient() }));
         let mut held = Vec::new();
         for _ in 0..2 {
             let mut client = connect(&server).await;
@@ -181,7 +180,7 @@ async fn trusted_proxies_are_not_counted_per_address() {
         trusted_proxies: ["127.0.0.1/32".parse().expect("a net")].into(),
         ..options(ConnectionLimits { per_address: 1, ..patient() })
     };
-    let server = listening(trusted).await;
+    let server = listening(trusted);
     let _held = connect(&server).await;
     assert!(exchange(&server, GET_AND_CLOSE).await.starts_with("HTTP/1.1 200"));
 }
@@ -196,7 +195,7 @@ fn an_ipv6_address_counts_as_its_64() {
 
 #[tokio::test]
 async fn a_header_block_over_the_cap_is_refused_and_the_refusal_can_be_read() {
-    let server = listening(options(patient())).await;
+    let server = listening(options(patient()));
     let fits = format!("GET / HTTP/1.1\r\nconnection: close\r\nx-a: {}\r\n\r\n", "a".repeat(15 * 1024));
     assert!(exchange(&server, &fits).await.starts_with("HTTP/1.1 200"));
     let large = format!("GET / HTTP/1.1\r\nx-a: {}\r\n\r\n", "a".repeat(100 * 1024));
@@ -207,7 +206,7 @@ async fn a_header_block_over_the_cap_is_refused_and_the_refusal_can_be_read() {
 /// have taken for a second request is never answered.
 #[tokio::test]
 async fn ambiguous_framing_never_makes_two_requests() {
-    let server = listening(options(patient())).await;
+    let server = listening(options(patient()));
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n";
     let both = format!(
         "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}",
@@ -230,12 +229,16 @@ async fn ambiguous_framing_never_makes_two_requests() {
     }
 }
 
-fn self_signed() -> (Tls, rustls::RootCertStore) {
+/// A certificate for `localhost` and its key in PEM, and who trusts it.
+fn self_signed() -> (String, String, rustls::RootCertStore) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).expect("a root");
-    let secret = |pem: String| Secret::new(pem.into_bytes());
-    (Tls { cert: secret(made.cert.pem()), key: secret(made.signing_key.serialize_pem()) }, roots)
+    (made.cert.pem(), made.signing_key.serialize_pem(), roots)
+}
+
+fn server_config(cert: &str, key: &str) -> Arc<ServerConfig> {
+    from_pem(cert.as_bytes(), key.as_bytes()).expect("a server config")
 }
 
 async fn tls_client(
@@ -256,9 +259,9 @@ async fn tls_client(
 
 #[tokio::test]
 async fn tls_of_both_versions_is_served_with_hsts_and_http_1_1_only() {
-    let (tls, roots) = self_signed();
-    let tls = Some(server_config(&tls).expect("a server config"));
-    let server = listening(ListenerOptions { tls, require_https: true, ..options(patient()) }).await;
+    let (cert, key, roots) = self_signed();
+    let tls = Some(server_config(&cert, &key));
+    let server = listening(ListenerOptions { tls, require_https: true, ..options(patient()) });
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let mut client = tls_client(&server, roots.clone(), &[version]).await.expect("a handshake");
         assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -272,9 +275,9 @@ async fn tls_of_both_versions_is_served_with_hsts_and_http_1_1_only() {
 
 #[tokio::test]
 async fn a_stalled_handshake_is_closed_and_plaintext_gets_no_answer() {
-    let (tls, _) = self_signed();
-    let tls = Some(server_config(&tls).expect("a server config"));
-    let server = listening(ListenerOptions { tls, ..options(limits()) }).await;
+    let (cert, key, _) = self_signed();
+    let tls = Some(server_config(&cert, &key));
+    let server = listening(ListenerOptions { tls, ..options(limits()) });
     assert_eq!(exchange(&server, "").await, "");
     let mut client = connect(&server).await;
     client.write_all(GET.as_bytes()).await.expect("written");
@@ -285,27 +288,25 @@ async fn a_stalled_handshake_is_closed_and_plaintext_gets_no_answer() {
 
 #[test]
 fn a_certificate_that_cannot_be_used_says_which_part() {
-    let (good, _) = self_signed();
-    let (other, _) = self_signed();
-    let bad = || Secret::new(b"no pem".to_vec());
-    let error = |cert: Secret, key: Secret| server_config(&Tls { cert, key }).expect_err("refused").to_string();
-    assert!(error(bad(), good.key.clone()).starts_with("tls.cert"));
-    assert!(error(good.cert.clone(), bad()).starts_with("tls.key"));
-    assert!(error(good.cert.clone(), other.key.clone()).contains("together"));
-    assert!(rustls::crypto::CryptoProvider::get_default().is_none(), "no process-wide provider is needed");
+    let (cert, key, _) = self_signed();
+    let (_, foreign, _) = self_signed();
+    let error = |cert: &str, key: &str| from_pem(cert.as_bytes(), key.as_bytes()).expect_err("refused").to_string();
+    assert!(error("no pem", &key).starts_with("tls.cert"));
+    assert!(error(&cert, "no pem").starts_with("tls.key"));
+    assert!(error(&cert, &foreign).contains("together"));
 }
 
 #[tokio::test]
 async fn forwarded_headers_count_only_from_trusted_proxies() {
     let claims = "GET / HTTP/1.1\r\nconnection: close\r\nx-forwarded-for: 198.51.100.9, 203.0.113.7, 127.0.0.9\r\n\
                   x-forwarded-proto: https\r\n\r\n";
-    let server = listening(options(patient())).await;
+    let server = listening(options(patient()));
     let answer = exchange(&server, claims).await;
     assert!(answer.ends_with("127.0.0.1 false"), "{answer}");
     assert!(!answer.contains("strict-transport-security"), "{answer}");
 
     let trusted_proxies = ["127.0.0.0/8".parse().expect("a net")].into();
-    let server = listening(ListenerOptions { trusted_proxies, ..options(patient()) }).await;
+    let server = listening(ListenerOptions { trusted_proxies, ..options(patient()) });
     let answer = exchange(&server, claims).await;
     assert!(answer.ends_with("203.0.113.7 true"), "{answer}");
     assert!(answer.contains("strict-transport-security"), "{answer}");
@@ -316,8 +317,8 @@ async fn plain_http_is_refused_where_https_is_required() {
     let trusted_proxies: Arc<[IpNet]> = ["127.0.0.0/8".parse().expect("a net")].into();
     let required = |trusted_proxies| ListenerOptions { trusted_proxies, require_https: true, ..options(patient()) };
     let with = |proto: &str| format!("GET / HTTP/1.1\r\nconnection: close\r\n{proto}\r\n");
-    let proxied = listening(required(trusted_proxies)).await;
-    let direct = listening(required([].into())).await;
+    let proxied = listening(required(trusted_proxies));
+    let direct = listening(required([].into()));
     for (server, proto, status) in [
         (&proxied, "x-forwarded-proto: https\r\n", "200"),
         (&proxied, "x-forwarded-proto: http\r\n", "403"),

@@ -57,10 +57,7 @@ impl Sent {
             .filter(|key| key.not_after.is_none_or(|end| self.now < end))
             .map(|key| key.key.clone())
             .collect();
-        let refusal = match source.vendor.verify(&request, &keys, source.tolerance) {
-            Err(refusal) => refusal,
-            Ok(_) => panic!("it verifies"),
-        };
+        let refusal = source.vendor.verify(&request, &keys, source.tolerance).expect_err("it is refused");
         let finding = diagnose(&Case { source, tenant: Some(tenant), request, refusal });
         for secret in ["app-secret", "small-secret", "pay_secret", "crm-secret"] {
             assert!(!finding.to_string().contains(secret), "a hint shows no secret");
