@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a callee is left alone after it refused our credentials.
 pub(crate) const UNAUTHORIZED: Duration = Duration::from_secs(5 * 60);
+/// How long after an unsuccessful probe of credentials the next may go, if no refusal follows.
+const REFUSAL_FOLLOWS: Duration = Duration::from_secs(5);
 /// A callee that was not called for this long and has nothing to remember is forgotten.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -179,6 +181,8 @@ impl Callee {
                 _ => {
                     if let Some(refused) = self.refused.iter_mut().find(|refused| refused.tenant == *tenant) {
                         refused.probing = false;
+                        // A refusal is told by the attempt's outcome, a moment after the call.
+                        refused.until = refused.until.max(now + REFUSAL_FOLLOWS);
                     }
                 }
             }

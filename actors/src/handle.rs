@@ -152,6 +152,13 @@ impl Gateway {
         answer.await.map_err(|_| GatewayError::Draining)
     }
 
+    /// How much is kept in memory of lanes.
+    pub async fn footprint(&self) -> Result<Footprint, GatewayError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Msg::Footprint(reply))?;
+        answer.await.map_err(|_| GatewayError::Draining)
+    }
+
     /// Begins nothing more, waits up to `deadline` for attempts, releases the rest. Idempotent.
     pub async fn drain(&self, deadline: Duration) -> DrainReport {
         let Inner { around, admission, .. } = &*self.inner;
@@ -197,6 +204,19 @@ impl Gateway {
     fn tell(&self, message: Msg) -> Result<(), GatewayError> {
         self.inner.supervisor.cast(message).map_err(|_| GatewayError::Draining)
     }
+}
+
+/// What lanes cost that have nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Lane actors that live.
+    pub actors: usize,
+    /// Lanes of which anything is kept in memory.
+    pub records: usize,
+    /// What is kept of one that sleeps, in bytes, without the text of its name.
+    pub record_bytes: usize,
+    /// Callees that are remembered.
+    pub callees: usize,
 }
 
 /// The node as it is now; used alike by tests, the API and metrics.

@@ -24,7 +24,7 @@ use crate::{
     admission::Admission,
     dead_letter::{self, DeadLetterActor, Letters},
     domain::{LaneKey, Timestamp},
-    handle::{LaneSnapshot, LaneStatus, NodeSnapshot},
+    handle::{Footprint, LaneSnapshot, LaneStatus, NodeSnapshot},
     lane::{self, Board, LaneActor, Phase, Surroundings},
     policy::restart::{Decision, NodePanics, PARKED, Panics},
     ports::{LaneDue, LaneMemory, ObserverEvent, StoreUnavailable},
@@ -113,6 +113,8 @@ pub(crate) enum Msg {
     Reload,
     /// How it all looks.
     Snapshot(oneshot::Sender<NodeSnapshot>),
+    /// What is kept in memory.
+    Footprint(oneshot::Sender<Footprint>),
     /// Panic in the dead-letter actor's place: it is killed, as a crash would.
     #[cfg(any(test, feature = "testing"))]
     KillDeadLetters,
@@ -229,6 +231,9 @@ impl Actor for SupervisorActor {
             Msg::Reload => state.reload(),
             Msg::Snapshot(reply) => {
                 let _ = reply.send(state.snapshot());
+            }
+            Msg::Footprint(reply) => {
+                let _ = reply.send(state.footprint());
             }
             #[cfg(any(test, feature = "testing"))]
             Msg::KillDeadLetters => {
@@ -712,6 +717,15 @@ impl State {
         self.actors.shrink_to_fit();
         self.admission.forget_idle_callees();
         self.later(TIDY, Msg::Tidy);
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            actors: self.actors.len(),
+            records: self.lanes.len() + self.asleep.len() + self.unconfigured.len(),
+            record_bytes: size_of::<(LaneKey, Instant)>(),
+            callees: self.admission.callees().len(),
+        }
     }
 
     async fn stop(&mut self, reply: oneshot::Sender<()>) {

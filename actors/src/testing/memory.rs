@@ -219,6 +219,13 @@ impl MemoryStore {
         self.lock().jobs.values().filter(|stored| stored.job.state == state).count()
     }
 
+    /// Jobs that are not final.
+    pub fn unfinished(&self) -> Vec<(JobId, JobState)> {
+        let inner = self.lock();
+        let jobs = inner.jobs.values().map(|stored| (stored.job.id, stored.job.state));
+        jobs.filter(|(_, state)| !state.is_final()).collect()
+    }
+
     /// What a lane remembers.
     pub fn lane_memory(&self, lane: &LaneKey) -> LaneMemory {
         self.lock().lanes.get(lane).cloned().unwrap_or_default()

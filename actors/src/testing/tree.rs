@@ -9,7 +9,7 @@ use super::{
     lane_key,
 };
 use crate::{
-    domain::{JobId, JobState},
+    domain::JobId,
     handle::{DrainReport, Gateway, LaneSnapshot, NodeLimits, NodeSnapshot, World},
     ports::{CalleePolicy, LanePolicy, Recovered, Verdict},
 };
@@ -145,7 +145,7 @@ impl TestTree {
 
     /// Waits until every job is final.
     pub async fn settle(&self) {
-        self.until(|tree| tree.unfinished().is_empty()).await;
+        self.until(|tree| tree.store.unfinished().is_empty()).await;
     }
 
     /// Lets time pass.
@@ -200,7 +200,7 @@ impl TestTree {
     /// # Panics
     /// If something is left over.
     pub async fn finish(self) {
-        let unfinished = self.unfinished();
+        let unfinished = self.store.unfinished();
         assert!(unfinished.is_empty(), "jobs are not final: {unfinished:?}");
         self.finish_with_jobs_left().await;
     }
@@ -225,11 +225,6 @@ impl TestTree {
         };
         let panics = self.recorder.count(panicked);
         assert!(panics <= self.action.panics(), "{panics} panics of attempts, {} asked for", self.action.panics());
-    }
-
-    fn unfinished(&self) -> Vec<(JobId, JobState)> {
-        let jobs = self.store.jobs().into_iter().map(|stored| stored.job);
-        jobs.filter(|job| !job.state.is_final()).map(|job| (job.id, job.state)).collect()
     }
 
     async fn begin(&mut self) -> Recovered {

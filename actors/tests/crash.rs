@@ -1,0 +1,185 @@
+//! What crashes and what it costs: attempts, lanes, the store.
+
+use std::time::Duration;
+
+use sluice_actors::{
+    domain::{CalleeId, JobState},
+    handle::LaneStatus,
+    policy::retry::MAX_RETRIES,
+    ports::Fenced,
+    testing::{Act, Answer, Heard, NewJob, Setup, StoreOp, TestTree, lane_key},
+};
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_is_an_outcome_and_is_tried_again() {
+    let tree = TestTree::start().await;
+    tree.action.does("log", Act::Panic);
+    let job = tree.insert(NewJob::on("acme/payments"));
+    tree.until(|tree| tree.store.job(job).job.attempts == 2).await;
+    tree.action.mend("log");
+    tree.settle().await;
+    let stored = tree.store.job(job);
+    assert_eq!((stored.job.state, stored.job.attempts), (JobState::Succeeded, 3));
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_hangs_is_cut_off_by_its_deadline() {
+    let tree = TestTree::start().await;
+    tree.action.does("log", Act::Hang);
+    let job = tree.insert(NewJob::on("acme/payments"));
+    tree.until(|tree| tree.store.job(job).job.attempts == 1).await;
+    assert_eq!(tree.store.job(job).last_error.as_deref(), Some("the attempt was cut off by its deadline"));
+    tree.action.mend("log");
+    tree.settle().await;
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_never_succeeds_dies_after_its_retries() {
+    let tree = TestTree::start().await;
+    tree.action.does("log", Act::Retry);
+    let job = tree.insert(NewJob::on("acme/payments"));
+    tree.settle().await;
+    let stored = tree.store.job(job);
+    assert_eq!((stored.job.state, stored.outcomes), (JobState::DeadLetter, 1 + MAX_RETRIES));
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_panics_is_restarted_and_loses_nothing() {
+    let mut tree = TestTree::start().await;
+    tree.forgive_lane_panics();
+    let callee = CalleeId::new("host", "slow.example");
+    tree.action.calls("slow", &[&callee]);
+    tree.action.answers(&callee, Answer::Success, secs(3));
+    let jobs: Vec<_> = (0..10).map(|_| tree.insert(NewJob::on("acme/payments").kind("slow"))).collect();
+    tree.until(|tree| tree.action.running() == 4).await;
+    tree.action.does("bad", Act::PanicLane);
+    let bad = tree.insert(NewJob::on("acme/payments").kind("bad"));
+    tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Restarting(_))) >= 2).await;
+    assert!(tree.action.running() <= 4, "the cap holds over a restart");
+    tree.action.mend("bad");
+    tree.settle().await;
+    for job in jobs {
+        assert_eq!(tree.store.job(job).outcomes, 1, "neither lost nor doubled");
+    }
+    assert_eq!(tree.store.job(bad).job.state, JobState::Succeeded);
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_panics_on_and_on_is_parked_and_its_neighbour_is_not_touched() {
+    let mut tree = TestTree::start().await;
+    tree.forgive_lane_panics();
+    tree.action.does("bad", Act::PanicLane);
+    tree.insert(NewJob::on("acme/payments").kind("bad"));
+    tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Parked(_))) == 1).await;
+    assert_eq!(tree.lane("acme/payments").await.unwrap().status, LaneStatus::Parked);
+    let neighbour = tree.insert(NewJob::on("acme/crm"));
+    tree.until(|tree| tree.store.job(neighbour).job.state == JobState::Succeeded).await;
+    let restarts = tree.lane("acme/payments").await.unwrap().restarts;
+    tree.pass(secs(240)).await;
+    assert_eq!(tree.lane("acme/payments").await.unwrap().restarts, restarts, "it rests for five minutes");
+    tree.action.mend("bad");
+    tree.settle().await;
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_ends_a_parking() {
+    let mut tree = TestTree::start().await;
+    tree.forgive_lane_panics();
+    tree.action.does("bad", Act::PanicLane);
+    let job = tree.insert(NewJob::on("acme/payments").kind("bad"));
+    tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Parked(_))) == 1).await;
+    tree.action.mend("bad");
+    tree.gateway().resume(&lane_key("acme/payments")).await.unwrap();
+    tree.pass(secs(1)).await;
+    assert_eq!(tree.store.job(job).job.state, JobState::Succeeded);
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_lanes_that_panic_at_once_are_a_fault_of_the_node() {
+    let mut tree = TestTree::start().await;
+    tree.forgive_lane_panics();
+    tree.action.does("bad", Act::PanicLane);
+    for lane in 0..10 {
+        tree.insert(NewJob::on(&format!("acme/l{lane}")).kind("bad"));
+    }
+    assert!(tokio::time::timeout(secs(3), tree.gateway().broken()).await.is_err(), "ten are not enough");
+    tree.insert(NewJob::on("acme/one-more").kind("bad"));
+    assert!(tokio::time::timeout(secs(3), tree.gateway().broken()).await.is_ok());
+    tree.action.mend("bad");
+    tree.settle().await;
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_in_ten_attempts_dropped_at_random_and_all_jobs_converge() {
+    for seed in 1..=3 {
+        let tree = Setup { seed, ..Setup::default() }.start().await;
+        tree.action.drops(0.1, seed);
+        for n in 0..600 {
+            tree.insert(NewJob::on(&format!("t{}/s{}", n % 5, n % 7)));
+        }
+        tree.settle().await;
+        assert_eq!(tree.store.count(JobState::Succeeded), 600, "seed {seed}");
+        let dropped = tree.store.jobs().iter().filter(|stored| stored.job.attempts > 1).count();
+        assert!(dropped > 30, "seed {seed}: {dropped} were dropped");
+        tree.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_away_loses_and_doubles_nothing() {
+    let tree = TestTree::start().await;
+    let callee = CalleeId::new("host", "crm.example");
+    tree.action.calls("call", &[&callee]);
+    tree.action.answers(&callee, Answer::Success, secs(1));
+    for n in 0..40 {
+        tree.insert(NewJob::on(&format!("acme/s{}", n % 4)).kind("call"));
+    }
+    tree.until(|tree| tree.action.running() > 0).await;
+    for op in StoreOp::ALL {
+        tree.store.refuse(op);
+    }
+    tree.pass(secs(60)).await;
+    assert_eq!(tree.store.count(JobState::Succeeded), 0);
+    tree.store.mend();
+    tree.settle().await;
+    assert_eq!(tree.action.calls_to(&callee).len(), 40, "each was called once");
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_whose_answer_is_lost_counts_once() {
+    let tree = TestTree::start().await;
+    tree.store.lose_answers(StoreOp::End, 3);
+    let job = tree.insert(NewJob::on("acme/payments"));
+    tree.settle().await;
+    tree.pass(secs(10)).await;
+    assert_eq!(tree.store.job(job).outcomes, 1);
+    let lost = tree.recorder.count(|heard| matches!(heard, Heard::Ended(_, _, Fenced::Lost)));
+    assert_eq!(lost, 0, "the write had taken effect");
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_cancelled_while_it_runs_stays_cancelled() {
+    let tree = TestTree::start().await;
+    let callee = CalleeId::new("host", "crm.example");
+    tree.action.calls("call", &[&callee]);
+    tree.action.answers(&callee, Answer::Success, secs(5));
+    let job = tree.insert(NewJob::on("acme/payments").kind("call"));
+    tree.until(|tree| tree.action.running() == 1).await;
+    tree.store.cancel(job);
+    tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Ended(_, _, Fenced::Lost))) == 1).await;
+    assert_eq!(tree.store.job(job).job.state, JobState::Cancelled);
+    tree.finish().await;
+}
