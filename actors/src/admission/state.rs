@@ -135,6 +135,12 @@ struct Lane {
     deliver: Deliver,
 }
 
+struct Tenant {
+    usage: Usage,
+    /// Its lanes that are awake.
+    lanes: usize,
+}
+
 struct Waiting {
     lane: LaneKey,
     want: Want,
@@ -163,7 +169,7 @@ pub(crate) struct State {
     born: Instant,
     stopped: bool,
     running: usize,
-    tenants: HashMap<TenantName, Usage>,
+    tenants: HashMap<TenantName, Tenant>,
     lanes: HashMap<LaneKey, Lane>,
     callees: HashMap<CalleeId, Callee>,
     waiting: Vec<Waiting>,
@@ -229,16 +235,20 @@ impl State {
             let notice = Notice::Lane { lane: key.clone(), callee: callee.id.clone(), state: BreakerState::Open };
             self.outbox.notices.push(notice);
         }
-        let lane = Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
-        self.tenants.entry(key.tenant.clone()).or_insert_with(|| Usage::new(now));
+        let lane =
+            Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
+        self.tenants.entry(key.tenant.clone()).or_insert_with(|| Tenant { usage: Usage::new(now), lanes: 0 }).lanes += 1;
         self.lanes.insert(key.clone(), lane);
     }
 
     pub(crate) fn close_lane(&mut self, key: &LaneKey, wall: Timestamp, now: Instant) -> (LaneMemory, Option<Instant>) {
         self.withdraw(key);
         let Some(lane) = self.lanes.remove(key) else { return (LaneMemory::default(), None) };
-        if !self.lanes.keys().any(|other| other.tenant == key.tenant) {
-            self.tenants.remove(&key.tenant);
+        if let Some(tenant) = self.tenants.get_mut(&key.tenant) {
+            tenant.lanes -= 1;
+            if tenant.lanes == 0 {
+                self.tenants.remove(&key.tenant);
+            }
         }
         let breakers =
             lane.callees.iter().filter(|callee| callee.breaker.state() != BreakerState::Closed).map(|callee| {
@@ -294,31 +304,24 @@ impl State {
 
     // === asking and serving ===
 
+    /// Asks for one attempt. None: it waits, and is served in its turn.
     pub(crate) fn ask(&mut self, key: &LaneKey, want: Want, now: Instant) -> Option<Granted> {
-        self.withdraw_group(key, want.group);
-        self.since += 1;
-        let group = want.group;
-        let blocked = Blocked::by(By::Slot);
-        self.waiting.push(Waiting { lane: key.clone(), want, blocked, ready: true, since: self.since });
-        self.dirty = true;
+        // First those who were here before and whose time has come.
         self.serve(now);
-        let mine = |entry: &(Deliver, GroupId, Granted)| entry.1 == group && entry.2.lane == *key;
-        if let Some(at) = self.outbox.grants.iter().position(mine) {
-            return Some(self.outbox.grants.swap_remove(at).2);
+        match self.look(key, &want, now) {
+            Ok(()) => Some(self.grant(key, want, now)),
+            Err(blocked) => {
+                self.since += 1;
+                self.next_look = [self.next_look, blocked.retry_at].into_iter().flatten().min();
+                self.waiting.push(Waiting { lane: key.clone(), want, blocked, ready: false, since: self.since });
+                None
+            }
         }
-        None
     }
 
     pub(crate) fn withdraw(&mut self, key: &LaneKey) {
         self.waiting.retain(|waiting| waiting.lane != *key);
         if matches!(&self.turn, Turn::Clearing { lane, .. } if lane == key) {
-            self.end_turn(Turn::Free);
-        }
-    }
-
-    fn withdraw_group(&mut self, key: &LaneKey, group: GroupId) {
-        self.waiting.retain(|waiting| waiting.lane != *key || waiting.want.group != group);
-        if matches!(&self.turn, Turn::Clearing { lane, group: clearing } if lane == key && *clearing == group) {
             self.end_turn(Turn::Free);
         }
     }
@@ -392,7 +395,7 @@ impl State {
             .enumerate()
             .filter(|(_, waiting)| waiting.ready && waiting.want.class == class && !self.yields_to_fresh(waiting));
         let scored = candidates.map(|(index, waiting)| {
-            let tenant = self.tenants.get(&waiting.lane.tenant).map_or(0.0, |usage| usage.score(now));
+            let tenant = self.tenants.get(&waiting.lane.tenant).map_or(0.0, |tenant| tenant.usage.score(now));
             let lane = self.lanes.get(&waiting.lane).map_or(0.0, |lane| lane.usage.score(now));
             (index, tenant, lane, waiting.since)
         });
@@ -459,7 +462,7 @@ impl State {
 
     fn look_at_limits(&self, key: &LaneKey, want: &Want, now: Instant) -> Result<(), Blocked> {
         let Some(lane) = self.lanes.get(key) else { return Err(Blocked::by(By::Lane)) };
-        let tenant = self.tenants.get(&key.tenant).map_or(0, Usage::running) as usize;
+        let tenant = self.tenants.get(&key.tenant).map_or(0, |tenant| tenant.usage.running()) as usize;
         if !may_take(self.slots, self.slots.saturating_sub(self.running), tenant) {
             return Err(Blocked::by(By::Slot));
         }
@@ -494,8 +497,8 @@ impl State {
             Care::Quarantine => self.quarantined = true,
             Care::Alone => self.turn = Turn::Running { since: now },
         }
-        if let Some(usage) = self.tenants.get_mut(&key.tenant) {
-            usage.begin(now);
+        if let Some(tenant) = self.tenants.get_mut(&key.tenant) {
+            tenant.usage.begin(now);
         }
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.usage.begin(now);
@@ -626,8 +629,8 @@ impl State {
 
     pub(crate) fn release(&mut self, key: &LaneKey, job: Option<JobId>, care: Care, token: bool, now: Instant) {
         self.running = self.running.saturating_sub(1);
-        if let Some(usage) = self.tenants.get_mut(&key.tenant) {
-            usage.finish(now);
+        if let Some(tenant) = self.tenants.get_mut(&key.tenant) {
+            tenant.usage.finish(now);
         }
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.usage.finish(now);
