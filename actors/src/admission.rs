@@ -25,7 +25,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-pub(crate) use self::state::{Asked, Care, GroupId, LaneView, Want};
+pub(crate) use self::state::{Care, GroupId, LaneView, Want};
 use self::state::{Notice, State};
 use crate::{
     callee::Refusal,
@@ -107,17 +107,14 @@ impl Admission {
         self.with(|state, now| state.reload_callees(&*policies, now));
     }
 
-    /// Asks for one attempt. If it must wait, the grant is delivered later.
-    pub(crate) fn ask(&self, lane: &LaneKey, want: Want) -> Asked {
+    /// Asks for attempts. What may begin now is returned; the rest is delivered in its turn.
+    pub(crate) fn ask(&self, lane: &LaneKey, want: Want) -> Vec<Grant> {
         let policies = self.shared.world.policies.clone();
-        let asked = self.with(|state, now| {
+        let granted = self.with(|state, now| {
             state.know(lane, &want.callees, &*policies, now);
             state.ask(lane, want, now)
         });
-        match asked {
-            Some(granted) => Asked::Granted(Grant::new(self.clone(), granted)),
-            None => Asked::Waiting,
-        }
+        granted.into_iter().map(|granted| Grant::new(self.clone(), granted)).collect()
     }
 
     /// Takes back everything the lane asked for and was not granted.

@@ -34,7 +34,7 @@ use self::{
     queue::Queue,
 };
 use crate::{
-    admission::{Admission, Asked, Grant, GroupId, Want},
+    admission::{Admission, Grant, GroupId, Want},
     domain::{HoldReason, Job, LaneKey, Timestamp},
     ports::{LaneMemory, LanePolicy, ObserverEvent, StoreUnavailable},
 };
@@ -320,11 +320,18 @@ impl State {
             return false;
         }
         loop {
-            let Some(group) = self.queue.unasked().next() else { break };
-            group.asked = true;
-            let want = Want { group: group.id, callees: group.callees.clone(), class: group.class, care: group.care };
+            let most = self.policy.concurrency.max(1) as usize;
+            let Some(group) = self.queue.unasked(most) else { break };
             let id = group.id;
-            if let Asked::Granted(grant) = self.admission.ask(&self.key, want) {
+            group.asked = group.len().min(most);
+            let want = Want {
+                group: id,
+                callees: group.callees.clone(),
+                class: group.class,
+                care: group.care,
+                count: group.asked,
+            };
+            for grant in self.admission.ask(&self.key, want) {
                 self.start(id, grant);
             }
         }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{
-    CallResult, CalleeId, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobId, JobResult, LaneKey, Outcome,
+    CallResult, CalleeId, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId, JobResult, LaneKey, Outcome,
     RouteName, Timestamp,
 };
 
@@ -55,6 +55,8 @@ pub struct HeldWork {
     /// Whether it means the jobs of the route that have a checkpoint, or those that have none: the
     /// two call different callees.
     pub has_checkpoint: bool,
+    /// Of this class.
+    pub class: JobClass,
 }
 
 /// A job that was begun: its row after the change, its event and what an earlier attempt left.

@@ -43,7 +43,7 @@ async fn a_tenant_with_many_busy_lanes_gets_one_tenants_share() {
     for n in 0..600 {
         tree.insert(NewJob::on(&format!("noisy/s{}", n % 60)).kind("call"));
     }
-    for _ in 0..100 {
+    for _ in 0..200 {
         tree.insert(NewJob::on("quiet/one").kind("call"));
     }
     tree.pass(secs(61)).await;

@@ -57,14 +57,8 @@ pub(crate) struct Want {
     pub(crate) callees: Arc<[CalleeId]>,
     pub(crate) class: JobClass,
     pub(crate) care: Care,
-}
-
-/// The answer to a [`Want`].
-pub(crate) enum Asked {
-    /// Begin now.
-    Granted(super::Grant),
-    /// A grant is delivered when what is missing is there.
-    Waiting,
+    /// How many of the group it could begin at once, had it the leave.
+    pub(crate) count: usize,
 }
 
 /// Why a want waits.
@@ -304,19 +298,36 @@ impl State {
 
     // === asking and serving ===
 
-    /// Asks for one attempt. None: it waits, and is served in its turn.
-    pub(crate) fn ask(&mut self, key: &LaneKey, want: Want, now: Instant) -> Option<Granted> {
+    /// Asks for as many attempts as the want counts, in place of what the group asked for before.
+    /// Returns what may begin now; the rest waits and is served in its turn.
+    pub(crate) fn ask(&mut self, key: &LaneKey, mut want: Want, now: Instant) -> Vec<Granted> {
         // First those who were here before and whose time has come.
         self.serve(now);
-        match self.look(key, &want, now) {
-            Ok(()) => Some(self.grant(key, want, now)),
-            Err(blocked) => {
-                self.since += 1;
-                self.next_look = [self.next_look, blocked.retry_at].into_iter().flatten().min();
-                self.waiting.push(Waiting { lane: key.clone(), want, blocked, ready: false, since: self.since });
-                None
+        let same = |waiting: &Waiting| waiting.lane == *key && waiting.want.group == want.group;
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| same(waiting)) {
+            waiting.want = want;
+            return Vec::new();
+        }
+        let mut granted = Vec::new();
+        while want.count > 0 {
+            match self.look(key, &want, now) {
+                Ok(()) => {
+                    granted.push(self.grant(key, &want, now));
+                    want.count -= 1;
+                }
+                Err(blocked) => {
+                    self.wait(key, want, blocked);
+                    break;
+                }
             }
         }
+        granted
+    }
+
+    fn wait(&mut self, key: &LaneKey, want: Want, blocked: Blocked) {
+        self.since += 1;
+        self.next_look = [self.next_look, blocked.retry_at].into_iter().flatten().min();
+        self.waiting.push(Waiting { lane: key.clone(), want, blocked, ready: false, since: self.since });
     }
 
     pub(crate) fn withdraw(&mut self, key: &LaneKey) {
@@ -344,10 +355,14 @@ impl State {
             let (lane, want) = (self.waiting[index].lane.clone(), self.waiting[index].want.clone());
             match self.look(&lane, &want, now) {
                 Ok(()) => {
-                    self.waiting.swap_remove(index);
+                    if want.count > 1 {
+                        self.waiting[index].want.count -= 1;
+                    } else {
+                        self.waiting.swap_remove(index);
+                    }
                     let deliver = self.lanes.get(&lane).map(|lane| lane.deliver.clone());
                     let group = want.group;
-                    let granted = self.grant(&lane, want, now);
+                    let granted = self.grant(&lane, &want, now);
                     if let Some(deliver) = deliver {
                         self.outbox.grants.push((deliver, group, granted));
                     }
@@ -489,7 +504,7 @@ impl State {
     }
 
     /// Takes everything that [`Self::look`] found to be there.
-    fn grant(&mut self, key: &LaneKey, want: Want, now: Instant) -> Granted {
+    fn grant(&mut self, key: &LaneKey, want: &Want, now: Instant) -> Granted {
         self.running += 1;
         self.shares.charge(want.class);
         match want.care {

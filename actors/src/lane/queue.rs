@@ -20,8 +20,8 @@ pub(super) struct Group {
     pub(super) callees: Arc<[CalleeId]>,
     pub(super) class: JobClass,
     pub(super) care: Care,
-    /// Whether the desk was asked for its next job.
-    pub(super) asked: bool,
+    /// How many of its jobs the desk was asked for.
+    pub(super) asked: usize,
     jobs: VecDeque<Job>,
 }
 
@@ -65,31 +65,42 @@ impl Queue {
         self.ids.contains(&job)
     }
 
-    /// Adds a job behind those of its line. False if it is here already or the queue is full.
+    /// Adds a job behind those of its line. False if it is here already or there is no room: one
+    /// line takes half of the queue at most, so that it never hides the others.
     pub(super) fn push(&mut self, job: Job, callees: Vec<CalleeId>) -> bool {
-        if self.ids.len() >= self.cap || !self.ids.insert(job.id) {
+        if self.ids.len() >= self.cap || self.ids.contains(&job.id) {
             return false;
         }
+        let share = self.share();
         let care = Care::of(job.suspicion);
         let same =
             |group: &&mut Group| group.class == job.class && group.care == care && group.callees[..] == callees[..];
         match self.groups.iter_mut().find(same) {
-            Some(group) => group.jobs.push_back(job),
+            Some(group) if group.jobs.len() >= share => return false,
+            Some(group) => {
+                self.ids.insert(job.id);
+                group.jobs.push_back(job);
+            }
             None => {
                 self.next += 1;
+                self.ids.insert(job.id);
                 let class = job.class;
                 let jobs = VecDeque::from([job]);
-                self.groups.push(Group { id: self.next, callees: callees.into(), class, care, asked: false, jobs });
+                self.groups.push(Group { id: self.next, callees: callees.into(), class, care, asked: 0, jobs });
             }
         }
         true
+    }
+
+    const fn share(&self) -> usize {
+        self.cap.div_ceil(2)
     }
 
     /// The next job of a line, which the desk has granted.
     pub(super) fn pop(&mut self, id: GroupId) -> Option<Job> {
         let at = self.groups.iter().position(|group| group.id == id)?;
         let group = &mut self.groups[at];
-        group.asked = false;
+        group.asked = group.asked.saturating_sub(1);
         let job = group.jobs.pop_front();
         if group.jobs.is_empty() {
             self.groups.swap_remove(at);
@@ -100,9 +111,9 @@ impl Queue {
         job
     }
 
-    /// The lines whose next job the desk was not asked for yet.
-    pub(super) fn unasked(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.groups.iter_mut().filter(|group| !group.asked)
+    /// A line for which the desk was asked for fewer than it could begin, of at most `most` at once.
+    pub(super) fn unasked(&mut self, most: usize) -> Option<&mut Group> {
+        self.groups.iter_mut().find(|group| group.asked < group.jobs.len().min(most))
     }
 
     pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
@@ -126,15 +137,15 @@ impl Queue {
         self.ids.clear();
     }
 
-    /// The work of lines that `is_held`, and of lines that fill half of the queue already.
+    /// The work of lines that `is_held`, and of lines that have half of their room filled.
     pub(super) fn held_work(&self, is_held: impl Fn(&Group) -> bool) -> Vec<HeldWork> {
-        let full = (self.cap / 2).max(1);
+        let full = self.share().div_ceil(2);
         let mut held: Vec<HeldWork> = self
             .groups
             .iter()
-            .filter(|group| is_held(group) || (group.len() >= full && self.groups.len() > 1))
+            .filter(|group| is_held(group) || group.len() >= full)
             .flat_map(|group| &group.jobs)
-            .map(|job| HeldWork { route: job.route.clone(), has_checkpoint: job.has_checkpoint })
+            .map(|job| HeldWork { route: job.route.clone(), has_checkpoint: job.has_checkpoint, class: job.class })
             .collect();
         held.sort();
         held.dedup();

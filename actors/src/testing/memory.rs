@@ -400,7 +400,11 @@ impl Inner {
             .take_while(|(at, _)| *at <= now)
             .filter_map(|(_, id)| self.jobs.get(id))
             .map(|stored| &stored.job)
-            .filter(|job| !held.iter().any(|work| work.route == job.route && work.has_checkpoint == job.has_checkpoint))
+            .filter(|job| {
+                !held.iter().any(|work| {
+                    work.route == job.route && work.has_checkpoint == job.has_checkpoint && work.class == job.class
+                })
+            })
             .collect();
         due.sort_by_key(|job| (job.class, job.next_run_at, job.id));
         due.into_iter().take(limit).cloned().collect()

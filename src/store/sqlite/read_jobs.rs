@@ -91,8 +91,9 @@ impl JobStore for SqliteStore {
         limit: usize,
         held: &[HeldWork],
     ) -> Result<Vec<Job>, StoreUnavailable> {
-        let held: Vec<(&str, u8)> =
-            held.iter().map(|work| (work.route.as_str(), u8::from(work.has_checkpoint))).collect();
+        let groups = held.iter();
+        let groups = groups.map(|it| (it.route.as_str(), u8::from(it.has_checkpoint), rows::class_number(it.class)));
+        let held: Vec<(&str, u8, i64)> = groups.collect();
         let held = serde_json::to_string(&held).map_err(|error| StoreUnavailable(error.to_string()))?;
         let read = async || -> Result<_, ReadFailed> {
             let (tenant, source) = (lane.tenant.as_str(), lane.source.as_str());

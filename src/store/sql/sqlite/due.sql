@@ -1,6 +1,6 @@
 -- The first of each group of the lane (route, checkpoint or none, class) that is not held, merged:
 -- reads as many rows as it returns per group, however many wait. ?5: held groups as a JSON array of
--- [route, has_checkpoint].
+-- [route, has_checkpoint, class].
 WITH RECURSIVE groups (seq) AS (
     SELECT * FROM (
         SELECT seq FROM jobs INDEXED BY jobs_due
@@ -36,6 +36,7 @@ WHERE first.next_run_at <= ?3
     AND NOT EXISTS (
         SELECT 1 FROM json_each(?5) AS held
         WHERE held.value ->> 0 = first.route AND held.value ->> 1 = first.has_checkpoint
+            AND held.value ->> 2 = first.class
     )
 ORDER BY j.class, j.next_run_at, j.seq
 LIMIT ?4
