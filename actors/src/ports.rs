@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{
-    CallResult, CalleeId, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId, JobResult, LaneKey, Outcome,
-    RouteName, Timestamp,
+    CallResult, CalleeId, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId, JobResult, LaneKey,
+    Outcome, RouteName, Timestamp,
 };
 
 /// Wall time. Durations come from tokio's clock, which tests pause.

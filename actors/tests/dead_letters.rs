@@ -98,10 +98,14 @@ async fn an_order_survives_the_actor_and_a_store_that_refuses() {
     tree.store.mend();
     tree.until(|tree| tree.store.count(JobState::Succeeded) == 50).await;
     assert!(tree.store.jobs().iter().all(|stored| stored.replayed_by.len() == 1), "none was brought back twice");
-    let told: u64 = tree.recorder.select(|heard| match heard {
-        Heard::Replayed(count) => Some(*count),
-        _ => None,
-    }).iter().sum();
+    let told: u64 = tree
+        .recorder
+        .select(|heard| match heard {
+            Heard::Replayed(count) => Some(*count),
+            _ => None,
+        })
+        .iter()
+        .sum();
     assert_eq!(told, 50);
     tree.finish().await;
 }

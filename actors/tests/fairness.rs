@@ -47,7 +47,8 @@ async fn a_tenant_with_many_busy_lanes_gets_one_tenants_share() {
         tree.insert(NewJob::on("quiet/one").kind("call"));
     }
     tree.pass(secs(61)).await;
-    let served = |tenant: &str| tree.action.calls_to(&crm).iter().filter(|call| call.lane.tenant.as_str() == tenant).count();
+    let served =
+        |tenant: &str| tree.action.calls_to(&crm).iter().filter(|call| call.lane.tenant.as_str() == tenant).count();
     let (quiet, noisy) = (served("quiet"), served("noisy"));
     assert!(quiet * 10 >= noisy * 8, "quiet {quiet}, noisy {noisy}");
     tree.settle().await;

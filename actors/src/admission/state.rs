@@ -229,9 +229,9 @@ impl State {
             let notice = Notice::Lane { lane: key.clone(), callee: callee.id.clone(), state: BreakerState::Open };
             self.outbox.notices.push(notice);
         }
-        let lane =
-            Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
-        self.tenants.entry(key.tenant.clone()).or_insert_with(|| Tenant { usage: Usage::new(now), lanes: 0 }).lanes += 1;
+        let lane = Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
+        self.tenants.entry(key.tenant.clone()).or_insert_with(|| Tenant { usage: Usage::new(now), lanes: 0 }).lanes +=
+            1;
         self.lanes.insert(key.clone(), lane);
     }
 
