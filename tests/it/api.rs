@@ -1,0 +1,192 @@
+//! The admin listener: who may call it, what it tells, what it does.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sluice::{
+    api::{self, request::Access},
+    standins::Fault,
+};
+
+use crate::harness::{App, Folder, World, completed, eventually, series, summarising};
+
+/// Every path of the admin listener; a new one is added here on purpose.
+const ROUTES: [&str; 22] = [
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /api/v1/events",
+    "GET /api/v1/events/{id}",
+    "POST /api/v1/events/{id}/release",
+    "POST /api/v1/replay",
+    "GET /api/v1/jobs",
+    "GET /api/v1/jobs/{id}",
+    "POST /api/v1/jobs/{id}/cancel",
+    "GET /api/v1/dead-letters",
+    "POST /api/v1/dead-letters/replay",
+    "GET /api/v1/lanes",
+    "POST /api/v1/lanes/{tenant}/{source}/pause",
+    "POST /api/v1/lanes/{tenant}/{source}/resume",
+    "POST /api/v1/lanes/{tenant}/{source}/probe",
+    "GET /api/v1/callees",
+    "GET /api/v1/snapshot",
+    "GET /api/v1/refusals",
+    "GET /api/v1/refusals/{id}",
+    "POST /api/v1/handshakes/take",
+    "POST /api/v1/reload",
+];
+
+/// A path of a template's shape.
+fn filled(template: &str) -> String {
+    template.replace("{id}", "x").replace("{tenant}", "acme").replace("{source}", "pay")
+}
+
+#[test]
+fn the_routes_are_those_listed_here() {
+    let routes: Vec<String> = api::routes().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(routes, ROUTES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_token_only_health_and_metrics_answer() {
+    let folder = Folder::new();
+    let app = App::start(&folder).await;
+    for route in api::routes() {
+        let path = filled(route.path);
+        let ask = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
+        let bare = ask(app.anonymous(route.method.clone(), &path)).await;
+        let wrong = ask(app.anonymous(route.method.clone(), &path).bearer_auth("0".repeat(64))).await;
+        let short = ask(app.anonymous(route.method.clone(), &path).bearer_auth("")).await;
+        let right = ask(app.request(route.method.clone(), &path)).await;
+        match route.access {
+            Access::Token => assert_eq!((bare, wrong, short), (401, 401, 401), "{} {path}", route.method),
+            Access::Open | Access::Scrape => assert_eq!((bare, wrong), (200, 200), "{} {path}", route.method),
+        }
+        assert_ne!(right, 401, "{} {path}", route.method);
+    }
+    // What does not exist looks like what does.
+    for path in ["/", "/api/v1/secrets", "/api/v1/events/", "/runtime.json"] {
+        assert_eq!(app.anonymous(Method::GET, path).send().await.unwrap().status(), 401, "{path}");
+        assert_eq!(app.request(Method::GET, path).send().await.unwrap().status(), 404, "{path}");
+    }
+    assert_eq!(app.request(Method::DELETE, "/api/v1/events").send().await.unwrap().status(), 405);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrape_asks_for_its_token_where_one_is_configured() {
+    let folder = Folder::new();
+    folder.secret("scrape.token", "the-token-of-the-scraper");
+    let main = std::fs::read_to_string(folder.config()).unwrap();
+    std::fs::write(folder.config(), main.replace("[admin]", "[admin]\nscrape_token = \"file:scrape.token\"")).unwrap();
+    let app = App::start(&folder).await;
+    let ask = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
+    assert_eq!(ask(app.anonymous(Method::GET, "/metrics")).await, 401);
+    assert_eq!(ask(app.anonymous(Method::GET, "/metrics").bearer_auth("the-token-of-the-scraper")).await, 200);
+    assert_eq!(ask(app.request(Method::GET, "/metrics")).await, 200);
+    assert_eq!(ask(app.anonymous(Method::GET, "/api/v1/jobs").bearer_auth("the-token-of-the-scraper")).await, 401);
+    assert_eq!(ask(app.anonymous(Method::GET, "/healthz")).await, 200);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_tells_each_check() {
+    let folder = Folder::new();
+    let app = App::start(&folder).await;
+    let ready: Value = app.get("/readyz").await;
+    assert_eq!(ready["ready"], true, "{ready:#}");
+    let names: Vec<&str> = ready["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["accepting", "store", "tree"]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_wrongly_is_told_and_not_done() {
+    let folder = Folder::new();
+    let app = App::start(&folder).await;
+    let long = json!({ "reason": "x".repeat(70_000) });
+    let cases = [
+        ("POST", "/api/v1/dead-letters/replay", json!({ "per_second": 0.0 }), 400, "per_second"),
+        ("POST", "/api/v1/dead-letters/replay", json!({ "filters": {} }), 400, "filters"),
+        ("POST", "/api/v1/replay", json!({ "tenant": "a", "source": "b" }), 400, "route"),
+        ("POST", "/api/v1/replay", json!({ "tenant": "a", "source": "b", "route": "c" }), 404, "source"),
+        ("POST", "/api/v1/lanes/a/b/pause", json!({}), 404, "a/b"),
+        ("POST", "/api/v1/lanes/a/b/pause", json!({ "why": "" }), 400, "why"),
+        ("POST", "/api/v1/reload", long, 413, "bytes"),
+        ("GET", "/api/v1/events?typ=x", Value::Null, 400, "typ"),
+        ("GET", "/api/v1/jobs?limit=many", Value::Null, 400, "query"),
+        ("GET", "/api/v1/jobs/job_1", Value::Null, 404, "no such"),
+        ("GET", "/api/v1/dead-letters?reason=boredom", Value::Null, 400, "boredom"),
+    ];
+    for (method, path, body, status, word) in cases {
+        let answer = app.request(method.parse().unwrap(), path).json(&body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{method} {path}");
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["ok"], false);
+        assert!(answer["message"].as_str().unwrap().contains(word), "{method} {path}: {answer}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_listed_and_comes_back_when_it_is_replayed() {
+    let world = World::new(&summarising("chat", "generic", "")).await;
+    world.wordpress.fail_next(Fault::status(422));
+    let app = world.start().await;
+    let answer = world.sender(&app, "chat", "generic").send("e1", &completed("t", 0)).await;
+    let job = app.settled(answer.event()).await.remove(0);
+    assert_eq!((&job["job"]["state"], &job["dead_letter"]["reason"]), (&json!("deadletter"), &json!("rejected")));
+    let id = job["job"]["id"].as_str().unwrap();
+
+    let listed = app.get("/api/v1/dead-letters?tenant=acme&reason=rejected&limit=10").await;
+    assert_eq!(listed["items"][0]["job"]["id"], id, "{listed:#}");
+    assert_eq!(app.get("/api/v1/dead-letters?tenant=other").await["items"], json!([]));
+    let ask = |dry_run: bool| json!({ "filter": { "job": id }, "dry_run": dry_run, "per_second": 100.0 });
+    let (status, dry) = app.post("/api/v1/dead-letters/replay", &ask(true)).await;
+    assert_eq!((status, dry), (200, json!({ "matched": 1, "replayed_in_background": false })));
+    assert_eq!(app.jobs("state=deadletter").await.len(), 1);
+    let (status, done) = app.post("/api/v1/dead-letters/replay", &ask(false)).await;
+    assert_eq!((status, done), (200, json!({ "matched": 1, "replayed_in_background": true })));
+    eventually("the replayed job succeeds", || async {
+        let job = app.get(&format!("/api/v1/jobs/{id}")).await;
+        (job["job"]["state"] == "succeeded").then_some(())
+    })
+    .await;
+    assert_eq!(world.llm.chats().len(), 1, "what was paid for is not paid again");
+    let scrape = app.scrape().await;
+    assert_eq!(series(&scrape, "sluice_dead_letters_total", &["reason=\"rejected\""]), 1.0);
+    assert_eq!(series(&scrape, "sluice_dead_letter_replays_total", &[]), 1.0);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_waits_can_be_cancelled_and_one_that_is_over_cannot() {
+    let world = World::new(&summarising("chat", "generic", "")).await;
+    let app = world.start().await;
+    app.post("/api/v1/lanes/acme/chat/pause", &json!({ "reason": "a test" })).await;
+    let answer = world.sender(&app, "chat", "generic").send("e1", &completed("t", 0)).await;
+    let id = app.jobs_of(answer.event()).await[0]["id"].as_str().unwrap().to_owned();
+    let cancel = format!("/api/v1/jobs/{id}/cancel");
+    let (status, _) = app.post(&cancel, &json!({ "reason": "sent by mistake" })).await;
+    assert_eq!(status, 200);
+    assert_eq!(app.get(&format!("/api/v1/jobs/{id}")).await["job"]["state"], "cancelled");
+    let (status, again) = app.post(&cancel, &json!({})).await;
+    assert_eq!((status, &again["error"]), (409, &json!("conflict")), "{again}");
+    app.post("/api/v1/lanes/acme/chat/resume", &json!({})).await;
+    app.quiet().await;
+    assert_eq!(world.llm.requests().len(), 0);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_are_listed_worst_first_also_those_that_are_asleep() {
+    let sources = summarising("chat", "generic", "") + &summarising("pay", "generic", "");
+    let world = World::new(&sources).await;
+    let app = world.start().await;
+    app.post("/api/v1/lanes/acme/pay/pause", &json!({})).await;
+    let lanes = app.get("/api/v1/lanes").await;
+    let names: Vec<&str> = lanes.as_array().unwrap().iter().map(|l| l["lane"]["source"].as_str().unwrap()).collect();
+    assert_eq!(names, ["pay", "chat"], "{lanes:#}");
+    assert_eq!(lanes[0]["snapshot"]["status"], "paused");
+    assert_eq!(lanes[1]["vendor"], "generic");
+    app.finish().await;
+}
