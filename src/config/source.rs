@@ -207,6 +207,7 @@ fn read_vendor(section: &mut Section<'_>) -> Option<Arc<dyn Vendor>> {
     if let Some(certificates) = read_certificates(section) {
         options.insert("certificates".to_owned(), certificates);
     }
+    look_up_token(section, &mut options)?;
     let name = name?;
     match vendors::build(&name, &options) {
         None => {
@@ -219,6 +220,19 @@ fn read_vendor(section: &mut Section<'_>) -> Option<Arc<dyn Vendor>> {
         }
         Some(Ok(vendor)) => Some(vendor),
     }
+}
+
+/// The token of a custom scheme's GET handshake is a credential inside the vendor's own table: the
+/// vendor is handed its value.
+fn look_up_token(section: &Section<'_>, options: &mut toml::Table) -> Option<()> {
+    let handshake = options.get_mut("scheme").and_then(|scheme| scheme.get_mut("handshake"));
+    let Some(token) = handshake.and_then(|handshake| handshake.get_mut("token")) else { return Some(()) };
+    let spot = section.spot("scheme.handshake.token");
+    let text = token.as_str().unwrap_or_default().to_owned();
+    let item = Item { place: spot.place.clone(), value: Value::Text(text) };
+    let (secret, _) = section.unclaimed_secret_at(&item, &spot)?;
+    *token = toml::Value::String(secret.expose_str()?.to_owned());
+    Some(())
 }
 
 /// Certificates are public, but are kept in files all the same: the vendor is handed their text.

@@ -3,7 +3,12 @@
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
-use sluice::vendors::{Answer, Envelope, Outgoing, Reading, Refusal};
+use sluice::{
+    config::Input,
+    secrets::Environment,
+    vendors::{Answer, Envelope, Outgoing, Reading, Refusal, Request},
+};
+use sluice_actors::domain::{LaneKey, Timestamp};
 
 use super::{Delivery, Setup, secret};
 
@@ -260,4 +265,37 @@ fn hubspot_batches_are_read_element_by_element() {
         assert!(setup.read(&batch(broken)).is_err());
     }
     assert!(setup.read(&json_signed(&setup, &element(1, 0))).is_err());
+}
+
+/// The token is a credential like any other: the file names it, the scheme gets its value.
+#[test]
+fn a_custom_handshake_token_is_looked_up_by_the_configuration() {
+    let tenant = |token: &str| {
+        format!(
+            "[sources.pages]\nvendor = 'custom'\nsecrets = ['env:APP']\n[sources.pages.scheme]\n\
+             algorithm = 'hmac-sha256'\nsignature = {{ header = 'X-Hub-Signature-256', prefix = 'sha256=', encoding = 'hex' }}\n\
+             signed = '{{body}}'\n\
+             handshake = {{ query_token = 'hub.verify_token', query_challenge = 'hub.challenge', token = '{token}' }}"
+        )
+    };
+    let resolve = |token: &str| {
+        let environment = Environment::fixed([("APP", "app secret"), ("TOKEN", "open sesame")]);
+        Input::new("cfg").environment(environment).tenant("acme", &tenant(token)).resolve()
+    };
+    let config = resolve("env:TOKEN").expect("a valid configuration");
+    let lane = LaneKey::new("acme".parse().expect("a name"), "pages".parse().expect("a name"));
+    let (_, source) = config.source(&lane).expect("a source");
+    let headers = HeaderMap::new();
+    let ask = |token: &str| {
+        let url = format!("https://hooks.example.com/?hub.verify_token={token}&hub.challenge=115");
+        let request =
+            Request { method: &Method::GET, url: &url, headers: &headers, body: b"", now: Timestamp::from_secs(0) };
+        source.vendor.get_handshake(&request, &[]).expect("a handshake").map(|answer| answer.body)
+    };
+    assert_eq!(ask("open+sesame"), Ok(b"115".to_vec()));
+    assert_eq!(ask("env:TOKEN"), Err(Refusal::BadSignature));
+    for missing in ["env:NONE", "plain"] {
+        let error = resolve(missing).expect_err("no such token").to_string();
+        assert!(error.contains("scheme.handshake.token"), "{error}");
+    }
 }
