@@ -156,10 +156,12 @@ async fn a_pause_that_cannot_be_kept_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_lanes_that_ran_one_job_and_went_idle_leave_nothing_behind() {
     let tree = TestTree::start().await;
-    for n in 0..10_000 {
-        tree.insert(NewJob::on(&format!("t{}/s{n}", n % 100)));
+    for wave in 0..50 {
+        for n in 0..200 {
+            tree.insert(NewJob::on(&format!("t{}/s{wave}-{n}", n % 100)));
+        }
+        tree.settle().await;
     }
-    tree.settle().await;
     tree.pass(secs(130)).await;
     assert_eq!(tree.recorder.count(|heard| matches!(heard, Heard::Passivated(_))), 10_000);
     let left = tree.gateway().footprint().await.unwrap();
