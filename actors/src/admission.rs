@@ -170,7 +170,7 @@ impl Admission {
 
     /// Forgets callees that were not called of late.
     pub(crate) fn forget_idle_callees(&self) {
-        self.with(|state, now| state.forget_idle_callees(now));
+        self.with(state::State::forget_idle_callees);
     }
 
     /// Enters `callee` for a call of an attempt that runs, waiting until `until` at most.

@@ -23,11 +23,11 @@ use crate::{
 };
 
 /// How long a callee is left alone after it refused our credentials.
-pub(crate) const UNAUTHORIZED: Duration = Duration::from_secs(5 * 60);
+pub(crate) const UNAUTHORIZED: Duration = Duration::from_mins(5);
 /// How long after an unsuccessful probe of credentials the next may go, if no refusal follows.
 const REFUSAL_FOLLOWS: Duration = Duration::from_secs(5);
 /// A callee that was not called for this long and has nothing to remember is forgotten.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Why a callee cannot be called now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,7 +50,7 @@ pub struct NodeLimits {
 
 impl Default for NodeLimits {
     fn default() -> Self {
-        Self { concurrency: 256, idle: Duration::from_secs(60), poll: Duration::from_secs(1), max_retries: 7 }
+        Self { concurrency: 256, idle: Duration::from_mins(1), poll: Duration::from_secs(1), max_retries: 7 }
     }
 }
 
@@ -129,7 +129,9 @@ impl Gateway {
 
     /// Lets the next call to every callee of the lane whose breaker is open go as its probe now.
     pub async fn probe(&self, lane: &LaneKey) -> Result<(), GatewayError> {
-        self.tell(Msg::Probe(lane.clone()))
+        let (reply, answer) = oneshot::channel();
+        self.tell(Msg::Probe(lane.clone(), reply))?;
+        answer.await.map_err(|_| GatewayError::Draining)
     }
 
     /// Brings dead letters back, at most `per_second`, never ahead of fresh work. Returns at once

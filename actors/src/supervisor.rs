@@ -33,7 +33,7 @@ use crate::{
 /// Lanes read by one poll.
 const PAGE: usize = 512;
 /// Lanes that are due within this time are woken by a timer, later ones by a later poll.
-const HORIZON: Duration = Duration::from_secs(60);
+const HORIZON: Duration = Duration::from_mins(1);
 /// How often what is idle is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
 /// How long a lane waits that could not read what it remembers.
@@ -108,7 +108,7 @@ pub(crate) enum Msg {
     /// It is kept in the store.
     Paused(LaneKey, bool),
     /// An operator wants the probes of a lane now.
-    Probe(LaneKey),
+    Probe(LaneKey, oneshot::Sender<()>),
     /// The limits or routes changed.
     Reload,
     /// How it all looks.
@@ -226,8 +226,11 @@ impl Actor for SupervisorActor {
             Msg::StartDeadLetters => state.start_dead_letters().await,
             Msg::Tidy => state.tidy(),
             Msg::Pause(lane, paused, reply) => state.keep_pause(lane, paused, reply),
-            Msg::Paused(lane, paused) => state.pause(lane, paused),
-            Msg::Probe(lane) => state.probe(&lane),
+            Msg::Paused(lane, paused) => state.pause(&lane, paused),
+            Msg::Probe(lane, reply) => {
+                state.probe(&lane);
+                let _ = reply.send(());
+            }
             Msg::Reload => state.reload(),
             Msg::Snapshot(reply) => {
                 let _ = reply.send(state.snapshot());
@@ -254,8 +257,9 @@ impl Actor for SupervisorActor {
     ) -> Result<(), ActorProcessingErr> {
         // The default would stop the supervisor whenever a child ends.
         match event {
-            SupervisionEvent::ActorFailed(who, _) => state.child_ended(&who),
-            SupervisionEvent::ActorTerminated(who, _, _) => state.child_ended(&who),
+            SupervisionEvent::ActorFailed(who, _) | SupervisionEvent::ActorTerminated(who, _, _) => {
+                state.child_ended(&who);
+            }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
@@ -565,13 +569,13 @@ impl State {
         });
     }
 
-    fn pause(&mut self, key: LaneKey, paused: bool) {
+    fn pause(&mut self, key: &LaneKey, paused: bool) {
         if paused {
-            self.enter_pause(&key);
+            self.enter_pause(key);
         } else {
-            self.leave_pause(&key);
+            self.leave_pause(key);
         }
-        self.around.world.observer.observe(&ObserverEvent::LanePaused { lane: &key, paused });
+        self.around.world.observer.observe(&ObserverEvent::LanePaused { lane: key, paused });
     }
 
     fn enter_pause(&mut self, key: &LaneKey) {

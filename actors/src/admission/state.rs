@@ -83,6 +83,7 @@ enum By {
 }
 
 /// What a call took of the lane and of the callee.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Entered {
     lane: Option<Ticket>,
     callee: Option<Taken>,
@@ -367,7 +368,7 @@ impl State {
                         self.outbox.grants.push((deliver, group, granted));
                     }
                 }
-                Err(blocked) => self.settle_blocked(index, blocked),
+                Err(blocked) => self.settle_blocked(index, &blocked),
             }
         }
         self.next_look = self.waiting.iter().filter_map(|waiting| waiting.blocked.retry_at).min();
@@ -425,7 +426,7 @@ impl State {
     }
 
     /// Notes why it must wait, and spares those the look that would meet the same obstacle.
-    fn settle_blocked(&mut self, index: usize, blocked: Blocked) {
+    fn settle_blocked(&mut self, index: usize, blocked: &Blocked) {
         let lane = self.waiting[index].lane.clone();
         let node_is_full = self.running >= self.slots;
         let callee_is_busy = matches!(&blocked.by, By::Callee(id) if self.callees.get(id).is_some_and(Callee::is_busy));
@@ -588,7 +589,7 @@ impl State {
                 callee.probe_now(&key.tenant, now);
             }
         }
-        self.look_again(|waiting| waiting.refusal_of_callee());
+        self.look_again(Waiting::refusal_of_callee);
     }
 
     fn take(&mut self, key: &LaneKey, id: &CalleeId, now: Instant) -> Entered {

@@ -26,7 +26,7 @@ use crate::ports::{BreakerPolicy, BreakerState};
 
 /// How far ahead of its birth the machine's clock begins: its mock clock starts at the std clock's
 /// now and only goes forward, while a test's paused time stands still.
-const AHEAD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const AHEAD: Duration = Duration::from_hours(87600);
 /// A cooldown is spread by this share to each side, so that many breakers do not probe together.
 const JITTER: f64 = 0.2;
 /// At the beginning of the ramp calls are this far apart; at its end they flow freely.
@@ -169,9 +169,8 @@ impl Breaker {
                 _ => Ok(()),
             },
             BreakerState::Open if now < self.open_until => Err(NotNow::Until(self.open_until)),
-            BreakerState::Open => Ok(()),
             BreakerState::HalfOpen if self.probing => Err(NotNow::Probing),
-            BreakerState::HalfOpen => Ok(()),
+            BreakerState::Open | BreakerState::HalfOpen => Ok(()),
         }
     }
 

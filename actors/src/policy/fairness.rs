@@ -135,10 +135,10 @@ mod tests {
         let now = Instant::now();
         let mut usage = Usage::new(now);
         usage.begin(now);
-        let minute = now + Duration::from_secs(60);
+        let minute = now + Duration::from_mins(1);
         usage.finish(minute);
         let used = usage.score(minute);
-        let faded = usage.score(minute + Duration::from_secs(60));
+        let faded = usage.score(minute + Duration::from_mins(1));
         assert!((faded - used / 2.0).abs() < 1e-9);
     }
 

@@ -9,11 +9,11 @@ pub const MAX_RETRIES: u32 = 7;
 /// The ceiling of the wait before the first retry; doubles with each further one.
 const BASE: Duration = Duration::from_secs(5);
 /// The longest ceiling.
-const MAX_CEILING: Duration = Duration::from_secs(300);
+const MAX_CEILING: Duration = Duration::from_mins(5);
 /// The longest wait that a callee can ask for.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_mins(15);
 /// The longest wait of a suspect.
-const MAX_SUSPECT_BACKOFF: Duration = Duration::from_secs(60);
+const MAX_SUSPECT_BACKOFF: Duration = Duration::from_mins(1);
 
 /// The most that a job waits after its `attempts`-th outcome (from 1):
 /// `min(300 s, 5 s · 2^(attempts - 1))`.

@@ -59,7 +59,7 @@ mod tests {
     async fn what_is_older_than_the_window_is_forgotten() {
         let now = Instant::now();
         let at = |secs| now + Duration::from_secs(secs);
-        let mut window = Window::new(Duration::from_secs(60), now);
+        let mut window = Window::new(Duration::from_mins(1), now);
         window.record(at(0), true);
         window.record(at(30), false);
         assert_eq!(window.counts(at(59)), (2, 1));

@@ -17,9 +17,9 @@ pub const BREAKER: BreakerPolicy = BreakerPolicy {
     failures: 5,
     ratio: 0.5,
     min_calls: 10,
-    window: Duration::from_secs(60),
+    window: Duration::from_mins(1),
     cooldown: Duration::from_secs(30),
-    max_cooldown: Duration::from_secs(900),
+    max_cooldown: Duration::from_mins(15),
     ramp: Duration::from_secs(30),
 };
 
@@ -32,7 +32,7 @@ pub fn default_lane() -> LanePolicy {
         concurrency: 4,
         queue: 256,
         breaker: BREAKER,
-        attempt_timeout: Duration::from_secs(60),
+        attempt_timeout: Duration::from_mins(1),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a test waits for anything, in virtual time.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const PATIENCE: Duration = Duration::from_hours(24);
 /// How often it looks.
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -211,7 +211,7 @@ impl TestTree {
     /// If something else is left over.
     pub async fn finish_with_jobs_left(mut self) {
         if let Some(gateway) = self.gateway.take() {
-            let report = gateway.drain(Duration::from_secs(600)).await;
+            let report = gateway.drain(Duration::from_mins(10)).await;
             assert!(gateway.is_stopped(), "an actor is left over");
             assert_eq!(report.released, [], "attempts did not end within ten minutes");
         }
@@ -246,8 +246,9 @@ impl TestTree {
 impl Drop for TestTree {
     fn drop(&mut self) {
         // A test that panics has said enough.
-        if self.gateway.is_some() && !std::thread::panicking() {
-            panic!("a TestTree ends with finish(), finish_with_jobs_left() or drain()");
-        }
+        assert!(
+            self.gateway.is_none() || std::thread::panicking(),
+            "a TestTree ends with finish(), finish_with_jobs_left() or drain()"
+        );
     }
 }
