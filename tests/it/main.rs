@@ -5,6 +5,7 @@
 mod actions;
 mod api;
 mod architecture;
+mod chaos;
 mod config;
 mod edge;
 mod harness;
