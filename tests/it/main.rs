@@ -12,5 +12,6 @@ mod harness;
 mod llama;
 mod redaction;
 mod schema;
+mod start;
 mod vendors;
 mod whole;
