@@ -17,7 +17,6 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hyper_util::service::TowerToHyperService;
 use sluice_actors::{
     domain::LaneKey,
     handle::{Gateway, NodeLimits, World},
@@ -198,11 +197,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         token: Secret::new(token.clone().into_bytes()),
         clock: clock.clone(),
     };
-    let admin = edge::accept::serve(
-        admin_listener,
-        TowerToHyperService::new(warp::service(api::serve(Arc::new(api)))),
-        admin_options,
-    )?;
+    let admin = edge::accept::serve_filter(admin_listener, api::serve(Arc::new(api)), admin_options)?;
 
     let (public_addr, admin_addr) = (public.local_addr(), admin.local_addr());
     let scheme = |tls: bool| if tls { "https" } else { "http" };

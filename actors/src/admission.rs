@@ -30,8 +30,9 @@ use self::state::{Notice, State};
 use crate::{
     callee::Refusal,
     domain::{CallResult, CalleeId, HoldReason, JobId, LaneKey},
-    handle::{CalleeSnapshot, World},
     ports::{LaneMemory, LanePolicy, ObserverEvent},
+    snapshot::CalleeSnapshot,
+    world::World,
 };
 
 /// Takes a grant for the lane that asked.

@@ -17,9 +17,9 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     domain::{DeadReason, Job, LaneKey, Timestamp},
-    handle::World,
     policy::bucket::Bucket,
     ports::{DeadLetterFilter, ObserverEvent, Rate, StoreUnavailable},
+    world::World,
 };
 
 /// Letters replayed at most in one step, so that an alarm never waits long behind an order.

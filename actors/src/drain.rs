@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use crate::{
     admission::Admission,
-    handle::DrainReport,
     lane::{InFlight, Phase},
+    snapshot::DrainReport,
 };
 
 /// How long attempts that are cut off have to write their release.

@@ -4,7 +4,8 @@
 //! handed in through the small traits of [`ports`]; time and chance come in with them, so a whole
 //! tree of actors runs in virtual time inside a test.
 //!
-//! Arrows: `domain ← policy ← ports ← {lane, callee, dead_letter} ← supervisor ← {drain, handle}`.
+//! Arrows: `domain ← policy ← ports ← {world, snapshot} ← callee ← admission ← dead_letter ← lane ←
+//! supervisor ← drain ← handle`.
 
 mod admission;
 mod callee;
@@ -15,6 +16,8 @@ pub mod handle;
 mod lane;
 pub mod policy;
 pub mod ports;
+mod snapshot;
 mod supervisor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod world;

@@ -17,6 +17,7 @@ use crate::domain::{
     CallResult, CalleeId, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId, JobResult, LaneKey,
     Outcome, RouteName, Timestamp,
 };
+pub use crate::policy::{BreakerPolicy, BreakerState, Rate};
 
 /// Wall time. Durations come from tokio's clock, which tests pause.
 pub trait Clock: Send + Sync + 'static {
@@ -276,34 +277,6 @@ pub trait Action: Send + Sync + 'static {
     async fn run(&self, attempt: Attempt) -> Outcome;
 }
 
-/// A token bucket: `per_second` tokens a second, at most `burst` at once.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
-    /// Tokens a second; above zero.
-    pub per_second: f64,
-    /// The bucket's size; at least 1.
-    pub burst: u32,
-}
-
-/// When a breaker opens and for how long.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BreakerPolicy {
-    /// Failures in a row that open it.
-    pub failures: u32,
-    /// Share of failures within the window that opens it.
-    pub ratio: f64,
-    /// Calls within the window before the share counts.
-    pub min_calls: u32,
-    /// The window.
-    pub window: Duration,
-    /// How long it stays open first; doubles up to `max_cooldown`, ±20 %.
-    pub cooldown: Duration,
-    /// The longest it stays open.
-    pub max_cooldown: Duration,
-    /// After a good probe, the time over which calls return to the full rate.
-    pub ramp: Duration,
-}
-
 /// The limits of one lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LanePolicy {
@@ -344,32 +317,6 @@ pub trait Policies: Send + Sync + 'static {
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, event: &ObserverEvent<'_>);
-}
-
-/// The state of a breaker, in the field's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerState {
-    /// Calls flow.
-    Closed,
-    /// Calls are held.
-    Open,
-    /// One probe.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// All states.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
 }
 
 /// What an [`Observer`] hears.

@@ -24,10 +24,10 @@ use crate::{
     admission::Admission,
     dead_letter::{self, DeadLetterActor, Letters},
     domain::{LaneKey, Timestamp},
-    handle::{Footprint, LaneSnapshot, LaneStatus, NodeSnapshot},
     lane::{self, Board, LaneActor, Phase, Surroundings},
     policy::restart::{Decision, NodePanics, PARKED, Panics},
     ports::{LaneDue, LaneMemory, ObserverEvent, StoreUnavailable},
+    snapshot::{Footprint, LaneSnapshot, LaneStatus, NodeSnapshot},
 };
 
 /// Lanes read by one poll.

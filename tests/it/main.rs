@@ -5,13 +5,11 @@
 mod actions;
 mod api;
 mod architecture;
-mod chaos;
 mod config;
 mod edge;
 mod harness;
 mod llama;
 mod redaction;
 mod schema;
-mod start;
 mod vendors;
 mod whole;

@@ -13,13 +13,13 @@ use super::{Deliver, Granted};
 use crate::{
     callee::{Callee, LaneCallee, Refusal, Taken, rebuilt, report, untouched_since},
     domain::{CallResult, CalleeId, HoldReason, JobClass, JobId, LaneKey, TenantName, Timestamp},
-    handle::{BreakerSnapshot, CalleeSnapshot},
     policy::{
         breaker::{Opens, Ticket},
         bucket::Bucket,
         fairness::{Shares, Usage, may_take},
     },
     ports::{BreakerMemory, BreakerState, LaneMemory, LanePolicy, Policies},
+    snapshot::{BreakerSnapshot, CalleeSnapshot},
 };
 
 /// The least time between two jobs that ran alone on the node.

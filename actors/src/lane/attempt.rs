@@ -21,9 +21,9 @@ use crate::{
     admission::{Care, Grant},
     dead_letter::Letters,
     domain::{DeadReason, HoldReason, Job, JobId, LaneKey, Outcome, Timestamp, TraceId},
-    handle::World,
     policy::retry,
     ports::{Attempt, AttemptEnd, Begin, Begun, Fenced, ObserverEvent, StoreUnavailable, Verdict},
+    world::World,
 };
 
 /// How long a job waits that was held without a hint.

@@ -22,7 +22,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
 use super::window::Window;
-use crate::ports::{BreakerPolicy, BreakerState};
+use super::{BreakerPolicy, BreakerState};
 
 /// How far ahead of its birth the machine's clock begins: its mock clock starts at the std clock's
 /// now and only goes forward, while a test's paused time stands still.

@@ -22,7 +22,7 @@ use governor::{
 };
 use tokio::time::Instant;
 
-use crate::ports::Rate;
+use super::Rate;
 
 /// The rates at which a bucket makes sense: one token in 11 days, a token a microsecond.
 const RATES: std::ops::RangeInclusive<f64> = 1e-6..=1e6;

@@ -5,4 +5,7 @@ pub mod bucket;
 pub mod fairness;
 pub mod restart;
 pub mod retry;
+mod settings;
 mod window;
+
+pub use settings::{BreakerPolicy, BreakerState, Rate};

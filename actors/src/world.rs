@@ -1,0 +1,43 @@
+//! What the tree of actors is given, once, at its start.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::ports::{Action, Clock, JobStore, Observer, Policies};
+
+/// What the tree is given.
+#[derive(Clone)]
+pub struct World {
+    /// The truth about jobs.
+    pub store: Arc<dyn JobStore>,
+    /// What jobs do.
+    pub action: Arc<dyn Action>,
+    /// The limits in force.
+    pub policies: Arc<dyn Policies>,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Seeds all jitter.
+    pub seed: u64,
+    /// Limits of the node.
+    pub limits: NodeLimits,
+}
+
+/// Limits of the node (DESIGN §10); the defaults are the design's.
+#[derive(Debug, Clone)]
+pub struct NodeLimits {
+    /// Attempts at once.
+    pub concurrency: usize,
+    /// How long a lane stays without work before it is put away.
+    pub idle: Duration,
+    /// How often the store is asked for due lanes, whatever the wake hints say.
+    pub poll: Duration,
+    /// Retries of one job.
+    pub max_retries: u32,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self { concurrency: 256, idle: Duration::from_mins(1), poll: Duration::from_secs(1), max_retries: 7 }
+    }
+}
