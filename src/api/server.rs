@@ -1,13 +1,13 @@
 //! The warp filter of the admin listener: finds the route, checks the token, answers.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, TryStreamExt, pin_mut};
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
-use warp::{Filter, filters::BoxedFilter};
+use warp::Filter;
 
 use super::{
     Api, ApiError,
@@ -20,7 +20,9 @@ use crate::secrets::Secret;
 const NO_ROUTE: &str = "none";
 
 /// All routes as one filter that never rejects.
-pub fn serve(api: Arc<Api>) -> BoxedFilter<(Response<String>,)> {
+pub fn serve(
+    api: Arc<Api>,
+) -> impl Filter<Extract = (Response<String>,), Error = Infallible> + Clone + Send + Sync + 'static {
     let routes: Arc<[Route]> = routes().into();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
@@ -35,7 +37,8 @@ pub fn serve(api: Arc<Api>) -> BoxedFilter<(Response<String>,)> {
                 respond(answer)
             }
         })
-        .boxed()
+        // None of the filters above rejects; the type does not know.
+        .or_else(async |_| Ok::<_, Infallible>((respond(Err(ApiError::NotFound("no such path".to_owned()))),)))
 }
 
 async fn dispatch<B: Buf>(
