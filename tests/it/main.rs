@@ -11,5 +11,6 @@ mod harness;
 mod llama;
 mod redaction;
 mod schema;
+mod store;
 mod vendors;
 mod whole;

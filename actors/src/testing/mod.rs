@@ -8,6 +8,7 @@
 //! from these parts and yours and hand it to [`Gateway::start`](crate::handle::Gateway::start).
 
 mod action;
+pub mod contract;
 mod memory;
 mod policies;
 mod recorder;

@@ -9,16 +9,26 @@ use crate::domain::{JobClass, LaneKey, RouteName, Timestamp};
 /// An event with one job, about to be inserted. Every part has a default but the lane.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    pub(super) lane: LaneKey,
-    pub(super) route: RouteName,
-    pub(super) kind: Arc<str>,
-    pub(super) vendor: Arc<str>,
-    pub(super) event_type: String,
-    pub(super) subject_id: Option<String>,
-    pub(super) occurred_at: Option<Timestamp>,
-    pub(super) run_at: Option<Timestamp>,
-    pub(super) class: JobClass,
-    pub(super) data: Value,
+    /// Its lane.
+    pub lane: LaneKey,
+    /// Its route.
+    pub route: RouteName,
+    /// Its action.
+    pub kind: Arc<str>,
+    /// The vendor of its event.
+    pub vendor: Arc<str>,
+    /// The type of its event.
+    pub event_type: String,
+    /// What its event is about.
+    pub subject_id: Option<String>,
+    /// When that happened; now where none is given.
+    pub occurred_at: Option<Timestamp>,
+    /// When it is due; now where none is given.
+    pub run_at: Option<Timestamp>,
+    /// Its queue.
+    pub class: JobClass,
+    /// The normalised fields of its event.
+    pub data: Value,
 }
 
 impl NewJob {
