@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{
     ConnectOptions, Row, SqliteConnection, SqlitePool,
-    migrate::{MigrateError, Migrator},
+    migrate::{Migrate, MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -157,7 +157,7 @@ pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
         Schema::Current => newest(),
         Schema::Older(found) => found,
     };
-    run_migrations(path, &mut connection).await?;
+    run_migrations(path, &mut connection, found).await?;
     sqlx::Connection::close(connection).await.map_err(refused(path))?;
     Ok(Migrated { from: found, to: newest() })
 }
@@ -195,7 +195,7 @@ pub(super) async fn open(path: &Path) -> Result<Opened, OpenError> {
     let mut connection = connect(path).await?;
     match schema(path, &mut connection).await? {
         Schema::Current => {}
-        Schema::Empty => run_migrations(path, &mut connection).await?,
+        Schema::Empty => run_migrations(path, &mut connection, 0).await?,
         Schema::Older(found) => {
             return Err(OpenError::SchemaOlder { path: path.to_owned(), found, needed: newest() });
         }
@@ -336,16 +336,23 @@ async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema
     })
 }
 
-async fn run_migrations(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    MIGRATIONS.run(&mut *connection).await.map_err(|source| OpenError::Migrate { path: path.to_owned(), source })
+/// Applies the migrations that the file does not have, each in a transaction of its own.
+/// (`Migrator::run` does the same, but its future is not `Send`.)
+async fn run_migrations(path: &Path, connection: &mut SqliteConnection, found: i64) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Migrate { path: path.to_owned(), source };
+    connection.ensure_migrations_table(MIGRATIONS_TABLE).await.map_err(failed)?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+        connection.apply(MIGRATIONS_TABLE, migration).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
-fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError {
+fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |source| OpenError::Sqlite { path: path.clone(), source }
 }
 
-fn unreadable(path: &Path) -> impl Fn(io::Error) -> OpenError {
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |source| OpenError::File { path: path.clone(), source }
 }
