@@ -331,7 +331,13 @@ fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptio
 async fn open_store(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
     let owner = hex::encode(ids::nonce());
     let opened = SqliteStore::open(path, OpenOptions::new(clock, owner)).await;
-    Ok(opened.map_err(|error| Refused::new(code(&error), format!("database.url: {}", with_causes(&error))))?)
+    Ok(opened.map_err(Refused::from)?)
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        Self::new(code(&error), format!("database.url: {}", with_causes(&error)))
+    }
 }
 
 /// The page of a store that does not open.

@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `sluice`; see `sluice --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice::cli::main()
+}

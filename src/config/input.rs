@@ -95,6 +95,20 @@ impl Input {
         if errors.is_empty() { Ok(input) } else { Err(Errors::new(errors)) }
     }
 
+    /// Only where the store is: for commands that look for a running gateway, which may know secrets
+    /// that this process does not.
+    pub fn database(&self) -> Result<Database, Errors> {
+        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let ctx = Context::new(Secrets { dir: dir.clone(), environment: self.environment.clone() });
+        let mut errors = Vec::new();
+        let mut entries = tree::parse(&self.main.0, &self.main.1, &mut errors);
+        tree::override_with(&mut entries, OVERRIDE, &self.environment.with_prefix("SLUICE_DATABASE__"));
+        let mut root = Section::root(&ctx, Place::File(self.main.0.clone(), 0), entries, None);
+        let database = Database::read(root.table_or_empty("database"), &dir);
+        errors.extend(ctx.errors.into_inner());
+        if errors.is_empty() { Ok(database) } else { Err(Errors::new(errors)) }
+    }
+
     /// Understands the texts. Everything that is wrong is told at once.
     pub fn resolve(self) -> Result<Config, Errors> {
         let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());

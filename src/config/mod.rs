@@ -32,6 +32,7 @@ pub use route::{
 pub use server::{Admin, Database, Edge, Limits, LogFormat, Outbound, Telemetry, Tls};
 pub use source::{LiveKey, PiiPattern, RedactMethod, RedactRule, Source};
 pub use tenant::{Llm, Tenant, WordPress};
+pub(crate) use units::parse_duration;
 pub use watch::Watch;
 
 /// The whole configuration, resolved. Cheap to share (`Arc`), replaced as a whole on reload.

@@ -103,9 +103,10 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Where `key` stands; the section itself if the key is not there.
+    /// Where `key` (or what is below it) stands; the section itself if the key is not there.
     pub(super) fn spot(&self, key: &str) -> Spot {
-        let place = self.places.get(key).unwrap_or(&self.place).clone();
+        let own = key.split(['.', '[']).next().unwrap_or(key);
+        let place = self.places.get(own).unwrap_or(&self.place).clone();
         Spot { place, key: self.path_of(key) }
     }
 

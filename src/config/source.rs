@@ -251,9 +251,8 @@ fn read_keys(
     tenant: &TenantName,
     await_handshake: bool,
 ) -> Vec<LiveKey> {
-    let certified = section.has("certificates");
     let Some(items) = section.items("secrets") else {
-        if !section.has("secrets") && !await_handshake && !certified {
+        if !section.has("secrets") && !await_handshake {
             section.error(
                 "secrets",
                 "is missing: nothing could be verified",

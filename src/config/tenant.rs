@@ -8,9 +8,6 @@ use sluice_actors::{
 };
 use url::Url;
 
-use aws_lc_rs::signature::Ed25519KeyPair;
-use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
-
 use super::{
     Outbound, Source,
     finding::Problem,
@@ -18,7 +15,7 @@ use super::{
     server::Edge,
     units::{self, FromItem},
 };
-use crate::secrets::Secret;
+use crate::{actions::SigningKey, secrets::Secret};
 
 /// What a tenant file needs to know of the node.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +118,7 @@ impl WordPress {
         }
         let signing_key = section.required_secret("signing_key");
         if let Some(key) = &signing_key
-            && !is_ed25519(key)
+            && SigningKey::parse(key).is_err()
         {
             section.error(
                 "signing_key",
@@ -139,11 +136,6 @@ impl WordPress {
             authorization_header,
         })
     }
-}
-
-fn is_ed25519(pem: &Secret) -> bool {
-    PrivatePkcs8KeyDer::from_pem_slice(pem.expose())
-        .is_ok_and(|der| Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).is_ok())
 }
 
 /// `[llm]`: an OpenAI-compatible chat endpoint.

@@ -1,0 +1,68 @@
+//! `sluice check`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Global, output};
+use crate::config::{self, Config};
+
+/// Reads the configuration as `serve` would and says everything that is wrong (status 78) or odd.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sluice check\n  sluice check --config /etc/sluice --json")]
+pub(super) struct Check {
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Check {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let config = match config::load(&global.config) {
+            Ok(config) => config,
+            Err(errors) if global.json => {
+                let told: Vec<_> = errors.0.iter().map(finding).collect();
+                output::json(&json!({ "ok": false, "errors": told }))?;
+                return Ok(ExitCode::from(crate::error_code::ErrorCode::Configuration.exit_status()));
+            }
+            Err(errors) => return Err(errors.into()),
+        };
+        if global.json {
+            let warnings: Vec<_> = config.warnings.iter().map(finding).collect();
+            output::json(&json!({ "ok": true, "warnings": warnings }))?;
+        } else {
+            for warning in &config.warnings {
+                output::warn(&warning.to_string());
+            }
+            output::line(&summary(&config));
+        }
+        let failed = self.strict && !config.warnings.is_empty();
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn finding(error: &config::Error) -> serde_json::Value {
+    json!({
+        "code": error.code.as_str(),
+        "place": error.place.to_string(),
+        "key": error.key,
+        "reason": error.reason,
+        "cure": error.cure,
+    })
+}
+
+fn summary(config: &Config) -> String {
+    let sources = || config.tenants.values().flat_map(|tenant| tenant.sources.values());
+    let routes: usize = sources().map(|source| source.routes.len()).sum();
+    format!(
+        "ok: {}, {}, {}",
+        count(config.tenants.len(), "tenant"),
+        count(sources().count(), "source"),
+        count(routes, "route")
+    )
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

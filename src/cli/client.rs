@@ -1,0 +1,155 @@
+//! Talks to a running gateway through its API.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use http::{HeaderValue, Method, StatusCode, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use url::Url;
+
+use super::Global;
+use crate::{
+    app::{Refused, runtime::Runtime},
+    config::Input,
+    error_code::ErrorCode,
+    http_client::{Call, CallError, HttpClient},
+};
+
+/// Which gateway to talk to.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Api {
+    /// The API of a gateway elsewhere; without it, the one that runs with this configuration
+    #[arg(long, value_name = "URL", env = "SLUICE_API", requires = "token")]
+    api: Option<Url>,
+    /// The token for --api
+    #[arg(long, value_name = "TOKEN", env = "SLUICE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// A long answer (a replay over many events) may take this long.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A gateway that runs.
+pub(super) struct Client {
+    http: HttpClient,
+    base: Url,
+    authorization: HeaderValue,
+    /// The origin of its public listener, where it runs on this machine.
+    pub(super) public: Option<String>,
+}
+
+/// The API's answer other than success.
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+impl Client {
+    /// The gateway that `api` names, or the one that runs with the configuration.
+    pub(super) fn connect(api: &Api, global: &Global) -> anyhow::Result<Self> {
+        match (&api.api, &api.token) {
+            (Some(base), Some(token)) => Self::new(base.clone(), token, None),
+            (Some(_), None) => bail!("--api needs --token (or SLUICE_TOKEN)"),
+            (None, _) => {
+                let database = Input::read(&global.config)?.database()?;
+                let folder = database.data_dir();
+                let runtime = Runtime::read(folder).map_err(|_| {
+                    Refused::new(
+                        ErrorCode::NotRunning,
+                        format!(
+                            "no gateway runs with {} (no runtime.json in {}); start it with `sluice serve`, or name one with --api and --token",
+                            global.config.display(),
+                            folder.display()
+                        ),
+                    )
+                })?;
+                let base = runtime.admin.parse().context("runtime.json names no URL")?;
+                Self::new(base, &runtime.token, Some(runtime.public))
+            }
+        }
+    }
+
+    fn new(base: Url, token: &str, public: Option<String>) -> anyhow::Result<Self> {
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).context("the token is not one")?;
+        authorization.set_sensitive(true);
+        // An operator may reach a gateway at any address; the client itself refuses http off loopback.
+        let anywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
+        Ok(Self { http: HttpClient::new(anywhere.to_vec())?, base, authorization, public })
+    }
+
+    /// GET `path` with a query of the fields of `filter` that are set.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, filter: &impl Serialize) -> anyhow::Result<T> {
+        let mut url = self.url(path)?;
+        if let Value::Object(fields) = serde_json::to_value(filter)? {
+            let mut query = url.query_pairs_mut();
+            for (key, value) in fields {
+                match value {
+                    Value::Null => {}
+                    Value::String(text) => drop(query.append_pair(&key, &text)),
+                    other => drop(query.append_pair(&key, &other.to_string())),
+                }
+            }
+        }
+        if url.query() == Some("") {
+            url.set_query(None);
+        }
+        self.call(Call::new(Method::GET, url)).await
+    }
+
+    /// POST `body` to `path`.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        let mut call = Call::new(Method::POST, self.url(path)?);
+        call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        call.body = Some(Bytes::from(serde_json::to_vec(body)?));
+        self.call(call).await
+    }
+
+    fn url(&self, path: &str) -> anyhow::Result<Url> {
+        let base = self.base.as_str().trim_end_matches('/');
+        format!("{base}/api/v1/{path}").parse().context("not a URL")
+    }
+
+    async fn call<T: DeserializeOwned>(&self, mut call: Call) -> anyhow::Result<T> {
+        call.timeout = PATIENCE;
+        call.headers.insert(header::AUTHORIZATION, self.authorization.clone());
+        let answer = match self.http.send(call).await {
+            Ok(answer) => answer,
+            Err(error @ CallError::Connect(_)) => {
+                let message = format!(
+                    "no gateway answers at {} ({error}); start it with `sluice serve`, or name one with --api and --token",
+                    self.base
+                );
+                return Err(Refused::new(ErrorCode::NotRunning, message).into());
+            }
+            Err(error) => bail!("{}: {error}", self.base),
+        };
+        let body = answer.whole().context("the answer is too long; narrow the filter")?;
+        match answer.status {
+            status if status.is_success() => {
+                serde_json::from_slice(body).context("the gateway's answer is not understood; is it another version?")
+            }
+            StatusCode::UNAUTHORIZED => bail!("the gateway at {} does not accept the token", self.base),
+            status => match serde_json::from_slice::<Refusal>(body) {
+                Ok(refusal) => bail!("{}", refusal.message),
+                Err(_) => bail!("{} answered {status}; is it a Sluice admin listener?", self.base),
+            },
+        }
+    }
+}
+
+/// What the verbs answer besides their effect.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Done {
+    ok: bool,
+}
+
+/// Why, for the audit.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub(super) struct Reason {
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
