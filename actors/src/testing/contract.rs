@@ -372,12 +372,17 @@ pub async fn what_is_held_is_passed_over(fixture: &mut impl Fixture) {
     end(fixture, &begun, failed(fixture, Duration::ZERO)).await;
 
     let now = fixture.clock().now();
-    let work = |has_checkpoint| HeldWork { route: "summaries".parse().expect("a name"), has_checkpoint };
+    // Never tried, and tried before: what is held is named by class too.
+    let work = |has_checkpoint| {
+        let class = if has_checkpoint { JobClass::Retry } else { JobClass::Fresh };
+        HeldWork { route: "summaries".parse().expect("a name"), has_checkpoint, class }
+    };
     for (holding, expected) in [
         (vec![], vec![held, other, paid]),
         (vec![work(false)], vec![other, paid]),
         (vec![work(true)], vec![held, other]),
         (vec![work(false), work(true)], vec![other]),
+        (vec![HeldWork { class: JobClass::Replay, ..work(false) }], vec![held, other, paid]),
     ] {
         let found = fixture.store().due(&lane_key(LANE), now, 10, &holding).await.expect("the store answers");
         let mut found: Vec<JobId> = found.into_iter().map(|job| job.id).collect();
