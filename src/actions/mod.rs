@@ -1,9 +1,9 @@
-//! What jobs do. One file per action; [`classify`] says what an answer means for all of them.
+//! What jobs do. One file per action; `classify` says what an answer means for all of them.
 //!
 //! To add an action: write `src/actions/<action>.rs` with `run(&Run, …) -> Step<JobResult>`, add its
 //! variant to [`ActionConfig`] and follow the compiler through the matches of this file,
-//! [`policies`] and [`check`]. An attempt can be cut off at any point and run again: keep what was
-//! paid for with [`Run::checkpoint`] before the next call, and call only through [`Run::call`], which
+//! `policies` and [`check`]. An attempt can be cut off at any point and run again: keep what was
+//! paid for with `Run::checkpoint` before the next call, and call only through `Run::call`, which
 //! asks the gate, keeps the deadline and reports on the callee.
 //!
 //! A job whose source or route is gone from the configuration is held, not killed: the file may be

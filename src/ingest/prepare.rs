@@ -197,3 +197,6 @@ fn operator_misfit(source: &Source, event_type: &str, data: &Value) -> Option<St
 fn first_byte(raw: &[u8]) -> Option<u8> {
     raw.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,11 @@ impl StandInApi {
         self.running.faults.always(fault);
     }
 
+    /// This share of the requests meets the fault, by a seeded chance.
+    pub fn fail_sometimes(&self, share: f64, seed: u64, fault: Fault) {
+        self.running.faults.sometimes(share, seed, fault);
+    }
+
     /// Every request, failed ones included.
     pub fn requests(&self) -> Vec<Seen> {
         self.running.seen()

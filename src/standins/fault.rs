@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
 /// One way to misbehave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -73,6 +75,15 @@ impl Fault {
 pub(super) struct Faults {
     next: Mutex<VecDeque<Fault>>,
     always: Mutex<Option<Fault>>,
+    sometimes: Mutex<Option<Sometimes>>,
+}
+
+/// A fault that strikes by chance.
+#[derive(Debug)]
+struct Sometimes {
+    fault: Fault,
+    share: f64,
+    chance: StdRng,
 }
 
 impl Faults {
@@ -84,8 +95,19 @@ impl Faults {
         *self.always.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
+    pub(super) fn sometimes(&self, share: f64, seed: u64, fault: Fault) {
+        let sometimes = Sometimes { fault, share, chance: StdRng::seed_from_u64(seed) };
+        *self.sometimes.lock().unwrap_or_else(PoisonError::into_inner) = Some(sometimes);
+    }
+
     pub(super) fn take(&self) -> Option<Fault> {
         let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        next.or_else(|| self.always.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        next.or_else(|| self.always.lock().unwrap_or_else(PoisonError::into_inner).clone()).or_else(|| self.by_chance())
+    }
+
+    fn by_chance(&self) -> Option<Fault> {
+        let mut sometimes = self.sometimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Sometimes { fault, share, chance } = sometimes.as_mut()?;
+        chance.random_bool(*share).then(|| fault.clone())
     }
 }

@@ -70,6 +70,11 @@ impl StandInLlm {
         self.running.faults.always(fault);
     }
 
+    /// This share of the requests meets the fault, by a seeded chance.
+    pub fn fail_sometimes(&self, share: f64, seed: u64, fault: Fault) {
+        self.running.faults.sometimes(share, seed, fault);
+    }
+
     /// The model's next answer is this text, whatever was asked.
     pub fn say_next(&self, content: &str) {
         self.state.next.lock().unwrap_or_else(PoisonError::into_inner).push_back(content.to_owned());

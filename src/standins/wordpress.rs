@@ -99,6 +99,11 @@ impl StandInWordPress {
         self.running.faults.always(fault);
     }
 
+    /// This share of the requests meets the fault, by a seeded chance.
+    pub fn fail_sometimes(&self, share: f64, seed: u64, fault: Fault) {
+        self.running.faults.sometimes(share, seed, fault);
+    }
+
     /// An editor changes the post: later callbacks only propose.
     pub fn edit(&self, post_id: u64) {
         if let Some(post) = self.lock().posts.iter_mut().find(|post| post.id == post_id) {

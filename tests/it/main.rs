@@ -5,6 +5,7 @@
 mod actions;
 mod api;
 mod architecture;
+mod chaos;
 mod config;
 mod edge;
 mod harness;
@@ -12,5 +13,6 @@ mod llama;
 mod redaction;
 mod schema;
 mod store;
+mod start;
 mod vendors;
 mod whole;

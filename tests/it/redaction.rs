@@ -47,6 +47,7 @@ const PLANTED: &str = r#"
     "as_text": "{\"mail\": \"ada\\u0040canary.example\", \"password\": \"canaryhunter2\", \"id\": \"x1\"}",
     "call": "+49 151 12345678 or +4915112345678 or +1 (415) 555-2671",
     "password": "canaryhunter2",
+    "pairs": [{"name": "X-Api-Key", "value": "canaryhunter8"}, {"propertyName": "mobilephone", "propertyValue": "(415) 555-2671"}],
     "auth_token": {"value": "canaryhunter2", "list": ["canaryhunter3", 5]},
     "log": "failed: password=canaryhunter4 token: canaryhunter5 Authorization: Bearer canaryhunter6abc",
     "dsn": "postgres://app:canaryhunter7@db.internal/x",

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use sluice::{clock::SystemClock, standins::Fault};
 use sluice_actors::ports::Clock;
 
-use crate::harness::{Answer, App, SECRET, Sender, World, completed, eventually, series, summarising};
+use crate::harness::{
+    Answer, App, LLM_KEY, Process, SECRET, Sender, World, completed, eventually, series, summarising,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_generic_event_becomes_a_summary_and_a_post() {
@@ -346,4 +348,88 @@ async fn what_was_acknowledged_runs_in_the_next_life() {
     assert_eq!(status, 200);
     assert_eq!(app.settled(answer.event()).await[0]["job"]["state"], "succeeded");
     app.finish().await;
+}
+
+/// Personal data and secrets that no table, log line or prompt may show.
+const PLANTED: [&str; 8] = [
+    "jane.roe@private.example",
+    "4111 1111 1111 1111",
+    "DE89370400440532013000",
+    "+49 170 1234567",
+    "sk-proj-4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a",
+    "AKIAIOSFODNN7EXAMPLE",
+    "hunter2-the-password",
+    "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_run_logs_json_lines_with_the_named_fields_and_shows_no_planted_data() {
+    let world = World::new(&summarising("chat", "generic", "")).await;
+    world.wordpress.fail_next(Fault::status(503));
+    let process = Process::start(&world.folder).await;
+    world.trust(&process.runtime.public).await;
+    let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+    let mut body = completed("thread_1", 0);
+    body["data"] = json!({
+        "answer": format!("Write to {} or call {}; pay by {} or {}.", PLANTED[0], PLANTED[3], PLANTED[1], PLANTED[2]),
+        "notes": [format!("the key is {}", PLANTED[4]), format!("and {}", PLANTED[5]), PLANTED[7]],
+        "password": PLANTED[6],
+    });
+    let answer = sender.send("e1", &body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let forged = sender.with_secret("a-guessed-secret-of-32-bytes-len").send("e2", &body).await;
+    assert_eq!(forged.status, 401);
+    let event = answer.event().to_owned();
+    eventually("the job succeeds at its second attempt", || async {
+        let event = process.get(&format!("/api/v1/events/{event}")).await;
+        (event["jobs"][0]["state"] == "succeeded").then_some(())
+    })
+    .await;
+    eventually("the refusal is kept", || async {
+        let kept = process.get("/api/v1/refusals").await;
+        (kept.as_array().is_some_and(|rows| rows.len() == 1)).then_some(())
+    })
+    .await;
+    let token = process.runtime.token.clone();
+    process.terminate();
+    let (status, lines) = process.ended().await;
+    assert!(status.success(), "{status}");
+
+    let parsed: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    for line in &parsed {
+        for field in ["timestamp", "level", "message", "target"] {
+            assert!(line[field].is_string(), "no {field} in {line}");
+        }
+        assert!(line.as_object().unwrap().values().all(|value| !value.is_object() && !value.is_array()), "{line}");
+    }
+    let of_job: Vec<&Value> =
+        parsed.iter().filter(|line| line["duration_ms"].is_u64() && line["job_id"].is_string()).collect();
+    let states: Vec<&str> = of_job.iter().map(|line| line["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["failed", "succeeded"], "{of_job:#?}");
+    let recorded = parsed.iter().find(|line| line["message"] == "event recorded").expect("a line for the delivery");
+    for line in of_job.iter().copied().chain([recorded]) {
+        for field in ["event_id", "tenant", "vendor", "state", "trace_id"] {
+            assert!(line[field].is_string(), "no {field} in {line}");
+        }
+        assert_eq!((&line["event_id"], &line["trace_id"]), (&json!(event), &recorded["trace_id"]), "{line}");
+    }
+
+    let prompts: String =
+        world.llm.requests().iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+    let callbacks: String =
+        world.wordpress.requests().iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+    let mut places =
+        vec![("log".to_owned(), lines.join("\n")), ("prompt".to_owned(), prompts), ("callback".to_owned(), callbacks)];
+    for (path, bytes) in world.folder.stored_bytes() {
+        places.push((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    assert!(places.len() > 3, "the database is among them");
+    for (place, text) in &places {
+        for planted in PLANTED.into_iter().chain([SECRET, LLM_KEY, token.as_str()]) {
+            assert!(!text.contains(planted), "`{planted}` is in the {place}");
+        }
+    }
+    // The test can fail: what is not planted is there.
+    assert!(places.iter().filter(|(_, text)| text.contains("thread_1")).count() >= 3);
 }

@@ -280,7 +280,7 @@ fn a_custom_handshake_token_is_looked_up_by_the_configuration() {
     };
     let resolve = |token: &str| {
         let environment = Environment::fixed([("APP", "app secret"), ("TOKEN", "open sesame")]);
-        Input::new("cfg").environment(environment).tenant("acme", &tenant(token)).resolve()
+        Input::new("cfg").environment(environment).tenant("acme", tenant(token)).resolve()
     };
     let config = resolve("env:TOKEN").expect("a valid configuration");
     let lane = LaneKey::new("acme".parse().expect("a name"), "pages".parse().expect("a name"));

@@ -1,0 +1,170 @@
+//! What must hold when things break at random: every chance is seeded, every delivery that was
+//! acknowledged is in a ledger, and the ledger is compared with what came of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use sluice::{clock::SystemClock, standins::Fault};
+use sluice_actors::ports::Clock;
+
+use crate::harness::{Process, SECRET, Sender, World, completed, eventually, summarising, within};
+
+/// A source whose own limits do not slow the test.
+fn fast() -> String {
+    let limits = "[sources.chat.limits]\ninbound = { per_second = 5000, burst = 10000 }\n\
+                  outbound = { per_second = 1000, burst = 1000, concurrency = 16 }\n";
+    summarising("chat", "generic", "").replace("[[sources", &format!("{limits}[[sources"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_tenth_of_the_calls_dropped_every_job_converges_and_takes_effect_once() {
+    let world = World::new(&fast()).await;
+    world.llm.fail_sometimes(0.1, 1, Fault::Break);
+    // The worst drop: the site did the work and the answer got lost.
+    world.wordpress.fail_sometimes(0.1, 2, Fault::DoneThenBreak);
+    let app = world.start().await;
+    let sender = world.sender(&app, "chat", "generic");
+    let mut events = Vec::new();
+    for n in 0..150 {
+        let answer = sender.send(&format!("e{n}"), &completed(&format!("t{n}"), n)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        events.push(answer.event().to_owned());
+    }
+    within(Duration::from_mins(2), "all jobs succeed", || async {
+        (app.jobs("state=succeeded").await.len() == events.len()).then_some(())
+    })
+    .await;
+    let effects = world.wordpress.effects();
+    assert_eq!(effects.len(), events.len());
+    assert!(effects.values().all(|count| *count == 1), "{effects:?}");
+    let retried = app.jobs("state=succeeded").await.iter().filter(|job| job["attempts"] != 1).count();
+    assert!(retried > 10, "the drops struck: {retried} jobs were tried again");
+    app.finish().await;
+}
+
+/// What the gateway acknowledged: delivery id to event id.
+type Ledger = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// Sends without pause until it is told to stop or the connection breaks for good.
+struct Load {
+    stop: Arc<AtomicBool>,
+    senders: Vec<tokio::task::JoinHandle<Vec<u16>>>,
+}
+
+impl Load {
+    /// Four senders, each with ids of its own; ids of `round` are never used again.
+    fn begin(sender: &Sender, round: usize, ledger: &Ledger) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let senders = (0..4)
+            .map(|lane| {
+                let (sender, ledger, stop) = (sender.clone(), ledger.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let mut others = Vec::new();
+                    for n in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let id = format!("r{round}-{lane}-{n}");
+                        match sender.send_at(SystemClock.now(), &id, &completed(&id, 0)).await {
+                            Ok(answer) if answer.status == 200 => {
+                                ledger.lock().unwrap().insert(id, answer.event().to_owned());
+                            }
+                            Ok(answer) => others.push(answer.status),
+                            // Killed or stopped; nothing was promised.
+                            Err(_) => break,
+                        }
+                    }
+                    others
+                })
+            })
+            .collect();
+        Self { stop, senders }
+    }
+
+    /// Ends it; returns every status that was not 200.
+    async fn end(self) -> Vec<u16> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut others = Vec::new();
+        for sender in self.senders {
+            others.extend(sender.await.unwrap());
+        }
+        others
+    }
+}
+
+/// Every event of the ledger is stored and its job succeeded; no job took effect twice.
+async fn nothing_lost_and_nothing_doubled(world: &World, process: &Process, ledger: &Ledger) {
+    let ledger = ledger.lock().unwrap().clone();
+    within(Duration::from_mins(2), "no job is left that could run", || async {
+        let lanes = process.get("/api/v1/lanes").await;
+        let open = |jobs: &Value| jobs[0] != "deadletter" && jobs[1] != 0;
+        let backlog = lanes[0]["backlog"]["jobs"].as_array().cloned().unwrap_or_default();
+        (!backlog.iter().any(open)).then_some(())
+    })
+    .await;
+    let mut lost = Vec::new();
+    for (id, event) in &ledger {
+        let event = process.get(&format!("/api/v1/events/{event}")).await;
+        if event["event"]["external_id"] != id.as_str() || event["jobs"][0]["state"] != "succeeded" {
+            lost.push(event);
+        }
+    }
+    assert!(lost.is_empty(), "{} of {} acknowledged: {lost:#?}", lost.len(), ledger.len());
+    let effects = world.wordpress.effects();
+    let doubled: Vec<_> = effects.iter().filter(|(_, count)| **count != 1).collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
+    assert!(effects.len() >= ledger.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_nothing() {
+    let cycles = if std::env::var_os("SLUICE_LONG").is_some() { 200 } else { 20 };
+    let world = World::new(&fast()).await;
+    let ledger = Ledger::default();
+    let mut chance = StdRng::seed_from_u64(3);
+    for round in 0..cycles {
+        let process = Process::start(&world.folder).await;
+        world.trust(&process.runtime.public).await;
+        let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+        let before = ledger.lock().unwrap().len();
+        let load = Load::begin(&sender, round, &ledger);
+        // Killed in the middle of deliveries and jobs: after so many acknowledgements.
+        let enough = before + chance.random_range(5..60);
+        eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= enough).then_some(()) }).await;
+        process.kill();
+        load.end().await;
+    }
+    let process = Process::start(&world.folder).await;
+    nothing_lost_and_nothing_doubled(&world, &process, &ledger).await;
+    process.terminate();
+    assert!(process.ended().await.0.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_told_to_stop_under_load_ends_in_order_and_loses_nothing() {
+    let world = World::new(&fast()).await;
+    let ledger = Ledger::default();
+    let process = Process::start(&world.folder).await;
+    world.trust(&process.runtime.public).await;
+    let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+    let load = Load::begin(&sender, 0, &ledger);
+    eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= 50).then_some(()) }).await;
+    process.terminate();
+    let (status, lines) = process.ended().await;
+    assert!(status.success(), "{status}: {lines:#?}");
+    let others = load.end().await;
+    assert_eq!(others, [] as [u16; 0], "answers other than 200 while it drained");
+
+    let process = Process::start(&world.folder).await;
+    nothing_lost_and_nothing_doubled(&world, &process, &ledger).await;
+    process.terminate();
+    assert!(process.ended().await.0.success());
+}
