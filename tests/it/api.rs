@@ -105,7 +105,7 @@ async fn what_is_asked_wrongly_is_told_and_not_done() {
     let app = App::start(&folder).await;
     let long = json!({ "reason": "x".repeat(70_000) });
     let cases = [
-        ("POST", "/api/v1/dead-letters/replay", json!({ "per_second": 0.0 }), 400, "per_second"),
+        ("POST", "/api/v1/dead-letters/replay", json!({ "per_second": 0 }), 400, "per_second"),
         ("POST", "/api/v1/dead-letters/replay", json!({ "filters": {} }), 400, "filters"),
         ("POST", "/api/v1/replay", json!({ "tenant": "a", "source": "b" }), 400, "route"),
         ("POST", "/api/v1/replay", json!({ "tenant": "a", "source": "b", "route": "c" }), 404, "source"),
@@ -132,7 +132,7 @@ async fn a_dead_letter_is_listed_and_comes_back_when_it_is_replayed() {
     let world = World::new(&summarising("chat", "generic", "")).await;
     world.wordpress.fail_next(Fault::status(422));
     let app = world.start().await;
-    let answer = world.sender(&app, "chat", "generic").send("e1", &completed("t", 0)).await;
+    let answer = app.acme("chat", "generic").send("e1", &completed("t", 0)).await;
     let job = app.settled(answer.event()).await.remove(0);
     assert_eq!((&job["job"]["state"], &job["dead_letter"]["reason"]), (&json!("deadletter"), &json!("rejected")));
     let id = job["job"]["id"].as_str().unwrap();
@@ -140,7 +140,7 @@ async fn a_dead_letter_is_listed_and_comes_back_when_it_is_replayed() {
     let listed = app.get("/api/v1/dead-letters?tenant=acme&reason=rejected&limit=10").await;
     assert_eq!(listed["items"][0]["job"]["id"], id, "{listed:#}");
     assert_eq!(app.get("/api/v1/dead-letters?tenant=other").await["items"], json!([]));
-    let ask = |dry_run: bool| json!({ "filter": { "job": id }, "dry_run": dry_run, "per_second": 100.0 });
+    let ask = |dry_run: bool| json!({ "filter": { "job": id }, "dry_run": dry_run, "per_second": 100 });
     let (status, dry) = app.post("/api/v1/dead-letters/replay", &ask(true)).await;
     assert_eq!((status, dry), (200, json!({ "matched": 1, "replayed_in_background": false })));
     assert_eq!(app.jobs("state=deadletter").await.len(), 1);
@@ -153,8 +153,8 @@ async fn a_dead_letter_is_listed_and_comes_back_when_it_is_replayed() {
     .await;
     assert_eq!(world.llm.chats().len(), 1, "what was paid for is not paid again");
     let scrape = app.scrape().await;
-    assert_eq!(series(&scrape, "sluice_dead_letters_total", &["reason=\"rejected\""]), 1.0);
-    assert_eq!(series(&scrape, "sluice_dead_letter_replays_total", &[]), 1.0);
+    assert_eq!(series(&scrape, "sluice_dead_letters_total", &["reason=\"rejected\""]), 1);
+    assert_eq!(series(&scrape, "sluice_dead_letter_replays_total", &[]), 1);
     app.finish().await;
 }
 
@@ -163,7 +163,7 @@ async fn a_job_that_waits_can_be_cancelled_and_one_that_is_over_cannot() {
     let world = World::new(&summarising("chat", "generic", "")).await;
     let app = world.start().await;
     app.post("/api/v1/lanes/acme/chat/pause", &json!({ "reason": "a test" })).await;
-    let answer = world.sender(&app, "chat", "generic").send("e1", &completed("t", 0)).await;
+    let answer = app.acme("chat", "generic").send("e1", &completed("t", 0)).await;
     let id = app.jobs_of(answer.event()).await[0]["id"].as_str().unwrap().to_owned();
     let cancel = format!("/api/v1/jobs/{id}/cancel");
     let (status, _) = app.post(&cancel, &json!({ "reason": "sent by mistake" })).await;

@@ -31,7 +31,7 @@ async fn with_a_tenth_of_the_calls_dropped_every_job_converges_and_takes_effect_
     // The worst drop: the site did the work and the answer got lost.
     world.wordpress.fail_sometimes(0.1, 2, Fault::DoneThenBreak);
     let app = world.start().await;
-    let sender = world.sender(&app, "chat", "generic");
+    let sender = app.acme("chat", "generic");
     let mut events = Vec::new();
     for n in 0..150 {
         let answer = sender.send(&format!("e{n}"), &completed(&format!("t{n}"), n)).await;
@@ -130,6 +130,7 @@ async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_n
     let world = World::new(&fast()).await;
     let ledger = Ledger::default();
     let mut chance = StdRng::seed_from_u64(3);
+    let mut struck = 0;
     for round in 0..cycles {
         let process = Process::start(&world.folder).await;
         world.trust(&process.runtime.public).await;
@@ -139,9 +140,11 @@ async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_n
         // Killed in the middle of deliveries and jobs: after so many acknowledgements.
         let enough = before + chance.random_range(5..60);
         eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= enough).then_some(()) }).await;
+        struck += usize::from(process.lines().iter().any(|line| line.contains("jobs were running")));
         process.kill();
         load.end().await;
     }
+    assert!(struck > 0, "no kill met a running job");
     let process = Process::start(&world.folder).await;
     nothing_lost_and_nothing_doubled(&world, &process, &ledger).await;
     process.terminate();

@@ -40,14 +40,14 @@ impl App {
         Ok(Self { running, client: reqwest::Client::new() })
     }
 
-    /// The gateway itself.
-    pub(crate) fn running(&self) -> &Running {
-        &self.running
-    }
-
     /// A sender to one of its sources.
     pub(crate) fn sender(&self, tenant: &str, source: &str, vendor: &str, secret: &str) -> Sender {
         Sender::new(&self.public(), tenant, source, vendor, secret)
+    }
+
+    /// A sender to a source of the tenant of a [`super::World`].
+    pub(crate) fn acme(&self, source: &str, vendor: &str) -> Sender {
+        self.sender("acme", source, vendor, super::SECRET)
     }
 
     /// The public listener's origin.

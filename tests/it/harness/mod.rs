@@ -44,10 +44,11 @@ pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
 }
 
 /// The sum of the samples of `name` whose line has all of `labels`; 0 without any.
-pub(crate) fn series(scrape: &str, name: &str, labels: &[&str]) -> f64 {
+/// Only for counts.
+pub(crate) fn series(scrape: &str, name: &str, labels: &[&str]) -> u64 {
     let samples = scrape.lines().filter(|line| {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(|label| line.contains(label))
     });
-    samples.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a value")).sum()
+    samples.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect("a count")).sum()
 }

@@ -1,7 +1,6 @@
 //! The real binary as a child process: found by its `runtime.json`, ended by signals.
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -35,7 +34,7 @@ impl Process {
         ];
         let pid = child.id();
         let path = folder.path().to_path_buf();
-        let runtime = within(Duration::from_secs(60), "runtime.json of the child", || {
+        let runtime = within(Duration::from_mins(1), "runtime.json of the child", || {
             assert_eq!(
                 child.try_wait().expect("the child's state"),
                 None,
@@ -75,7 +74,7 @@ impl Process {
 
     /// Waits for its end; returns its exit status and everything it wrote.
     pub(crate) async fn ended(mut self) -> (ExitStatus, Vec<String>) {
-        let status = within(Duration::from_secs(60), "the end of the child", || {
+        let status = within(Duration::from_mins(1), "the end of the child", || {
             let status = self.child.try_wait().expect("the child's state");
             async move { status }
         })
@@ -104,13 +103,6 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command that ends by itself; returns its exit code, standard output and standard error.
-pub(crate) fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = command(folder, arguments).output().expect("the binary starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
-}
-
 /// The binary with `--config` of the folder, an environment of its own and piped output.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
@@ -127,9 +119,4 @@ fn collect(pipe: impl std::io::Read + Send + 'static, into: Arc<Mutex<Vec<String
             into.lock().expect("no reader panicked").push(line);
         }
     })
-}
-
-/// Whether a file of the folder exists.
-pub(crate) fn exists(folder: &Folder, name: &str) -> bool {
-    fs::exists(folder.path().join(name)).expect("the folder can be read")
 }

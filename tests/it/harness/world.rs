@@ -8,7 +8,7 @@ use sluice::{
     standins::{StandInLlm, StandInWordPress},
 };
 
-use super::{App, Folder, Sender};
+use super::{App, Folder};
 
 /// The secret of every source of a [`World`].
 pub(crate) const SECRET: &str = "a-test-secret-of-32-bytes-length";
@@ -80,11 +80,6 @@ signing_key = "file:acme-wordpress.pem"
         let url = format!("{public}/.well-known/jwks.json");
         let keys: Value = reqwest::get(url).await.expect("the key set").json().await.expect("JSON");
         self.wordpress.trust(&keys);
-    }
-
-    /// A sender to a source of `acme`.
-    pub(crate) fn sender(&self, app: &App, source: &str, vendor: &str) -> Sender {
-        app.sender("acme", source, vendor, SECRET)
     }
 }
 
