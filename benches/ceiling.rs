@@ -6,12 +6,7 @@
 //! URL and serves until the seconds have passed or its input ends. Under `cargo bench` without
 //! `--listen` it only checks itself.
 
-use std::{
-    io::Read,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Read, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};

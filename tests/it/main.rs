@@ -12,7 +12,7 @@ mod harness;
 mod llama;
 mod redaction;
 mod schema;
-mod store;
 mod start;
+mod store;
 mod vendors;
 mod whole;

@@ -250,7 +250,8 @@ async fn one_delivery_with_many_events_is_one_transaction_with_an_answer_each() 
     let events: Vec<NewEvent> = (0..300).map(|_| world.event("acme/crm")).collect();
     let mut delivery = events.clone();
     // The vendor put one of them in twice.
-    delivery.insert(100, NewEvent { id: ids::event_id(world.now()), jobs: vec![world.job("main")], ..events[7].clone() });
+    delivery
+        .insert(100, NewEvent { id: ids::event_id(world.now()), jobs: vec![world.job("main")], ..events[7].clone() });
     let answers = world.store.record(delivery).await.unwrap();
     assert_eq!(answers.len(), 301);
     assert_eq!(answers[7], Recorded::New(events[7].id));
@@ -264,8 +265,7 @@ async fn the_same_key_in_another_source_is_another_event() {
     let world = World::new().await;
     let event = world.event("acme/pay");
     for lane in ["acme/pay", "acme/other", "bravo/pay"] {
-        let same =
-            NewEvent { id: ids::event_id(world.now()), lane: lane_key(lane), jobs: Vec::new(), ..event.clone() };
+        let same = NewEvent { id: ids::event_id(world.now()), lane: lane_key(lane), jobs: Vec::new(), ..event.clone() };
         assert_eq!(world.record(same.clone()).await, Recorded::New(same.id), "{lane}");
     }
 }
@@ -529,12 +529,7 @@ async fn the_counters_agree_with_the_rows_after_every_kind_of_change() {
     world.store.replay(jobs[3], "ops", world.now()).await.unwrap();
     world.begin(jobs[4]).await;
     assert!(world.store.cancel(&Scope::All, jobs[5], audit()).await.unwrap());
-    let expected = [
-        (JobState::Pending, 1),
-        (JobState::Running, 1),
-        (JobState::Failed, 1),
-        (JobState::DeadLetter, 1),
-    ];
+    let expected = [(JobState::Pending, 1), (JobState::Running, 1), (JobState::Failed, 1), (JobState::DeadLetter, 1)];
     let counted = world.store.backlog().await.unwrap();
     assert_eq!(counted[0].jobs, expected);
     assert_eq!(counted[0].oldest_due, Some(world.now()));
@@ -818,7 +813,9 @@ async fn retention_keeps_what_a_live_dead_or_quarantined_job_may_need() {
     let failed = world.event("acme/pay");
     world.store.record(vec![live.clone(), dead.clone(), quarantined.clone(), failed.clone()]).await.unwrap();
     world.run(dead.jobs[0].id, Verdict::Dead { reason: DeadReason::Rejected, detail: "422".into() }).await;
-    world.run(failed.jobs[0].id, Verdict::Failed { next_run_at: world.now().plus(days(60)), error: "503".into() }).await;
+    world
+        .run(failed.jobs[0].id, Verdict::Failed { next_run_at: world.now().plus(days(60)), error: "503".into() })
+        .await;
     world.clock.advance(days(31));
     assert_eq!(world.sweep(&Retention::default()).await, Swept::default());
     // A dead letter goes after 90 days, and its event with it.
@@ -885,8 +882,7 @@ async fn every_migration_takes_its_sample_data() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("sluice.db");
-    let mut connection =
-        SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
+    let mut connection = SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
     let migrations = sqlx::migrate!("migrations/sqlite");
     for migration in migrations.iter() {
         sqlx::raw_sql(migration.sql.clone()).execute(&mut connection).await.unwrap();
