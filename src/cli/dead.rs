@@ -85,7 +85,7 @@ pub(super) struct Which {
     /// One route
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
-    /// What they died of: retries_exhausted, rejected, invalid, poison, gone
+    /// What they died of: `retries_exhausted`, rejected, invalid, poison, gone
     #[arg(long, value_name = "REASON", value_parser = dead_reason)]
     why: Option<DeadReason>,
     /// Died not before: an age such as `2h`, or a time

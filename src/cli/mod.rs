@@ -5,6 +5,7 @@
 mod check;
 mod client;
 mod dead;
+mod demo;
 mod events;
 mod filter;
 mod handshake;
@@ -52,6 +53,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See the gateway at work on this machine alone
+    Demo(demo::Demo),
     /// Run the gateway
     Serve(serve::Serve),
     /// Check the configuration and say what is wrong or odd
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
+        Command::Demo(command) => runtime()?.block_on(command.run(&global)),
         Command::Serve(command) => runtime()?.block_on(command.run(&global)),
         Command::Check(command) => command.run(&global),
         Command::Migrate(command) => runtime()?.block_on(command.run(&global)),

@@ -47,17 +47,21 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) {
         note(none);
         return;
     }
+    let colour = std::io::stdout().is_terminal();
+    for text in table_lines(header, rows) {
+        line(&if colour { paint(&text) } else { text });
+    }
+}
+
+/// The lines of a table.
+pub(super) fn table_lines(header: &[&str], rows: Vec<Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let colour = std::io::stdout().is_terminal();
-    for text in table.lines() {
-        let text = text.trim_end();
-        line(&if colour { paint(text) } else { text.to_owned() });
-    }
+    table.lines().map(|text| text.trim_end().to_owned()).collect()
 }
 
 /// Writes named values below each other.
@@ -71,7 +75,7 @@ pub(super) fn facts(facts: &[(&str, String)]) {
 }
 
 /// The words of states, in the colours people expect. Only whole words between blanks are painted.
-fn paint(text: &str) -> String {
+pub(super) fn paint(text: &str) -> String {
     text.split_inclusive(' ')
         .map(|part| {
             let word = part.trim_end();

@@ -255,10 +255,12 @@ impl<'a> Redactor<'a> {
         if names::is_uuid(text) {
             return None;
         }
-        if nested > 0 && form::is_json(text.as_bytes()) && text.len() > MASK.len() {
-            if let Ok(mut inner) = crate::json::parse_strict(text.as_bytes()) {
-                return self.patterns_in(&mut inner, Name::Plain, nested - 1).then(|| inner.to_string());
-            }
+        if nested > 0
+            && form::is_json(text.as_bytes())
+            && text.len() > MASK.len()
+            && let Ok(mut inner) = crate::json::parse_strict(text.as_bytes())
+        {
+            return self.patterns_in(&mut inner, Name::Plain, nested - 1).then(|| inner.to_string());
         }
         match self.patterns.redact(text) {
             Cow::Borrowed(_) => None,

@@ -127,7 +127,7 @@ fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_NAME]) -> &'b str {
 fn telling(name: &str) -> Option<PiiPattern> {
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     // The last letters of all lists; most names stop here.
-    if !matches!(name.bytes().last()?, b'a'..=b'z') || name.len() < 3 {
+    if !name.bytes().last()?.is_ascii_lowercase() || name.len() < 3 {
         return None;
     }
     if (ends(&SECRET_ENDS) && !ends(&HARMLESS_ENDS)) || SECRETS.contains(&name) {

@@ -38,12 +38,21 @@ pub fn edit<S: AsRef<str>>(value: &mut Value, path: &[S], change: &mut dyn FnMut
 
 fn each_child(value: &mut Value, segment: &str, visit: &mut dyn FnMut(&mut Value) -> bool) -> bool {
     match value {
-        Value::Object(map) if segment == "*" => map.values_mut().fold(false, |any, child| visit(child) || any),
+        Value::Object(map) if segment == "*" => each(map.values_mut(), visit),
         Value::Object(map) => map.get_mut(segment).is_some_and(visit),
-        Value::Array(items) if segment == "*" => items.iter_mut().fold(false, |any, child| visit(child) || any),
+        Value::Array(items) if segment == "*" => each(items.iter_mut(), visit),
         Value::Array(items) => segment.parse().ok().and_then(|index: usize| items.get_mut(index)).is_some_and(visit),
         _ => false,
     }
+}
+
+/// Visits all of them, whether or not one was changed already.
+fn each<'v>(children: impl Iterator<Item = &'v mut Value>, visit: &mut dyn FnMut(&mut Value) -> bool) -> bool {
+    let mut changed = false;
+    for child in children {
+        changed |= visit(child);
+    }
+    changed
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -19,6 +20,8 @@ pub enum Fault {
         /// The body.
         body: String,
     },
+    /// The work is done after this long.
+    Late(Duration),
     /// No answer at all.
     Hang,
     /// The work is done, the answer never comes.

@@ -150,7 +150,7 @@ fn honest(chat: &Chat) -> String {
         .and_then(|(event, _)| serde_json::from_str(event).ok())
         .unwrap_or_default();
     let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or("unknown").to_owned();
-    let title: String = format!("{} ({})", text("type"), text("subject")).chars().take(120).collect();
+    let title: String = format!("{}: {}", text("type"), text("subject")).chars().take(120).collect();
     json!({
         "title": title,
         "summary": format!("{} happened to {} at {}.", text("type"), text("subject"), text("occurred_at")),

@@ -101,6 +101,10 @@ async fn respond(work: Arc<dyn Work>, fault: Option<Fault>, seen: Seen) -> Respo
             }
             response
         }
+        Some(Fault::Late(delay)) => {
+            tokio::time::sleep(delay).await;
+            work.answer(&seen)
+        }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::DoneThenHang) => {
             let _ = work.answer(&seen);

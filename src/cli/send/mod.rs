@@ -12,9 +12,10 @@ use http::{HeaderName, HeaderValue};
 use sluice_actors::{domain::Timestamp, ports::Clock};
 use url::Url;
 
+pub(super) use self::wire::{Answer, Target};
 use self::{
     load::{Load, Pace},
-    wire::{Connection, Target},
+    wire::Connection,
 };
 use super::{Global, output};
 use crate::{
@@ -101,7 +102,7 @@ struct Scheme {
 }
 
 /// One signed delivery.
-struct Delivery {
+pub(super) struct Delivery {
     content_type: &'static str,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Vec<u8>,
@@ -112,14 +113,8 @@ impl Scheme {
     fn delivery(&self, url: &str, run: &str, n: u64) -> anyhow::Result<Delivery> {
         let now = self.time();
         let id = self.id.clone().unwrap_or_else(|| format!("evt_{run}{n}"));
-        let sample = self.vendor.sample(&id, now);
-        let body = match &self.body {
-            Some(template) => template.replace("{{id}}", &id).into_bytes(),
-            None => sample.body,
-        };
-        let outgoing = Outgoing { url, id: &id, event_type: sample.event_type, now, body: &body };
-        let headers = self.vendor.sign(&outgoing, &self.secret).context("--secret does not fit this vendor")?;
-        Ok(Delivery { content_type: sample.content_type, headers, body })
+        let body = self.body.as_ref().map(|template| template.replace("{{id}}", &id).into_bytes());
+        sign(&*self.vendor, &self.secret, url, &id, now, body).context("--secret does not fit this vendor")
     }
 
     fn time(&self) -> Timestamp {
@@ -150,9 +145,9 @@ impl Send {
         let load = Load::new(scheme, targets, pace, connections);
         let report = tokio::task::LocalSet::new().block_on(&runtime, load.run())?;
         if global.json {
-            output::json(&report)?
+            output::json(&report)?;
         } else {
-            report.print()
+            report.print();
         }
         Ok(if report.all_accepted() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -189,10 +184,8 @@ fn secret(text: String) -> anyhow::Result<Secret> {
 /// Sends one delivery and shows the answer.
 async fn one(scheme: &Scheme, target: &Target, global: &Global) -> anyhow::Result<ExitCode> {
     let delivery = scheme.delivery(&target.url, &run_id(), 0)?;
-    let mut request = Vec::new();
-    target.write_request(&delivery, &mut request);
     let started = tokio::time::Instant::now();
-    let answer = Connection::open(target).await?.exchange(&request).await?;
+    let answer = deliver(target, &delivery).await?;
     let took = started.elapsed();
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     let accepted = (200..300).contains(&answer.status);
@@ -210,6 +203,28 @@ async fn one(scheme: &Scheme, target: &Target, global: &Global) -> anyhow::Resul
         }
     }
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Signs `body`, or the vendor's own sample, as a delivery to `url` under `id`.
+pub(super) fn sign(
+    vendor: &dyn Vendor,
+    secret: &Secret,
+    url: &str,
+    id: &str,
+    now: Timestamp,
+    body: Option<Vec<u8>>,
+) -> anyhow::Result<Delivery> {
+    let sample = vendor.sample(id, now);
+    let body = body.unwrap_or(sample.body);
+    let headers = vendor.sign(&Outgoing { url, id, event_type: sample.event_type, now, body: &body }, secret)?;
+    Ok(Delivery { content_type: sample.content_type, headers, body })
+}
+
+/// Sends one delivery over a connection of its own.
+pub(super) async fn deliver(target: &Target, delivery: &Delivery) -> anyhow::Result<Answer> {
+    let mut request = Vec::new();
+    target.write_request(delivery, &mut request);
+    Connection::open(target).await?.exchange(&request).await
 }
 
 /// Tells the deliveries of this run from those of another.

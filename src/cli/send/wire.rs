@@ -17,9 +17,9 @@ use super::Delivery;
 
 /// Where deliveries go.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(in crate::cli) struct Target {
     /// The whole URL, as vendors that sign it see it.
-    pub(super) url: String,
+    pub(in crate::cli) url: String,
     host: String,
     port: u16,
     /// What stands in the `Host` header.
@@ -29,7 +29,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn parse(url: &Url) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn parse(url: &Url) -> anyhow::Result<Self> {
         let tls = match url.scheme() {
             "http" => false,
             "https" => true,
@@ -42,7 +42,7 @@ impl Target {
     }
 
     /// Writes the request of `delivery` into `into`.
-    pub(super) fn write_request(&self, delivery: &Delivery, into: &mut Vec<u8>) {
+    pub(in crate::cli) fn write_request(&self, delivery: &Delivery, into: &mut Vec<u8>) {
         into.clear();
         let Self { path, authority, .. } = self;
         let Delivery { content_type, headers, body } = delivery;
@@ -67,25 +67,25 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// A connection that is kept alive.
-pub(super) struct Connection {
+pub(in crate::cli) struct Connection {
     stream: Box<dyn Stream>,
     buffer: Vec<u8>,
     /// Whether the other side announced that it closes.
-    pub(super) closing: bool,
+    pub(in crate::cli) closing: bool,
 }
 
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: u16,
+    pub(in crate::cli) body: Vec<u8>,
 }
 
 /// An answer larger than this is none of a gateway.
 const MAX_ANSWER: usize = 1 << 20;
 
 impl Connection {
-    pub(super) async fn open(target: &Target) -> anyhow::Result<Self> {
+    pub(in crate::cli) async fn open(target: &Target) -> anyhow::Result<Self> {
         let Target { host, port, .. } = target;
         let tcp = TcpStream::connect((host.as_str(), *port)).await;
         let tcp = tcp.with_context(|| format!("cannot connect to {host}:{port}; is the gateway running there?"))?;
@@ -100,7 +100,7 @@ impl Connection {
     }
 
     /// Sends `request` and reads its answer.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+    pub(in crate::cli) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
         self.stream.write_all(request).await?;
         self.stream.flush().await?;
         loop {

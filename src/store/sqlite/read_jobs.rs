@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use sluice_actors::{
-    domain::{Fence, Job, JobId, LaneKey, Timestamp},
+    domain::{DeadReason, Fence, Job, JobId, LaneKey, Timestamp},
     ports::{
         AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Recovered,
         StoreUnavailable,
@@ -57,7 +57,7 @@ fn filter_values(filter: &DeadLetterFilter) -> Result<Values, sqlx::Error> {
         filter.tenant.as_deref(),
         filter.source.as_deref(),
         filter.route.as_deref(),
-        filter.reason.map(|reason| reason.as_str()),
+        filter.reason.map(DeadReason::as_str),
         filter.since.map(Timestamp::as_millis),
         filter.until.map(Timestamp::as_millis),
     ])

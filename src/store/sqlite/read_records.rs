@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sluice_actors::{
-    domain::{EventId, JobId, LaneKey, Timestamp, TraceId},
+    domain::{DeadReason, EventId, JobId, LaneKey, TenantName, Timestamp, TraceId},
     ports::{DeadLetterFilter, StoreUnavailable},
 };
 use sqlx::sqlite::SqliteRow;
@@ -39,7 +39,7 @@ fn scope_value(scope: &Scope) -> Option<String> {
     match scope {
         Scope::All => None,
         Scope::Tenants(tenants) => {
-            let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
+            let names: Vec<&str> = tenants.iter().map(TenantName::as_str).collect();
             Some(serde_json::Value::from(names).to_string())
         }
     }
@@ -253,7 +253,7 @@ impl SqliteStore {
             filter.tenant.as_deref(),
             filter.source.as_deref(),
             filter.route.as_deref(),
-            filter.reason.map(|reason| reason.as_str()),
+            filter.reason.map(DeadReason::as_str),
             millis(filter.since),
             millis(filter.until),
             before(cursor),

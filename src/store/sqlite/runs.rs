@@ -126,10 +126,13 @@ fn look(row: &SqliteRow) -> Result<Found, BadRow> {
     Ok(Found::Begun(Box::new(Begun { job, event, checkpoint })))
 }
 
+/// A checkpoint asked for: under which fence, what, and who waits.
+type Checkpoint<'a, 'r> = (Fence, &'a str, &'r mut Reply<Fenced>);
+
 /// Keeps checkpoints, each job's once.
 pub(super) async fn checkpoint(
     batch: &mut Batch<'_>,
-    asked: Vec<(JobId, (Fence, &str, &mut Reply<Fenced>))>,
+    asked: Vec<(JobId, Checkpoint<'_, '_>)>,
 ) -> Result<(), sqlx::Error> {
     let kept = batch
         .bulk(&CHECKPOINT_JOBS, &asked, |(job, (fence, state, _)), values| {
