@@ -8,7 +8,7 @@ use sluice_actors::{
     ports::{DeadLetterFilter, StoreUnavailable},
 };
 
-use crate::{ingest::NewJob, vendors::Refusal};
+use crate::ingest::NewJob;
 
 /// Which tenants the caller may see. A foreign object is not found.
 #[derive(Debug, Clone)]
@@ -168,7 +168,7 @@ pub struct RefusalRow {
     pub tenant: String,
     /// The source.
     pub source: String,
-    /// Why (a [`Refusal`] or the code of the answer).
+    /// Why: the word of a [`crate::vendors::Refusal`], or `malformed` for an authentic delivery that was answered 400.
     pub reason: String,
     /// The sender's address.
     pub peer: String,
@@ -182,15 +182,6 @@ pub struct RefusalRow {
     pub body_bytes: u64,
     /// What the diagnosis at the time found (clock difference, which form was near), in words.
     pub hint: String,
-}
-
-/// A refused delivery to keep.
-#[derive(Debug, Clone)]
-pub struct NewRefusal {
-    /// The row without its number (`id` is ignored).
-    pub row: RefusalRow,
-    /// The typed reason.
-    pub reason: Refusal,
 }
 
 /// The backlog of one lane, from the store.
@@ -287,8 +278,8 @@ pub trait Records: Send + Sync + 'static {
     ) -> Result<Vec<RefusalRow>, StoreUnavailable>;
     /// One refused delivery.
     async fn refusal(&self, scope: &Scope, id: i64) -> Result<Option<RefusalRow>, StoreUnavailable>;
-    /// Keeps a refused delivery; the oldest past 50 of a source are dropped. Best effort.
-    async fn keep_refusal(&self, refusal: NewRefusal) -> Result<(), StoreUnavailable>;
+    /// Keeps a refused delivery (its `id` is ignored); the oldest past 50 of a source are dropped. Best effort.
+    async fn keep_refusal(&self, refusal: RefusalRow) -> Result<(), StoreUnavailable>;
     /// Keeps a handshake.
     async fn keep_handshake(&self, handshake: HandshakeRow) -> Result<(), StoreUnavailable>;
     /// Takes the newest token a vendor handed over: shown once, then gone.

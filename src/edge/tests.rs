@@ -431,6 +431,7 @@ async fn two_thousand_large_bodies_at_once_stay_within_the_memory() {
     let patient = |options: &mut EdgeOptions| {
         let minutes = Duration::from_mins(5);
         (options.request.body, options.request.grace) = (minutes, minutes);
+        options.request.answer = minutes;
         options.listener.limits.linger = minutes;
     };
     let edge = Arc::new(Listening::with(patient));

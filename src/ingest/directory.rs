@@ -25,6 +25,7 @@ use super::{
 use crate::{
     api::records::Records,
     config::{Config, Live, Source},
+    secrets::Secret,
     vendors::Key,
 };
 
@@ -39,7 +40,7 @@ const KEPT_REFUSALS: Rate = Rate { per_second: 10.0, burst: 10 };
 pub(super) struct Directories {
     config: Live,
     memory: Arc<BodyMemory>,
-    /// Decides which cap a path that leads nowhere pretends to have.
+    /// Decides which source a path that leads nowhere pretends to be.
     seed: u64,
     current: ArcSwap<Directory>,
     rebuilding: Mutex<()>,
@@ -83,8 +84,8 @@ pub(super) struct Directory {
     pub(super) public_url: String,
     pub(super) media_types: Vec<&'static str>,
     seed: u64,
-    /// The caps of all sources: what paths that lead nowhere choose from.
-    caps: Vec<usize>,
+    /// All sources: what paths that lead nowhere choose from.
+    decoys: Vec<Arc<Intake>>,
     /// The memory of paths that lead nowhere.
     nowhere: Arc<Share>,
 }
@@ -93,20 +94,16 @@ impl Directory {
     fn build(config: Arc<Config>, memory: &Arc<BodyMemory>, seed: u64, old: Option<&Self>) -> Self {
         let mut tenants: HashMap<_, HashMap<_, _>> = HashMap::new();
         let mut media_types = COMMON_MEDIA_TYPES.to_vec();
-        let mut caps = Vec::new();
+        let mut decoys = Vec::new();
         for (tenant, source) in config.tenants.values().flat_map(|t| t.sources.values().map(move |s| (t, s))) {
             let before = old.and_then(|old| old.intake(&source.lane.tenant, &source.lane.source));
             let intake = Arc::new(Intake::new(source.clone(), memory, before));
             media_types.extend(source.vendor.profile().content_types);
-            caps.push(source.limits.max_body);
+            decoys.push(intake.clone());
             tenants.entry(tenant.name.clone()).or_default().insert(source.lane.source.clone(), intake);
         }
         media_types.sort_unstable();
         media_types.dedup();
-        caps.sort_unstable();
-        if caps.is_empty() {
-            caps.push(config.edge.max_body);
-        }
         let public_url = match &config.edge.public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None if config.edge.tls.is_some() => format!("https://{}", config.edge.listen),
@@ -116,19 +113,21 @@ impl Directory {
             Some(old) => old.nowhere.clone(),
             None => memory.share(0),
         };
-        Self { config, tenants, public_url, media_types, seed, caps, nowhere }
+        Self { config, tenants, public_url, media_types, seed, decoys, nowhere }
     }
 
     pub(super) fn intake(&self, tenant: &TenantName, source: &SourceName) -> Option<&Arc<Intake>> {
         self.tenants.get(tenant)?.get(source)
     }
 
-    /// The body cap of a path that leads nowhere: that of some real source, the same for the same
-    /// path, so that a large body does not tell which paths lead somewhere.
-    pub(super) fn decoy_cap(&self, tenant: &TenantName, source: &SourceName) -> usize {
+    /// The source that a path which leads nowhere is treated as, the same for the same path: its
+    /// body cap and its work. So neither a large body nor the time that a signature of one scheme or
+    /// another takes tells which paths lead somewhere. None only where there are no sources.
+    pub(super) fn decoy(&self, tenant: &TenantName, source: &SourceName) -> Option<&Arc<Intake>> {
         let mut hasher = DefaultHasher::new();
         (self.seed, tenant, source).hash(&mut hasher);
-        self.caps[(hasher.finish() % self.caps.len() as u64) as usize]
+        let at = hasher.finish().checked_rem(self.decoys.len() as u64)?;
+        self.decoys.get(at as usize)
     }
 
     pub(super) fn nowhere(&self) -> &Arc<Share> {
@@ -184,6 +183,9 @@ impl Intake {
 pub(super) struct LiveKeys {
     pub(super) keys: Vec<Key>,
     pub(super) versions: Vec<Arc<str>>,
+    /// As many keys of the same kinds that are nobody's secret: what a path that leads nowhere is
+    /// verified under.
+    pub(super) nobodys: Vec<Key>,
     from: Timestamp,
     until: Option<Timestamp>,
 }
@@ -194,9 +196,18 @@ impl LiveKeys {
         Self {
             keys: live().map(|key| key.key.clone()).collect(),
             versions: live().map(|key| key.version.clone()).collect(),
+            nobodys: live().map(|key| nobodys(&key.key)).collect(),
             from: now,
             until: live().filter_map(|key| key.not_after).min(),
         }
+    }
+}
+
+/// A key that takes as long to verify under and holds no secret: public keys are none.
+fn nobodys(key: &Key) -> Key {
+    match key {
+        Key::Symmetric(_) => Key::Symmetric(Secret::new(vec![0; 32])),
+        Key::Ed25519(_) | Key::EcdsaP256(_) | Key::Rsa(_) | Key::Certified { .. } => key.clone(),
     }
 }
 

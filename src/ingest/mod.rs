@@ -3,15 +3,19 @@
 mod bucket;
 pub mod diagnose;
 mod directory;
+mod heavy;
 pub mod keys;
 mod media;
 mod memory;
 mod observe;
+mod outlive;
 pub mod prepare;
 mod receive;
 mod refused;
+mod reply;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trace;
 pub mod writer;
 
 use std::sync::Arc;
@@ -23,7 +27,8 @@ use sluice_actors::domain::{EventId, JobId, LaneKey, RouteName, Timestamp, Trace
 pub use bucket::Bucket;
 pub use memory::{BodyMemory, Exhausted, Lease, Share};
 pub use observe::{IngestEvent, Observer, Place, Rejection};
-pub use receive::{Door, Inbound, Receiver, ReceiverParts, Reply};
+pub use receive::{Door, Inbound, Receiver, ReceiverParts};
+pub use reply::Reply;
 
 use crate::vendors::OnConflict;
 

@@ -2,11 +2,13 @@
 //! prepare → record → wake → reply. No HTTP server, no SQL.
 //!
 //! What a stranger can see is the same for every path that leads nowhere and for every delivery that
-//! does not verify: the caps and media types checked before (see [`Door`]), the work (the body is
-//! read and one MAC is made over it) and the bytes of the answer. Whatever tells sources apart (their
-//! own media types, their rate, their backlog) is looked at only after the signature.
+//! does not verify: the caps and media types checked before (see [`Door`]), the work and the bytes of
+//! the answer. A path that leads nowhere is verified as a delivery of some source would be, the same
+//! one each time, under a key that is nobody's; where a scheme refuses before it made its MAC, one is
+//! made for nothing. Whatever tells sources apart (their own media types, their rate, their backlog)
+//! is looked at only after the signature.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -18,19 +20,23 @@ use sluice_actors::{
 };
 
 use super::{
-    EventStatus, EventStore, IngestEvent, NewEvent, Observer, Recorded, Rejection,
+    EventStore, IngestEvent, NewEvent, Observer, Recorded, Rejection,
     directory::{Directories, Directory, Intake, LiveKeys},
+    heavy::Heavy,
     media,
     memory::{BodyMemory, Share},
+    outlive::Afterlife,
     prepare::{Delivery, prepare_all},
-    refused,
+    refused::{Keeper, Reason},
+    reply::{Reply, Told, success},
+    trace::trace,
 };
 use crate::{
     api::records::{HandshakeRow, Records},
-    config::Live,
+    config::{Config, Live, Source},
     ids,
     schema::Drift,
-    vendors::{Answer, Envelope, Malformed, Reading, Refusal, Request, Verified},
+    vendors::{Answer, Malformed, Reading, Refusal, Request, Verified},
 };
 
 /// One delivery, read to its end within the limits of its [`Door`].
@@ -48,29 +54,6 @@ pub struct Inbound {
     pub client: IpAddr,
 }
 
-/// The answer to a delivery.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// The status.
-    pub status: StatusCode,
-    /// The media type of the body; none without a body.
-    pub content_type: Option<&'static str>,
-    /// The body.
-    pub body: Bytes,
-    /// When to come again.
-    pub retry_after: Option<Duration>,
-}
-
-impl Reply {
-    fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type: Some("application/json"), body: body.into(), retry_after: None }
-    }
-
-    fn later(status: StatusCode, body: &'static str, after: Duration) -> Self {
-        Self { retry_after: Some(after), ..Self::json(status, body) }
-    }
-}
-
 /// What receiving is given.
 #[derive(Clone)]
 pub struct ReceiverParts {
@@ -82,7 +65,8 @@ pub struct ReceiverParts {
     pub records: Arc<dyn Records>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
-    /// Told which lane has new jobs. Must return at once; may be lost.
+    /// Told which lane has new jobs, as soon as they are committed, whether or not anybody still
+    /// waits for the answer. Must return at once; may be lost.
     pub wake: Arc<dyn Fn(&LaneKey) + Send + Sync>,
     /// Who is told what happened.
     pub observer: Arc<dyn Observer>,
@@ -92,14 +76,17 @@ pub struct ReceiverParts {
 
 /// Receives deliveries. One per process; share it by `Arc`.
 pub struct Receiver {
-    parts: ReceiverParts,
+    line: Arc<Line>,
     directories: Directories,
+    afterlife: Afterlife,
 }
 
 /// The way of one request to its source, or to nowhere: same limits either way.
 pub struct Door {
     directory: Arc<Directory>,
     intake: Option<Arc<Intake>>,
+    /// The source that a path which leads nowhere is treated as.
+    decoy: Option<Arc<Intake>>,
     max_body: usize,
 }
 
@@ -125,23 +112,13 @@ impl Door {
     }
 }
 
-const UNAUTHORIZED: &str = r#"{"ok":false,"error":"unauthorized","message":"the delivery could not be verified"}"#;
-const MEDIA_TYPE: &str =
-    r#"{"ok":false,"error":"unsupported_media_type","message":"content type or encoding not accepted"}"#;
-const SOURCE_RATE: &str =
-    r#"{"ok":false,"error":"rate_limited","message":"this source's rate is used up, try again later"}"#;
-const BACKLOG: &str =
-    r#"{"ok":false,"error":"backlog_full","message":"too many jobs of this source are waiting, try again later"}"#;
-const UNAVAILABLE: &str = r#"{"ok":false,"error":"unavailable","message":"not stored, try again"}"#;
-
-const BACKLOG_RETRY: Duration = Duration::from_secs(30);
-const STORE_RETRY: Duration = Duration::from_secs(5);
-
 impl Receiver {
     /// A receiver of what `parts` says.
     pub fn new(parts: ReceiverParts) -> Self {
         let directories = Directories::new(parts.config.clone(), ids::seed());
-        Self { parts, directories }
+        let keeper = Keeper::new(parts.records.clone());
+        let line = Arc::new(Line { parts, heavy: Heavy::default(), keeper });
+        Self { line, directories, afterlife: Afterlife::default() }
     }
 
     /// The memory that bodies take.
@@ -151,72 +128,147 @@ impl Receiver {
 
     /// Who is told what happened.
     pub fn observer(&self) -> &dyn Observer {
-        self.parts.observer.as_ref()
+        self.line.parts.observer.as_ref()
     }
 
     /// Where a path leads.
     pub fn door(&self, tenant: &TenantName, source: &SourceName) -> Door {
         let directory = self.directories.current();
         let intake = directory.intake(tenant, source).cloned();
-        let max_body = match &intake {
-            Some(intake) => intake.source.limits.max_body,
-            None => directory.decoy_cap(tenant, source),
-        };
-        Door { directory, intake, max_body }
+        let decoy = if intake.is_none() { directory.decoy(tenant, source).cloned() } else { None };
+        let max_body = intake.as_ref().or(decoy.as_ref()).map(|intake| intake.source.limits.max_body);
+        let max_body = max_body.unwrap_or(directory.config.edge.max_body);
+        Door { directory, intake, decoy, max_body }
     }
 
     /// Takes one delivery to its reply. A success is replied only after its events and jobs are
-    /// durable. Dropping the future cancels no write that the store was handed (see
-    /// [`EventStore::record`]).
+    /// durable. Dropping the future stops a delivery that is not verified yet; from there on it is
+    /// carried to its end, the wake included.
     pub async fn receive(&self, door: &Door, inbound: Inbound) -> Reply {
-        let now = self.parts.clock.now();
-        let intake = match &door.intake {
-            None => return self.refuse(door, &inbound, Refusal::UnknownEndpoint, now),
-            Some(intake) if !intake.source.enabled => return self.refuse(door, &inbound, Refusal::Disabled, now),
-            Some(intake) => intake,
-        };
-        let url = public_url(door, &inbound);
-        let request = request(&inbound, &url, now);
-        let live = intake.live(now);
-        if live.keys.is_empty() {
-            return match intake.source.vendor.offered_secret(&request) {
-                Some(token) if intake.source.await_handshake => {
-                    let token = token.expose_str().map(ToOwned::to_owned);
-                    let answer = Answer { status: StatusCode::OK, content_type: None, body: Vec::new() };
-                    self.handshake(intake, answer, token, now).await
-                }
-                _ => self.refuse(door, &inbound, Refusal::NoLiveSecret, now),
+        let line = &self.line;
+        let now = line.parts.clock.now();
+        let arrived = Arrived { url: public_url(door, &inbound), inbound, now };
+        let Some(intake) = &door.intake else {
+            let arrived = match &door.decoy {
+                Some(decoy) => line.verify(decoy, &decoy.live(now), Under::NobodysKeys, arrived).await.0,
+                None => line.verify_nothing(arrived).await,
             };
-        }
-        let verified = match intake.source.vendor.verify(&request, &live.keys, intake.source.tolerance) {
-            Ok(verified) => verified,
-            Err(refusal) => return self.refuse(door, &inbound, refusal, now),
+            return line.refuse(door, &arrived, Refusal::UnknownEndpoint);
         };
-        self.tell_verified(intake, &live, verified, now);
-        if let Some(reply) = self.limits(intake, &inbound).await {
+        let live = intake.live(now);
+        if live.keys.is_empty() && intake.source.enabled && intake.source.await_handshake {
+            if let Some(token) = intake.source.vendor.offered_secret(&arrived.request()) {
+                if let Some(reply) = line.limits(intake, &arrived).await {
+                    return reply;
+                }
+                let token = token.expose_str().map(ToOwned::to_owned);
+                let answer = Answer { status: StatusCode::OK, content_type: None, body: Vec::new() };
+                return line.handshake(intake, answer, token, now).await;
+            }
+        }
+        let (arrived, verified) = line.verify(intake, &live, Under::ItsKeys, arrived).await;
+        let verified = match verified {
+            _ if !intake.source.enabled => return line.refuse(door, &arrived, Refusal::Disabled),
+            _ if live.keys.is_empty() => return line.refuse(door, &arrived, Refusal::NoLiveSecret),
+            Err(refusal) => return line.refuse(door, &arrived, refusal),
+            Ok(verified) => verified,
+        };
+        line.tell_verified(intake, &live, verified, now);
+        if let Some(reply) = line.limits(intake, &arrived).await {
             return reply;
         }
-        match intake.source.vendor.read(&request, &verified, &live.keys) {
-            Ok(Reading::Events(envelopes)) => {
-                let version = live.versions[verified.key].clone();
-                let answer = intake.source.vendor.success_answer(&request);
-                let reply = self.record(intake, inbound, envelopes, verified, version, now).await;
-                answer.filter(|_| reply.status.is_success()).map_or(reply, reply_with)
-            }
-            Ok(Reading::Handshake(answer)) => self.handshake(intake, answer, None, now).await,
-            Err(malformed) => self.malformed(intake, &malformed),
-        }
+        let config = door.directory.config.clone();
+        self.afterlife.lend(line.clone().take(config, intake.clone(), live, arrived, verified)).await
     }
 
     /// The answer to a GET handshake; `None` for every path and request that is not one, whatever
     /// the reason, so that it does not tell which paths lead somewhere.
     pub fn get_handshake(&self, door: &Door, inbound: &Inbound) -> Option<Reply> {
-        let now = self.parts.clock.now();
+        let now = self.line.parts.clock.now();
         let intake = door.intake.as_ref().filter(|intake| intake.source.enabled)?;
         let url = public_url(door, inbound);
-        let answer = intake.source.vendor.get_handshake(&request(inbound, &url, now), &intake.live(now).keys)?.ok()?;
-        self.parts.observer.observe(&IngestEvent::Handshake { place: intake.place() });
-        Some(reply_with(answer))
+        let request = Request { method: &inbound.method, url: &url, headers: &inbound.headers, body: &[], now };
+        let answer = intake.source.vendor.get_handshake(&request, &intake.live(now).keys)?.ok()?;
+        self.line.parts.observer.observe(&IngestEvent::Handshake { place: intake.place() });
+        Some(answer.into())
+    }
+}
+
+/// A delivery under way.
+pub(super) struct Arrived {
+    pub(super) inbound: Inbound,
+    /// Its public URL.
+    pub(super) url: String,
+    pub(super) now: Timestamp,
+}
+
+impl Arrived {
+    pub(super) fn request(&self) -> Request<'_> {
+        let Inbound { method, headers, body, .. } = &self.inbound;
+        Request { method, url: &self.url, headers, body, now: self.now }
+    }
+}
+
+/// Which keys a delivery is verified under.
+#[derive(Clone, Copy)]
+enum Under {
+    ItsKeys,
+    NobodysKeys,
+}
+
+/// What an authentic delivery asks for.
+enum Asked {
+    Answer(Answer),
+    Recording { events: Vec<NewEvent>, trace_id: TraceId, answer: Option<Answer> },
+}
+
+/// The steps of the pipeline, shared by all deliveries.
+struct Line {
+    parts: ReceiverParts,
+    heavy: Heavy,
+    keeper: Keeper,
+}
+
+impl Line {
+    /// Verifies, with as much work for a refusal as for any other.
+    async fn verify(
+        &self,
+        intake: &Arc<Intake>,
+        live: &Arc<LiveKeys>,
+        under: Under,
+        arrived: Arrived,
+    ) -> (Arrived, Result<Verified, Refusal>) {
+        let (intake, live, bytes) = (intake.clone(), live.clone(), arrived.inbound.body.len());
+        let verify = move || {
+            let keys = match under {
+                Under::ItsKeys => &live.keys,
+                Under::NobodysKeys => &live.nobodys,
+            };
+            let verified = intake.source.vendor.verify(&arrived.request(), keys, intake.source.tolerance);
+            match verified {
+                // The vendors make the MAC first and look at the time afterwards.
+                Ok(_) | Err(Refusal::BadSignature | Refusal::StaleTimestamp | Refusal::FutureTimestamp) => {}
+                Err(
+                    Refusal::MissingSignature
+                    | Refusal::MalformedSignature
+                    | Refusal::UnknownEndpoint
+                    | Refusal::Disabled
+                    | Refusal::NoLiveSecret,
+                ) => mac_for_nothing(&arrived.inbound.body),
+            }
+            (arrived, verified)
+        };
+        self.heavy.run(bytes, verify).await
+    }
+
+    /// As much work as a delivery that does not verify, where there is no source at all.
+    async fn verify_nothing(&self, arrived: Arrived) -> Arrived {
+        let bytes = arrived.inbound.body.len();
+        let work = move || {
+            mac_for_nothing(&arrived.inbound.body);
+            arrived
+        };
+        self.heavy.run(bytes, work).await
     }
 
     fn tell_verified(&self, intake: &Intake, live: &LiveKeys, verified: Verified, now: Timestamp) {
@@ -228,13 +280,14 @@ impl Receiver {
     }
 
     /// The limits that belong to the source: its media types, its rate, its backlog.
-    async fn limits(&self, intake: &Intake, inbound: &Inbound) -> Option<Reply> {
-        let (rejection, reply) = if !media::is_one_of(&inbound.headers, intake.source.vendor.profile().content_types) {
-            (Rejection::MediaType, Reply::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, MEDIA_TYPE))
+    async fn limits(&self, intake: &Intake, arrived: &Arrived) -> Option<Reply> {
+        let accepted = intake.source.vendor.profile().content_types;
+        let (rejection, reply) = if !media::is_one_of(&arrived.inbound.headers, accepted) {
+            (Rejection::MediaType, Reply::media_type())
         } else if let Err(after) = intake.bucket.take() {
-            (Rejection::SourceRate, Reply::later(StatusCode::TOO_MANY_REQUESTS, SOURCE_RATE, after))
+            (Rejection::SourceRate, Reply::source_rate(after))
         } else if intake.backlog.is_full(&intake.source, &self.parts.records).await {
-            (Rejection::Pending, Reply::later(StatusCode::TOO_MANY_REQUESTS, BACKLOG, BACKLOG_RETRY))
+            (Rejection::Pending, Reply::backlog())
         } else {
             return None;
         };
@@ -242,40 +295,74 @@ impl Receiver {
         Some(reply)
     }
 
-    async fn record(
-        &self,
-        intake: &Intake,
-        inbound: Inbound,
-        envelopes: Vec<Envelope>,
+    /// Carries an authentic delivery to its end.
+    async fn take(
+        self: Arc<Self>,
+        config: Arc<Config>,
+        intake: Arc<Intake>,
+        live: Arc<LiveKeys>,
+        arrived: Arrived,
         verified: Verified,
-        secret_version: Arc<str>,
-        now: Timestamp,
     ) -> Reply {
-        let source = &*intake.source;
-        let (trace_id, trace_link) = trace(&inbound.headers, source.continue_trace);
+        let (line, source, now) = (self.clone(), intake.source.clone(), arrived.now);
+        // Held until the commit: what waits for a slow store keeps its place in the memory of bodies.
+        let body = arrived.inbound.body.clone();
+        let (arrived, asked) = self
+            .heavy
+            .run(body.len(), move || {
+                let asked = line.ask(&source, &live, &arrived, verified);
+                (arrived, asked)
+            })
+            .await;
+        match asked {
+            Ok(Asked::Recording { events, trace_id, answer }) => {
+                let reply = self.record(&intake, events, trace_id, now).await;
+                answer.filter(|_| reply.status.is_success()).map_or(reply, Reply::from)
+            }
+            Ok(Asked::Answer(answer)) => self.handshake(&intake, answer, None, now).await,
+            Err(malformed) => {
+                self.reject(&intake, Rejection::Malformed);
+                let reply = Reply::malformed(&malformed);
+                self.keeper.keep(config, &intake, &arrived, Reason::Malformed(malformed));
+                reply
+            }
+        }
+    }
+
+    /// Reads an authentic delivery and prepares its events.
+    fn ask(&self, source: &Source, live: &LiveKeys, arrived: &Arrived, verified: Verified) -> Result<Asked, Malformed> {
+        let request = arrived.request();
+        let envelopes = match source.vendor.read(&request, &verified, &live.keys)? {
+            Reading::Handshake(answer) => return Ok(Asked::Answer(answer)),
+            Reading::Events(envelopes) => envelopes,
+        };
+        let (trace_id, trace_link) = trace(request.headers, source.continue_trace);
         let delivery = Delivery {
-            raw: inbound.body,
-            headers: &inbound.headers,
-            received_at: now,
+            raw: arrived.inbound.body.clone(),
+            headers: request.headers,
+            received_at: arrived.now,
             signed_at: verified.signed_at,
-            secret_version,
+            secret_version: live.versions[verified.key].clone(),
             trace_id,
             trace_link,
             drift: &self.parts.drift,
         };
         let events = prepare_all(source, envelopes, &delivery);
-        drop(delivery);
+        Ok(Asked::Recording { events, trace_id, answer: source.vendor.success_answer(&request) })
+    }
+
+    async fn record(&self, intake: &Intake, events: Vec<NewEvent>, trace_id: TraceId, now: Timestamp) -> Reply {
         let told: Vec<Told> = events.iter().map(Told::of).collect();
         let recorded = if events.is_empty() { Ok(Vec::new()) } else { self.parts.store.record(events).await };
         match recorded {
             Ok(recorded) => {
                 self.tell_recorded(intake, &told, &recorded, trace_id, now);
-                success(source.vendor.profile().success, &told, &recorded)
+                success(intake.source.vendor.profile().success, &told, &recorded)
             }
             Err(error) => {
-                tracing::warn!(lane = %source.lane, %trace_id, %error, "delivery not recorded");
+                tracing::warn!(lane = %intake.source.lane, %trace_id, %error, "delivery not recorded");
                 self.reject(intake, Rejection::Store);
-                Reply::later(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, STORE_RETRY)
+                Reply::unavailable()
             }
         }
     }
@@ -315,17 +402,10 @@ impl Receiver {
         if let Err(error) = self.parts.records.keep_handshake(row).await {
             tracing::warn!(lane = %intake.source.lane, %error, "handshake not kept");
             self.reject(intake, Rejection::Store);
-            return Reply::later(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, STORE_RETRY);
+            return Reply::unavailable();
         }
         self.parts.observer.observe(&IngestEvent::Handshake { place: intake.place() });
-        reply_with(answer)
-    }
-
-    fn malformed(&self, intake: &Intake, malformed: &Malformed) -> Reply {
-        self.reject(intake, Rejection::Malformed);
-        let message = serde_json::Value::from(malformed.0.as_ref());
-        let body = format!(r#"{{"ok":false,"error":"malformed","message":{message}}}"#);
-        Reply::json(StatusCode::BAD_REQUEST, body)
+        answer.into()
     }
 
     fn reject(&self, intake: &Intake, reason: Rejection) {
@@ -333,25 +413,13 @@ impl Receiver {
     }
 
     /// The one answer to all that is not authentic.
-    fn refuse(&self, door: &Door, inbound: &Inbound, reason: Refusal, now: Timestamp) -> Reply {
-        match reason {
-            // The vendors make the MAC first and look at the time afterwards.
-            Refusal::BadSignature | Refusal::StaleTimestamp | Refusal::FutureTimestamp => {}
-            Refusal::MissingSignature
-            | Refusal::MalformedSignature
-            | Refusal::UnknownEndpoint
-            | Refusal::Disabled
-            | Refusal::NoLiveSecret => mac_for_nothing(&inbound.body),
-        }
-        let client = inbound.client;
+    fn refuse(&self, door: &Door, arrived: &Arrived, reason: Refusal) -> Reply {
+        let client = arrived.inbound.client;
         self.parts.observer.observe(&IngestEvent::Refused { place: door.place(), reason, client });
-        if let Some(intake) = &door.intake
-            && intake.kept_refusals.take().is_ok()
-        {
-            let config = door.directory.config.clone();
-            refused::keep(self.parts.records.clone(), config, intake, inbound, public_url(door, inbound), reason, now);
+        if let Some(intake) = &door.intake {
+            self.keeper.keep(door.directory.config.clone(), intake, arrived, Reason::Refused(reason));
         }
-        Reply::json(StatusCode::UNAUTHORIZED, UNAUTHORIZED)
+        Reply::unauthorized()
     }
 }
 
@@ -368,75 +436,6 @@ fn public_url(door: &Door, inbound: &Inbound) -> String {
     url.push_str(base);
     url.push_str(target);
     url
-}
-
-fn request<'a>(inbound: &'a Inbound, url: &'a str, now: Timestamp) -> Request<'a> {
-    Request { method: &inbound.method, url, headers: &inbound.headers, body: &inbound.body, now }
-}
-
-fn reply_with(answer: Answer) -> Reply {
-    Reply { status: answer.status, content_type: answer.content_type, body: answer.body.into(), retry_after: None }
-}
-
-/// What is told of an event after the store took it away.
-struct Told {
-    event_type: String,
-    status: EventStatus,
-    jobs: usize,
-}
-
-impl Told {
-    fn of(event: &NewEvent) -> Self {
-        Self { event_type: event.event_type.clone(), status: event.status, jobs: event.jobs.len() }
-    }
-}
-
-/// The answer of DESIGN §6. A batch is a duplicate only if all of it is; all ids are listed.
-fn success(status: StatusCode, told: &[Told], recorded: &[Recorded]) -> Reply {
-    if status == StatusCode::NO_CONTENT {
-        return Reply { status, content_type: None, body: Bytes::new(), retry_after: None };
-    }
-    let duplicate = !recorded.is_empty() && recorded.iter().all(|r| matches!(r, Recorded::Duplicate { .. }));
-    let mut body = String::with_capacity(96 + recorded.len() * 40);
-    body.push_str(if duplicate { r#"{"ok":true,"duplicate":true,"# } else { r#"{"ok":true,"duplicate":false,"# });
-    if told.iter().any(|told| told.status == EventStatus::Quarantined) {
-        body.push_str(r#""quarantined":true,"#);
-    }
-    if let [only] = recorded {
-        body.push_str(r#""event_id":""#);
-        body.push_str(&only.event_id().to_string());
-        body.push_str("\"}");
-    } else {
-        body.push_str(r#""event_ids":["#);
-        for (n, recorded) in recorded.iter().enumerate() {
-            body.push_str(if n == 0 { "\"" } else { ",\"" });
-            body.push_str(&recorded.event_id().to_string());
-            body.push('"');
-        }
-        body.push_str("]}");
-    }
-    Reply::json(status, body)
-}
-
-const TRACEPARENT: &str = "traceparent";
-
-/// The delivery's trace, and the vendor's own to be linked (W3C Trace Context, version 00).
-fn trace(headers: &HeaderMap, continued: bool) -> (TraceId, Option<String>) {
-    let theirs = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(traceparent);
-    match theirs {
-        Some((id, text)) if continued => (id, Some(text.to_owned())),
-        Some((_, text)) => (ids::trace_id(), Some(text.to_owned())),
-        None => (ids::trace_id(), None),
-    }
-}
-
-fn traceparent(text: &str) -> Option<(TraceId, &str)> {
-    let lower_hex = |part: &str, len| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let mut parts = text.split('-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let whole = parts.next().is_none() && version == "00" && lower_hex(parent, 16) && lower_hex(flags, 2);
-    let real = parent.bytes().any(|b| b != b'0');
-    Some((trace.parse().ok()?, text)).filter(|_| whole && real)
 }
 
 #[cfg(test)]

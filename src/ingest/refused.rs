@@ -1,59 +1,129 @@
 //! What is kept of a refused delivery, for `sluice why` and the console: capped, redacted, with what
-//! the diagnosis found. Made in a task of its own, so that a stranger waits for none of it.
+//! the diagnosis found. Made beside the answer, so that a stranger waits for none of it, and one at
+//! a time, so that a flood of forgeries buys little of our time.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::Value;
 use sluice_actors::domain::Timestamp;
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use super::{
     diagnose::{self, Case},
     directory::Intake,
-    receive::Inbound,
+    receive::Arrived,
 };
 use crate::{
-    api::records::{NewRefusal, Records, RefusalRow},
+    api::records::{Records, RefusalRow},
     config::{Config, Source},
     json,
-    redact::Redactor,
-    vendors::{Refusal, Request},
+    redact::{self, Redactor},
+    vendors::{Malformed, Refusal, Request},
 };
 
 /// Bytes of a body that are kept.
 const KEPT_BODY: usize = 4 * 1024;
-/// A larger body is not read for redaction, so nothing of it is kept.
+/// A larger body is neither redacted nor tried by the diagnosis, so nothing of it is kept.
 const READ_BODY: usize = 256 * 1024;
+/// How many wait to be kept; past them a refusal is only counted.
+const WAITING: usize = 16;
+/// After each, the keeper rests this many times as long as it worked.
+const REST: u32 = 3;
 
-/// Keeps `inbound`, best effort.
-pub(super) fn keep(
-    records: Arc<dyn Records>,
-    config: Arc<Config>,
-    intake: &Intake,
-    inbound: &Inbound,
-    url: String,
-    reason: Refusal,
-    now: Timestamp,
-) {
-    let refused = Refused {
-        source: intake.source.clone(),
-        config,
-        method: inbound.method.clone(),
-        path: inbound.target.path().to_owned(),
-        url,
-        headers: inbound.headers.clone(),
-        body: inbound.body.clone(),
-        peer: inbound.client.to_string(),
-        reason,
-        now,
-    };
-    tokio::spawn(async move {
-        let lane = refused.source.lane.clone();
-        if let Err(error) = records.keep_refusal(refused.row()).await {
-            tracing::debug!(%lane, %error, "refused delivery not kept");
+/// Why a delivery was refused.
+#[derive(Debug)]
+pub(super) enum Reason {
+    /// Not authentic.
+    Refused(Refusal),
+    /// Authentic, but unusable.
+    Malformed(Malformed),
+}
+
+impl Reason {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.as_str(),
+            Self::Malformed(_) => "malformed",
         }
-    });
+    }
+}
+
+/// Keeps refused deliveries, best effort.
+pub(super) struct Keeper {
+    records: Arc<dyn Records>,
+    turn: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Keeper {
+    pub(super) fn new(records: Arc<dyn Records>) -> Self {
+        Self { records, turn: Arc::new(Semaphore::new(1)), waiting: Arc::default() }
+    }
+
+    pub(super) fn keep(&self, config: Arc<Config>, intake: &Intake, arrived: &Arrived, reason: Reason) {
+        if intake.kept_refusals.take().is_err() {
+            return;
+        }
+        let Some(place) = Place::take(&self.waiting) else { return };
+        let inbound = &arrived.inbound;
+        let refused = Refused {
+            source: intake.source.clone(),
+            config,
+            method: inbound.method.clone(),
+            path: inbound.target.path().to_owned(),
+            url: arrived.url.clone(),
+            headers: inbound.headers.clone(),
+            body_bytes: inbound.body.len(),
+            body: if inbound.body.len() > READ_BODY { Bytes::new() } else { inbound.body.clone() },
+            peer: inbound.client.to_string(),
+            reason,
+            now: arrived.now,
+        };
+        let (records, turn) = (self.records.clone(), self.turn.clone());
+        tokio::spawn(async move {
+            let _turn = turn.acquire_owned().await.expect("the semaphore is never closed");
+            drop(place);
+            let began = Instant::now();
+            let lane = refused.source.lane.clone();
+            let kept = match spawn_blocking(move || refused.row()).await {
+                Ok(row) => records.keep_refusal(row).await.map_err(|error| error.to_string()),
+                // The panic's text is not told: it could carry a payload.
+                Err(_) => Err("its diagnosis failed".to_owned()),
+            };
+            if let Err(error) = kept {
+                tracing::debug!(%lane, %error, "refused delivery not kept");
+            }
+            sleep((began.elapsed() * REST).min(Duration::from_secs(1))).await;
+        });
+    }
+}
+
+/// A place among those that wait.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
+        let fits = |count: usize| (count < WAITING).then_some(count + 1);
+        waiting.fetch_update(Relaxed, Relaxed, fits).ok().map(|_| Self(waiting.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 struct Refused {
@@ -63,16 +133,18 @@ struct Refused {
     path: String,
     url: String,
     headers: HeaderMap,
+    /// Empty where it was too large to be read.
     body: Bytes,
+    body_bytes: usize,
     peer: String,
-    reason: Refusal,
+    reason: Reason,
     now: Timestamp,
 }
 
 impl Refused {
-    fn row(&self) -> NewRefusal {
+    fn row(&self) -> RefusalRow {
         let redactor = Redactor::of(&self.source);
-        let row = RefusalRow {
+        RefusalRow {
             id: 0,
             at: self.now,
             tenant: self.source.lane.tenant.to_string(),
@@ -82,17 +154,13 @@ impl Refused {
             request: format!("{} {}", self.method, self.path),
             headers: serde_json::from_str(&redactor.headers(&self.headers)).unwrap_or(Value::Null),
             body: self.kept_body(&redactor),
-            body_bytes: self.body.len() as u64,
+            body_bytes: self.body_bytes as u64,
             hint: self.hint(),
-        };
-        NewRefusal { row, reason: self.reason }
+        }
     }
 
     /// Redacted as a whole, then cut: a cut value could slip past a pattern.
     fn kept_body(&self, redactor: &Redactor<'_>) -> String {
-        if self.body.len() > READ_BODY {
-            return String::new();
-        }
         let text = match json::parse_strict(&self.body) {
             Ok(mut value) => {
                 let redacted = redactor.payload(&mut value, &self.body);
@@ -105,10 +173,17 @@ impl Refused {
     }
 
     fn hint(&self) -> String {
+        let refusal = match &self.reason {
+            // Names what is wrong, never a value.
+            Reason::Malformed(malformed) => return redact::text(&malformed.0).into_owned(),
+            Reason::Refused(refusal) => *refusal,
+        };
+        if self.body_bytes != self.body.len() {
+            return diagnose::Finding::Unknown(refusal).to_string();
+        }
         let request =
             Request { method: &self.method, url: &self.url, headers: &self.headers, body: &self.body, now: self.now };
-        let neighbours = self.config.tenants.get(&self.source.lane.tenant).map(Arc::as_ref);
-        diagnose::diagnose(&Case { source: &self.source, tenant: neighbours, request, refusal: self.reason })
-            .to_string()
+        let tenant = self.config.tenants.get(&self.source.lane.tenant).map(Arc::as_ref);
+        diagnose::diagnose(&Case { source: &self.source, tenant, request, refusal }).to_string()
     }
 }

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     api::records::{
-        AuditEntry, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow, LaneBacklog, NewRefusal,
-        Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
+        AuditEntry, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow, LaneBacklog, Page,
+        RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
     },
     config::{Config, Input},
     schema::Drift,
@@ -283,8 +283,8 @@ impl Records for FakeRecords {
         Ok(*self.pending.lock().unwrap())
     }
 
-    async fn keep_refusal(&self, refusal: NewRefusal) -> Result<(), StoreUnavailable> {
-        self.refusals.lock().unwrap().push(refusal.row);
+    async fn keep_refusal(&self, refusal: RefusalRow) -> Result<(), StoreUnavailable> {
+        self.refusals.lock().unwrap().push(refusal);
         self.refused.notify_one();
         Ok(())
     }

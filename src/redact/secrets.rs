@@ -124,8 +124,6 @@ fn told(text: &str, captures: &regex::Captures<'_>) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn masked(text: &str) -> String {
         super::super::text(text).into_owned()
     }

@@ -15,9 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use sluice::{
-    api::records::{
-        AuditEntry, HandshakeRow, NewRefusal, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
-    },
+    api::records::{AuditEntry, HandshakeRow, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept},
     ids,
     ingest::{EventStatus, EventStore, NewEvent, NewForm, NewJob, RecordError, Recorded},
     store::{OpenError, OpenOptions, SqliteStore, migrate},
@@ -724,22 +722,19 @@ async fn a_job_whose_form_is_gone_is_a_dead_letter() {
     assert_eq!(world.store.count_dead_letters(&gone).await.unwrap(), 1);
 }
 
-fn refusal(world: &World, tenant: &str, nth: u32) -> NewRefusal {
-    NewRefusal {
-        row: RefusalRow {
-            id: 0,
-            at: world.now(),
-            tenant: tenant.into(),
-            source: "pay".into(),
-            reason: Refusal::BadSignature.as_str().into(),
-            peer: "192.0.2.1".into(),
-            request: format!("POST /{nth}"),
-            headers: serde_json::json!({"x-signature": "redacted"}),
-            body: "{}".into(),
-            body_bytes: 2,
-            hint: "another key".into(),
-        },
-        reason: Refusal::BadSignature,
+fn refusal(world: &World, tenant: &str, nth: u32) -> RefusalRow {
+    RefusalRow {
+        id: 0,
+        at: world.now(),
+        tenant: tenant.into(),
+        source: "pay".into(),
+        reason: Refusal::BadSignature.as_str().into(),
+        peer: "192.0.2.1".into(),
+        request: format!("POST /{nth}"),
+        headers: serde_json::json!({"x-signature": "redacted"}),
+        body: "{}".into(),
+        body_bytes: 2,
+        hint: "another key".into(),
     }
 }
 

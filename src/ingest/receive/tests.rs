@@ -1,9 +1,23 @@
-use http::HeaderValue;
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::ingest::{
-    RecordError,
-    testing::{NOON, TENANT, World, body, config},
+use crate::{
+    ingest::{
+        RecordError,
+        heavy::HEAVY,
+        testing::{NOON, TENANT, World, body, config},
+    },
+    secrets::Secret,
+    vendors::{InvalidKey, Key, Outgoing, Profile, Sample, Vendor},
 };
 
 fn inbound(source: &str, headers: HeaderMap, body: impl Into<Bytes>) -> Inbound {
@@ -194,7 +208,7 @@ async fn a_full_backlog_is_429_until_the_store_counts_less() {
     *world.records.pending.lock().unwrap() = 1;
     assert_eq!(world.send("small", "e1", &body(1)).await.status, StatusCode::OK);
     let full = world.send("small", "e2", &body(2)).await;
-    assert_eq!((full.status, full.retry_after), (StatusCode::TOO_MANY_REQUESTS, Some(BACKLOG_RETRY)));
+    assert_eq!((full.status, full.retry_after), (StatusCode::TOO_MANY_REQUESTS, Some(Duration::from_secs(30))));
     assert!(text(&full).contains("backlog_full"));
     tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(world.send("small", "e2", &body(2)).await.status, StatusCode::OK);
@@ -206,7 +220,7 @@ async fn a_store_that_cannot_confirm_is_503_and_says_when_to_come_again() {
     for error in [RecordError::Unavailable("locked".into()), RecordError::Unknown("lost".into())] {
         *world.store.failing.lock().unwrap() = Some(error);
         let reply = world.send("app", "e1", &body(1)).await;
-        assert_eq!((reply.status, reply.retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(STORE_RETRY)));
+        assert_eq!((reply.status, reply.retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(Duration::from_secs(5))));
         assert!(!text(&reply).contains("lock"), "the store's words stay inside");
     }
     *world.store.failing.lock().unwrap() = None;
@@ -295,22 +309,6 @@ async fn a_vendors_trace_is_linked_or_continued_as_the_source_says() {
     }
 }
 
-#[test]
-fn only_a_whole_traceparent_of_version_00_counts() {
-    for (text, valid) in [
-        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true),
-        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", false),
-        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false),
-        ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
-        ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false),
-        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", false),
-        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033-01", false),
-        ("", false),
-    ] {
-        assert_eq!(traceparent(text).is_some(), valid, "{text}");
-    }
-}
-
 #[tokio::test]
 async fn a_refused_delivery_is_kept_redacted_with_a_hint() {
     let world = World::new();
@@ -332,9 +330,8 @@ async fn a_flood_of_refusals_keeps_ten_a_second_and_none_of_unknown_paths() {
         world.receive("app", HeaderMap::new(), "{}").await;
         world.receive("nothing", HeaderMap::new(), "{}").await;
     }
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
-    }
+    // Each is followed by a rest of the keeper: virtual time passes meanwhile.
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.records.refusals.lock().unwrap().len(), 10);
 }
 
@@ -365,4 +362,150 @@ async fn a_dropped_future_cancels_no_write_that_the_store_has() {
     world.store.go_on();
     world.store.committed.notified().await;
     assert_eq!(world.store.count(), 1);
+}
+
+#[tokio::test]
+async fn jobs_are_woken_and_told_at_the_commit_even_if_nobody_waits_for_the_answer() {
+    let world = World::new();
+    world.store.hang();
+    let headers = world.signed("app", "e1", body(1).as_bytes());
+    let door = world.receiver.door(&"acme".parse().expect("a name"), &"app".parse().expect("a name"));
+    {
+        let receiving = world.receiver.receive(&door, inbound("app", headers, body(1)));
+        tokio::select! {
+            _ = receiving => panic!("answered before the commit"),
+            () = world.store.entered.notified() => {}
+        }
+    }
+    assert!(world.woken.lock().unwrap().is_empty(), "nothing is committed yet");
+    world.store.go_on();
+    world.store.committed.notified().await;
+    settle().await;
+    assert_eq!(world.woken.lock().unwrap().len(), 1);
+    assert_eq!(world.seen.take().last().unwrap(), "recorded app new=true assistant.completed stored jobs=1");
+}
+
+/// Lets all tasks run that can.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_authentic_delivery_that_is_unusable_is_kept_redacted_with_its_fault() {
+    let world = World::new();
+    let sent = r#"{"event_type":"assistant.completed","note":"ask jane@example.com","note":2}"#;
+    let headers = world.signed("app", "e1", sent.as_bytes());
+    let reply = world.receive("app", headers, sent).await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+    world.records.refused.notified().await;
+    let kept = world.records.refusals.lock().unwrap()[0].clone();
+    assert_eq!((kept.reason.as_str(), kept.request.as_str()), ("malformed", "POST /webhooks/acme/app"));
+    assert!(kept.body.contains("assistant.completed") && !kept.body.contains("jane@"), "{}", kept.body);
+    assert!(!kept.hint.is_empty() && text(&reply).contains(&kept.hint), "{} in {}", kept.hint, text(&reply));
+    assert!(!kept.headers.to_string().contains(headers_signature(&world, sent).as_str()), "{}", kept.headers);
+}
+
+fn headers_signature(world: &World, sent: &str) -> String {
+    world.signed("app", "e1", sent.as_bytes())["x-signature"].to_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn nothing_of_a_large_refused_body_is_kept_or_tried() {
+    let world = World::new();
+    let sent = format!("{}{}", body(1), " ".repeat(300 * 1024));
+    let headers = world.signed("app", "e1", body(1).as_bytes());
+    assert_eq!(world.receive("app", headers, sent.clone()).await.status, StatusCode::UNAUTHORIZED);
+    world.records.refused.notified().await;
+    let kept = world.records.refusals.lock().unwrap()[0].clone();
+    assert_eq!((kept.body.as_str(), kept.body_bytes), ("", sent.len() as u64));
+    assert_eq!(kept.hint, "made with another secret, or over other bytes than arrived");
+}
+
+/// A vendor that counts what it verifies, and may hold up large bodies.
+#[derive(Debug)]
+struct Watched {
+    vendor: Arc<dyn Vendor>,
+    verified: AtomicUsize,
+    gate: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl Vendor for Watched {
+    fn name(&self) -> &'static str {
+        self.vendor.name()
+    }
+
+    fn profile(&self) -> &Profile {
+        self.vendor.profile()
+    }
+
+    fn key(&self, secret: &Secret) -> Result<Key, InvalidKey> {
+        self.vendor.key(secret)
+    }
+
+    fn verify(&self, request: &Request<'_>, keys: &[Key], tolerance: Duration) -> Result<Verified, Refusal> {
+        self.verified.fetch_add(1, Relaxed);
+        if request.body.len() >= HEAVY
+            && let Some(gate) = self.gate.lock().unwrap().take()
+        {
+            gate.recv_timeout(Duration::from_secs(20)).expect("the light delivery is answered meanwhile");
+        }
+        self.vendor.verify(request, keys, tolerance)
+    }
+
+    fn read(&self, request: &Request<'_>, verified: &Verified, keys: &[Key]) -> Result<Reading, Malformed> {
+        self.vendor.read(request, verified, keys)
+    }
+
+    fn sign(&self, sample: &Outgoing<'_>, secret: &Secret) -> Result<Vec<(HeaderName, HeaderValue)>, InvalidKey> {
+        self.vendor.sign(sample, secret)
+    }
+
+    fn sample(&self, id: &str, now: Timestamp) -> Sample {
+        self.vendor.sample(id, now)
+    }
+}
+
+/// A world whose one source is watched.
+fn watched(enabled: bool) -> (World, Arc<Watched>) {
+    let mut config =
+        config("[sources.app]\nvendor = \"generic\"\nsecrets = [\"env:KEY_APP\"]\nlimits = { max_body = \"1MiB\" }\n");
+    let tenant = Arc::get_mut(config.tenants.values_mut().next().expect("a tenant")).expect("not shared yet");
+    let source = Arc::get_mut(tenant.sources.values_mut().next().expect("a source")).expect("not shared yet");
+    let watched =
+        Arc::new(Watched { vendor: source.vendor.clone(), verified: AtomicUsize::new(0), gate: Mutex::default() });
+    source.vendor = watched.clone();
+    source.enabled = enabled;
+    (World::with(config), watched)
+}
+
+#[tokio::test]
+async fn every_cause_of_a_401_costs_one_verification() {
+    for (enabled, path) in [(true, "app"), (true, "nothing"), (false, "app")] {
+        let (world, watched) = watched(enabled);
+        for key in ["app-secret", "another-secret"] {
+            let headers = world.signed_with("app", key, "e1", body(1).as_bytes());
+            let taken = enabled && path == "app" && key == "app-secret";
+            let reply = world.receive(path, headers, body(1)).await;
+            assert_eq!(reply.status == StatusCode::OK, taken, "{enabled} {path} {key}");
+        }
+        assert_eq!(watched.verified.load(Relaxed), 2, "{enabled} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_does_not_hold_up_a_small_one() {
+    let (world, watched) = watched(true);
+    let (go, gate) = mpsc::channel();
+    *watched.gate.lock().unwrap() = Some(gate);
+    let large = body(1).replacen('{', &format!("{{{}", " ".repeat(HEAVY)), 1);
+    let small = async {
+        tokio::task::yield_now().await;
+        let reply = world.send("app", "e2", &body(2)).await;
+        go.send(()).expect("the large body still waits");
+        reply
+    };
+    let (large, small) = tokio::join!(world.send("app", "e1", &large), small);
+    assert_eq!((large.status, small.status), (StatusCode::OK, StatusCode::OK));
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     api::records::{
-        AuditEntry, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow, LaneBacklog, NewRefusal,
-        Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
+        AuditEntry, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow, LaneBacklog, Page,
+        RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
     },
     ingest::{NewForm, NewJob},
     store::sql::sqlite,
@@ -365,8 +365,8 @@ impl Records for SqliteStore {
         Ok(read().await?.pop())
     }
 
-    async fn keep_refusal(&self, refusal: NewRefusal) -> Result<(), StoreUnavailable> {
-        let row = Box::new(refusal.row);
+    async fn keep_refusal(&self, refusal: RefusalRow) -> Result<(), StoreUnavailable> {
+        let row = Box::new(refusal);
         Ok(self.shared.writer.submit(|reply| Command::KeepRefusal { row, reply }).await?)
     }
 
