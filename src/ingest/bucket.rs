@@ -1,29 +1,22 @@
-//! A token bucket without a lock or a timer: the generic cell rate algorithm on one atomic.
+//! The lanes' token bucket, shared: deliveries of all connections take from one.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
-use sluice_actors::ports::Rate;
+use sluice_actors::{policy::bucket, ports::Rate};
 use tokio::time::{Duration, Instant};
 
 /// Admits `per_second` a second and `burst` at once; starts full.
 #[derive(Debug)]
 pub struct Bucket {
     rate: Rate,
-    base: Instant,
-    /// Nanoseconds that one token takes.
-    period: u64,
-    /// How far ahead of now the next admission may lie: `burst - 1` periods.
-    slack: u64,
-    /// When the next admission would be due if all were evenly spaced, in nanoseconds after `base`.
-    due: AtomicU64,
+    // A lane owns its bucket alone; here each request holds it for one subtraction.
+    tokens: Mutex<bucket::Bucket>,
 }
 
 impl Bucket {
     /// A full bucket.
     pub fn new(rate: Rate) -> Self {
-        let period = (1e9 / rate.per_second.max(1e-6)) as u64;
-        let slack = period.saturating_mul(u64::from(rate.burst.max(1)) - 1);
-        Self { rate, base: Instant::now(), period, slack, due: AtomicU64::new(0) }
+        Self { rate, tokens: Mutex::new(bucket::Bucket::full(rate)) }
     }
 
     /// The rate it was made with.
@@ -33,13 +26,8 @@ impl Bucket {
 
     /// Takes one token, or says after how long one is there.
     pub fn take(&self) -> Result<(), Duration> {
-        let now = u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let admit =
-            |due: u64| (due <= now.saturating_add(self.slack)).then(|| due.max(now).saturating_add(self.period));
-        match self.due.fetch_update(Relaxed, Relaxed, admit) {
-            Ok(_) => Ok(()),
-            Err(due) => Err(Duration::from_nanos(due - now - self.slack)),
-        }
+        let taken = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map_err(|at| at.saturating_duration_since(Instant::now()))
     }
 }
 
