@@ -207,7 +207,7 @@ impl World {
         let (public, admin) = (self.running.public_addr, self.running.admin_addr);
         output::line("");
         output::facts(&[
-            ("webhooks", format!("http://{public}/webhooks/{ACME}/{{{}}}", vendors::NAMES.join(","))),
+            ("webhooks", format!("http://{public}/webhooks/{ACME}/VENDOR, each signed as its vendor does")),
             ("metrics", format!("http://{admin}/metrics")),
             ("health", format!("http://{admin}/readyz")),
             ("log", self.folder().join("sluice.log").display().to_string()),
