@@ -1,6 +1,8 @@
 //! The configuration: read, resolved and validated once; what the rest of the program sees is
 //! already right. One section per file; the file's form (`deny_unknown_fields`) stays inside.
 
+mod action;
+mod auth;
 mod finding;
 mod input;
 mod limits;
@@ -23,12 +25,12 @@ use arc_swap::ArcSwap;
 
 use sluice_actors::domain::{LaneKey, TenantName};
 
+pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish};
+pub use auth::{Auth, OAuth2};
 pub use finding::{Error, Errors, Place};
 pub use input::Input;
 pub use limits::SourceLimits;
-pub use route::{
-    ActionConfig, Auth, Fetch, Filter, HttpCall, HttpForward, OAuth2, Prompt, Publish, Route, TypePattern,
-};
+pub use route::{Filter, Route, TypePattern};
 pub use server::{Admin, Database, Edge, Limits, LogFormat, Outbound, Telemetry, Tls};
 pub use source::{LiveKey, PiiPattern, RedactMethod, RedactRule, Source};
 pub use tenant::{Llm, Tenant, WordPress};
