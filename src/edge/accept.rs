@@ -56,7 +56,7 @@ pub struct ConnectionLimits {
     pub idle: Duration,
     /// Between requests of a trusted proxy: longer than the proxy's own, so that it closes first.
     pub idle_proxy: Duration,
-    /// A write that makes no progress.
+    /// A whole answer, from the first write that the peer makes wait.
     pub write: Duration,
     /// How long a closed connection is read on so that the peer can read the last answer.
     pub linger: Duration,
@@ -387,6 +387,7 @@ where
             if https {
                 response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
             }
+            pulse.answer_began();
             Ok::<_, Infallible>(response.map(|inner| Tracked { inner, pulse: pulse.clone() }))
         }
     });

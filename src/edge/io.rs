@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -57,13 +57,16 @@ pub(super) struct Pulse {
     phase: AtomicU8,
     /// Milliseconds after `born` at which the phase began.
     since: AtomicU64,
-    /// Milliseconds after `born` since which a write makes no progress; `u64::MAX`: none is stuck.
-    stuck: AtomicU64,
+    /// A handler's answer is on its way to hyper's buffer.
+    answering: AtomicBool,
+    /// Milliseconds after `born` since which the peer has not read all that we wrote; `u64::MAX`: it
+    /// has.
+    unread: AtomicU64,
     command: AtomicU8,
     waker: AtomicWaker,
 }
 
-const NOT_STUCK: u64 = u64::MAX;
+const ALL_READ: u64 = u64::MAX;
 
 impl Pulse {
     pub(super) fn new() -> Self {
@@ -71,7 +74,8 @@ impl Pulse {
             born: Instant::now(),
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU64::new(0),
-            stuck: AtomicU64::new(NOT_STUCK),
+            answering: AtomicBool::new(false),
+            unread: AtomicU64::new(ALL_READ),
             command: AtomicU8::new(Command::None as u8),
             waker: AtomicWaker::new(),
         }
@@ -100,8 +104,14 @@ impl Pulse {
         self.phase.store(Phase::Busy as u8, Relaxed);
     }
 
+    /// hyper begins to take an answer.
+    pub(super) fn answer_began(&self) {
+        self.answering.store(true, Relaxed);
+    }
+
     /// hyper has taken the whole answer.
     pub(super) fn answer_taken(&self) {
+        self.answering.store(false, Relaxed);
         if self.phase() == Phase::Busy {
             self.enter(Phase::Idle);
         }
@@ -116,8 +126,8 @@ impl Pulse {
             Phase::Linger => Some(begun + limits.linger),
             Phase::Busy => None,
         };
-        let write = match self.stuck.load(Relaxed) {
-            NOT_STUCK => None,
+        let write = match self.unread.load(Relaxed) {
+            ALL_READ => None,
             since => Some(Duration::from_millis(since) + limits.write),
         };
         let due = match (phase, write) {
@@ -149,12 +159,19 @@ impl Pulse {
         }
     }
 
+    /// A write or a flush that cannot go on starts the deadline of the whole answer. Only an answer
+    /// that is out to its last byte stops it: a peer that takes a byte now and then gains nothing.
     fn wrote<T>(&self, outcome: &Poll<io::Result<T>>) {
-        let stuck = self.stuck.load(Relaxed) != NOT_STUCK;
-        if outcome.is_ready() && stuck {
-            self.stuck.store(NOT_STUCK, Relaxed);
-        } else if outcome.is_pending() && !stuck {
-            self.stuck.store(self.age(), Relaxed);
+        if outcome.is_pending() && self.unread.load(Relaxed) == ALL_READ {
+            self.unread.store(self.age(), Relaxed);
+        }
+    }
+
+    /// hyper flushes the stream when its own buffer is empty.
+    fn flushed(&self, outcome: &Poll<io::Result<()>>) {
+        self.wrote(outcome);
+        if outcome.is_ready() && !self.answering.load(Relaxed) {
+            self.unread.store(ALL_READ, Relaxed);
         }
     }
 }
@@ -249,7 +266,7 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.transport).poll_flush(cx);
-        self.pulse.wrote(&outcome);
+        self.pulse.flushed(&outcome);
         outcome
     }
 

@@ -151,6 +151,22 @@ async fn a_reader_that_takes_nothing_is_closed_by_the_write_deadline() {
     drop(client);
 }
 
+/// The time that the reader takes is its behaviour, not a wait of the test.
+#[tokio::test]
+async fn a_reader_that_takes_a_little_at_a_time_is_closed_by_the_write_deadline() {
+    let server = listening(options(ConnectionLimits { write: Duration::from_secs(1), ..patient() }));
+    let mut client = connect(&server).await;
+    client.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    let mut piece = vec![0; 64 << 10];
+    let mut pieces = 0;
+    while let Ok(1..) = client.read(&mut piece).await {
+        pieces += 1;
+        sleep(Duration::from_millis(2)).await;
+    }
+    assert!(pieces < 1024, "all of it was read, in 2 s and more");
+    timeout(PATIENCE, server.connections.emptied()).await.expect("closed by its deadline");
+}
+
 #[tokio::test]
 async fn one_connection_over_the_cap_is_closed_and_a_seat_is_given_back() {
     for (connections, per_address) in [(2, 100), (100, 2)] {
