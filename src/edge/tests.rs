@@ -7,6 +7,8 @@ use tokio::{
     net::TcpStream,
 };
 
+mod oddities;
+
 use super::*;
 use crate::ingest::testing::{World, body};
 

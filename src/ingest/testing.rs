@@ -66,9 +66,25 @@ secrets = ["env:KEY_CHAT"]
 [sources.crm]
 vendor = "hubspot"
 secrets = ["env:KEY_CRM"]
+
+[sources.bot]
+vendor = "discord"
+secrets = ["env:KEY_BOT"]
+
+[sources.hook]
+vendor = "custom"
+secrets = ["env:KEY_HOOK"]
+[sources.hook.scheme]
+algorithm = "hmac-sha256"
+signature = { header = "X-Hub-Signature-256", prefix = "sha256=", encoding = "hex" }
+signed = "{body}"
+handshake = { query_token = "hub.verify_token", query_challenge = "hub.challenge", token = "env:KEY_VERIFY" }
 "#;
 
-const KEYS: [(&str, &str); 8] = [
+/// The private half of `KEY_BOT`.
+pub(crate) const BOT_SEED: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+const KEYS: [(&str, &str); 11] = [
     ("KEY_APP", "app-secret"),
     ("KEY_APP_OLD", "app-secret-before"),
     ("KEY_SMALL", "small-secret"),
@@ -77,6 +93,9 @@ const KEYS: [(&str, &str); 8] = [
     ("KEY_CHAT", "chat-secret"),
     ("KEY_CRM", "crm-secret"),
     ("KEY_PAGES", "pages-secret"),
+    ("KEY_BOT", "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"),
+    ("KEY_HOOK", "hook-secret"),
+    ("KEY_VERIFY", "open-sesame"),
 ];
 
 const MAIN: &str = r#"

@@ -9,12 +9,14 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
+mod fuzz;
+
 use super::*;
 use crate::{
     ingest::{
         RecordError,
         heavy::HEAVY,
-        testing::{NOON, TENANT, World, body, config},
+        testing::{BOT_SEED, NOON, TENANT, World, body, config},
     },
     secrets::Secret,
     vendors::{InvalidKey, Key, Outgoing, Profile, Sample, Vendor},
