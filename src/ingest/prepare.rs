@@ -76,7 +76,7 @@ pub fn prepare(source: &Source, envelope: Envelope, raw: Bytes, delivery: &Deliv
     let stored = stored.map_or(raw, Bytes::from);
     let stored_hash = if redacted { sha256(&stored) } else { keys.payload_hash };
 
-    let subject_id = subject_id.map(|subject| redactor.subject(subject));
+    let subject_id = subject_id.map(|subject| redactor.identity(subject));
     let data = catalog.data(payload);
     let reason = fit.err().or_else(|| operator_misfit(source, &event_type, &data));
     let (status, form, jobs) = match &reason {
@@ -92,7 +92,7 @@ pub fn prepare(source: &Source, envelope: Envelope, raw: Bytes, delivery: &Deliv
         id: ids::event_id(delivery.received_at),
         lane: source.lane.clone(),
         vendor: source.vendor.name().into(),
-        external_id,
+        external_id: redactor.identity(external_id),
         payload_hash: keys.payload_hash,
         stored_hash,
         dedupe_key: keys.dedupe_key,

@@ -13,6 +13,7 @@
 //! is an id looks like them. Everything is linear in the size of the payload, and redacting what is
 //! already redacted changes nothing.
 
+mod escapes;
 mod form;
 pub mod names;
 mod numbers;
@@ -34,7 +35,7 @@ pub use text::Patterns;
 /// What stands where something was masked.
 pub const MASK: &str = "[redacted]";
 
-/// Texts that are JSON themselves are opened this many times.
+/// Texts that are JSON themselves are opened this many times; what is nested deeper is masked.
 const MAX_NESTED: usize = 4;
 
 /// The request headers that are stored; every other is dropped, signatures and credentials before
@@ -170,17 +171,17 @@ impl<'a> Redactor<'a> {
             if let Some(first) = values.next() {
                 let joined = values.fold(first.to_owned(), |all, value| all + ", " + value);
                 let mut value = Value::String(joined);
-                self.patterns_in(&mut value, Name::of(name), 0);
+                self.patterns_in(&mut value, Name::of(name), MAX_NESTED);
                 kept.insert(name.to_owned(), value);
             }
         }
         Value::Object(kept).to_string()
     }
 
-    /// A subject as it is stored. A subject that is a person's address becomes a digest, so that
-    /// the events of one subject still belong together.
-    pub fn subject(&self, subject: String) -> String {
-        if self.patterns.names_a_person(&subject) { self.hash.digest(subject.as_bytes()) } else { subject }
+    /// A subject or an event's id as it is stored. One that is a person's address becomes a digest,
+    /// so that what belongs together still does.
+    pub fn identity(&self, id: String) -> String {
+        if self.patterns.names_a_person(&id) { self.hash.digest(id.as_bytes()) } else { id }
     }
 
     fn patterns_in(&self, value: &mut Value, name: Name, nested: usize) -> bool {
@@ -203,7 +204,7 @@ impl<'a> Redactor<'a> {
                         Some(MASK.to_owned())
                     }
                     Name::Id if names::is_id(text) => self.patterns.tokens(text),
-                    Name::Time if names::is_time(text) => None,
+                    Name::Time if names::is_time(text) => self.patterns.tokens(text),
                     _ => self.free_text(text, nested),
                 };
                 match redacted {
@@ -255,11 +256,13 @@ impl<'a> Redactor<'a> {
         if names::is_uuid(text) {
             return None;
         }
-        if nested > 0
-            && form::is_json(text.as_bytes())
+        if form::is_json(text.as_bytes())
             && text.len() > MASK.len()
             && let Ok(mut inner) = crate::json::parse_strict(text.as_bytes())
         {
+            if nested == 0 {
+                return Some(MASK.to_owned());
+            }
             return self.patterns_in(&mut inner, Name::Plain, nested - 1).then(|| inner.to_string());
         }
         match self.patterns.redact(text) {

@@ -19,8 +19,17 @@ pub enum Name {
 const MAX_NAME: usize = 40;
 
 /// Ends of names (lowercase, without separators) whose values are secrets.
-const SECRET_ENDS: [&str; 16] = [
+const SECRET_ENDS: [&str; 25] = [
     "password",
+    "passwords",
+    "passphrases",
+    "secrets",
+    "apikeys",
+    "privatekeys",
+    "cookies",
+    "signature",
+    "connectionstring",
+    "jwt",
     "passwd",
     "passphrase",
     "secret",
@@ -39,7 +48,7 @@ const SECRET_ENDS: [&str; 16] = [
 ];
 /// Whole names whose values are secrets.
 const SECRETS: [&str; 6] = ["pwd", "auth", "bearer", "pin", "otp", "passcode"];
-const CARD_ENDS: [&str; 5] = ["cardnumber", "ccnumber", "creditcard", "cvc", "cvv"];
+const CARD_ENDS: [&str; 7] = ["cardnumber", "ccnumber", "creditcard", "cardno", "securitycode", "cvc", "cvv"];
 const PHONE_ENDS: [&str; 6] = ["phone", "phonenumber", "mobile", "mobilenumber", "msisdn", "fax"];
 const IBAN_ENDS: [&str; 1] = ["iban"];
 const EMAIL_ENDS: [&str; 3] = ["email", "emailaddress", "mail"];
@@ -114,10 +123,12 @@ impl Name {
     }
 }
 
-/// The last letters and digits of a name in lowercase, without separators.
+/// The last letters and digits of a name in lowercase, without separators and without a number at
+/// its end (`password2`).
 fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_NAME]) -> &'b str {
     let mut at = MAX_NAME;
-    for byte in key.bytes().rev().filter(u8::is_ascii_alphanumeric).take(MAX_NAME) {
+    let letters = key.bytes().rev().filter(u8::is_ascii_alphanumeric).skip_while(u8::is_ascii_digit);
+    for byte in letters.take(MAX_NAME) {
         at -= 1;
         buffer[at] = byte.to_ascii_lowercase();
     }
@@ -194,6 +205,11 @@ mod tests {
             ("newPassword", Name::Telling(Secret)),
             ("API-Key", Name::Telling(Secret)),
             ("client_secret", Name::Telling(Secret)),
+            ("password_2", Name::Telling(Secret)),
+            ("X-Amz-Signature", Name::Telling(Secret)),
+            ("cvv2", Name::Telling(Card)),
+            ("sha1", Name::Plain),
+            ("42", Name::Plain),
             ("X-Auth-Token", Name::Telling(Secret)),
             ("Authorization", Name::Telling(Secret)),
             ("card_number", Name::Telling(Card)),

@@ -44,7 +44,8 @@ pub(super) fn emails(text: &str) -> Vec<(usize, usize)> {
 
 fn is_domain(domain: &str) -> bool {
     let Some((host, top)) = domain.rsplit_once('.') else { return false };
-    !host.is_empty() && top.len() >= 2 && !top.bytes().any(|b| b.is_ascii_digit()) && !domain.starts_with('.')
+    let named = top.starts_with("xn--") || !top.bytes().any(|b| b.is_ascii_digit());
+    !host.is_empty() && top.len() >= 2 && named && !domain.starts_with('.')
 }
 
 /// Telephone numbers in international form: `+` and 8 to 15 digits (E.164), with separators.
@@ -106,8 +107,10 @@ pub(super) fn cards(text: &str) -> Vec<(usize, usize)> {
             if bytes[next].is_ascii_digit() {
                 places.push(next);
                 next += 1;
-            } else if matches!(bytes[next], b' ' | b'-') && bytes.get(next + 1).is_some_and(u8::is_ascii_digit) {
-                next += 1;
+            } else if let Some(length) = separator(&bytes[next..])
+                && bytes.get(next + length).is_some_and(u8::is_ascii_digit)
+            {
+                next += length;
             } else {
                 break;
             }
@@ -125,6 +128,17 @@ pub(super) fn cards(text: &str) -> Vec<(usize, usize)> {
         }
     }
     found
+}
+
+/// What may stand between the groups of a number, and its length: a space (also one that does not
+/// break, or the `+` of a form), a hyphen, a dot.
+fn separator(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b' ' | b'-' | b'.' | b'+', ..] => Some(1),
+        [0xC2, 0xA0, ..] => Some(2),
+        [0xE2, 0x80, 0xAF, ..] => Some(3),
+        _ => None,
+    }
 }
 
 /// How many of the digits at `places`, from the first on, make a card number that stands alone.
@@ -281,7 +295,7 @@ fn iban_end(bytes: &[u8], start: usize) -> Option<usize> {
                 compact[count] = byte.to_ascii_uppercase();
                 count += 1;
             }
-            b' ' | b'-' if bytes[at - 1].is_ascii_alphanumeric() => {}
+            _ if bytes[at - 1].is_ascii_alphanumeric() => at += separator(&bytes[at..])? - 1,
             _ => return None,
         }
         at += 1;
@@ -307,10 +321,10 @@ mod tests {
     fn addresses_are_found_in_all_their_spellings() {
         assert_eq!(
             found(
-                "a: j.doe+x@mail.example.com, <ü@exämple.de>. q=a%40b.co b\\u0040c.org d&#64;e.net @f.com g@h i@j.1",
+                "a: j.doe+x@mail.example.com, <ü@exämple.de>. q=a%40b.co b\\u0040c.org d&#64;e.net f@g.xn--p1ai @f.com g@h i@j.1",
                 emails
             ),
-            ["j.doe+x@mail.example.com", "ü@exämple.de", "a%40b.co", "b\\u0040c.org", "d&#64;e.net"],
+            ["j.doe+x@mail.example.com", "ü@exämple.de", "a%40b.co", "b\\u0040c.org", "d&#64;e.net", "f@g.xn--p1ai"],
         );
     }
 
@@ -320,6 +334,8 @@ mod tests {
             found("4111111111111111, 5500-0000-0000-0004; 3782 822463 10005 12 6011 0009 9013 9424 123", cards),
             ["4111111111111111", "5500-0000-0000-0004", "3782 822463 10005", "6011 0009 9013 9424"],
         );
+        let grouped = ["4111+1111+1111+1111", "4111.1111.1111.1111", "4111\u{a0}1111\u{202f}1111 1111"];
+        assert_eq!(found(&grouped.join(", "), cards), grouped);
     }
 
     #[test]
@@ -351,5 +367,6 @@ mod tests {
             ),
             ["DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "FR1420041010050500013M02606"],
         );
+        assert_eq!(found("GB82+WEST+1234+5698+7654+32", ibans), ["GB82+WEST+1234+5698+7654+32"]);
     }
 }

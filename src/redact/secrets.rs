@@ -52,7 +52,7 @@ static TOKENS: LazyLock<Regex> = LazyLock::new(|| {
 /// What follows a telling word, a scheme of `Authorization`, or stands as the password of a URL.
 static TOLD: LazyLock<Regex> = LazyLock::new(|| {
     let words = "password|passwd|passphrase|pwd|secret|token|authorization|api[_ -]?key|access[_ -]?key|\
-                 private[_ -]?key|signing[_ -]?key|credentials?|cookie";
+                 private[_ -]?key|signing[_ -]?key|credentials?|cookie|jwt|signature|(?-u:\\b)sig";
     let pattern = format!(
         r#"(?i)(?:(?:{words})["'\\]{{0,4}}\s{{0,4}}[:=]\s{{0,4}}["'\\]{{0,4}}(?:(?:bearer|basic|token)\s{{1,4}})?|(?-u:\b)(?:bearer|basic)\s{{1,4}}|://[^\s/:@"'<>]{{0,64}}:)([^\s"'\\&,;<>]{{1,4096}})"#
     );
@@ -158,6 +158,10 @@ mod tests {
             (r#"{\"client_secret\": \"abc\"}"#, r#"{\"client_secret\": \"[redacted]\"}"#),
             ("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]"),
             ("sent Bearer abcdefgh1234", "sent Bearer [redacted]"),
+            (
+                "https://x.example/?X-Amz-Signature=0a1b&sig=c2d&design=3",
+                "https://x.example/?X-Amz-Signature=[redacted]&sig=[redacted]&design=3",
+            ),
             ("postgres://app:s3cret@db:5432/x", "postgres://app:[redacted]@db:5432/x"),
         ] {
             assert_eq!(masked(text), expected);

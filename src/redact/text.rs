@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{MASK, numbers, secrets};
+use super::{MASK, escapes, numbers, secrets};
 use crate::config::PiiPattern;
 
 /// Which patterns are on.
@@ -21,6 +21,9 @@ const fn bit(pattern: PiiPattern) -> u8 {
 
 /// A text that still changes after this many passes is hostile and masked as a whole.
 const MAX_PASSES: usize = 8;
+
+/// Escapes within escapes are undone this many times.
+const MAX_ESCAPED: usize = 4;
 
 /// What one pass over a text saw: enough to leave most texts alone.
 #[derive(Debug, Default)]
@@ -87,17 +90,28 @@ impl Patterns {
 
     /// Masks what the patterns find. Borrowed: nothing was found.
     pub fn redact(self, text: &str) -> Cow<'_, str> {
-        let Some(mut redacted) = self.pass(text) else {
-            return Cow::Borrowed(text);
-        };
+        let mut redacted = Cow::Borrowed(text);
         // What one pattern masks can bring to light what another looks for.
-        for _ in 0..MAX_PASSES {
-            match self.pass(&redacted) {
-                Some(further) => redacted = further,
-                None => return Cow::Owned(redacted),
+        for _ in 0..=MAX_PASSES {
+            match self.pass(&redacted).or_else(|| self.hidden(&redacted)) {
+                Some(further) => redacted = Cow::Owned(further),
+                None => return redacted,
             }
         }
         Cow::Owned(MASK.to_owned())
+    }
+
+    /// What is found only with escapes undone. Then the text is kept without them, as there is no
+    /// telling which escapes made which part.
+    fn hidden(self, text: &str) -> Option<String> {
+        let mut undone = escapes::undone(text)?;
+        for _ in 0..MAX_ESCAPED {
+            if let Some(redacted) = self.pass(&undone) {
+                return Some(redacted);
+            }
+            undone = escapes::undone(&undone)?;
+        }
+        None
     }
 
     fn pass(self, text: &str) -> Option<String> {
@@ -140,7 +154,7 @@ impl Patterns {
 
     /// Whether a number is one of a card.
     pub(super) fn number(self, number: &serde_json::Number) -> bool {
-        self.has(PiiPattern::Card) && number.as_u64().is_some_and(numbers::is_card_number)
+        self.has(PiiPattern::Card) && whole(number).is_some_and(numbers::is_card_number)
     }
 
     /// Whether a text is an e-mail address or a telephone number.
@@ -149,6 +163,16 @@ impl Patterns {
         (self.has(PiiPattern::Email) && whole(numbers::emails(text)))
             || (self.has(PiiPattern::Phone) && whole(numbers::phones(text)))
     }
+}
+
+/// A number without its sign, if it is whole however it is written (`4111111111111111.0`, `4.1e15`).
+fn whole(number: &serde_json::Number) -> Option<u64> {
+    let float = || {
+        let float = number.as_f64()?.abs();
+        // Every whole number of a card's length below 2^53 is exact; beyond, none could be told.
+        (float.fract() == 0.0 && float < 9_007_199_254_740_992.0).then_some(float as u64)
+    };
+    number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs)).or_else(float)
 }
 
 fn replace(text: &mut Cow<'_, str>, find: fn(&str) -> Vec<(usize, usize)>) {

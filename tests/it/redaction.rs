@@ -23,7 +23,7 @@ const ALL: [PiiPattern; 5] =
     [PiiPattern::Secret, PiiPattern::Card, PiiPattern::Email, PiiPattern::Phone, PiiPattern::Iban];
 
 /// What must not be found, in lowercase. Each is planted in several spellings.
-const CANARIES: [&str; 13] = [
+const CANARIES: [&str; 17] = [
     "canary.example",
     "4111111111111111",
     "4111 1111 1111 1111",
@@ -37,6 +37,10 @@ const CANARIES: [&str; 13] = [
     "ghp_canary",
     "canarypem",
     "eyjhbgcioi",
+    "4111+1111",
+    "4111%20",
+    "4.111111111111111e15",
+    "akiacanary",
 ];
 
 /// Fields, as raw JSON, that hold the canaries.
@@ -58,7 +62,26 @@ const PLANTED: &str = r#"
     "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
     "pem": "-----BEGIN PRIVATE KEY-----\nCANARYPEM\n-----END PRIVATE KEY-----",
     "ada@canary.example": "a key",
+    "link": "https://x.example/?mail=ada%2540canary.example&card=4111%201111%201111%201111&c=4111+1111+1111+1111",
+    "markup": "ada&#x40;canary.example ada&amp;#64;canary.example tel &#43;4915112345678",
+    "trace": "{\\\"password\\\": \\\"canaryhunter11\\\", broken",
+    "buried": BURIED,
+    "password2": "canaryhunter12",
+    "passwords": ["canaryhunter13"],
+    "presigned": "https://s3.example/x?X-Amz-Signature=canaryhunter14",
+    "charges": [4111111111111111.0, 4.111111111111111e15, -4111111111111111],
+    "expires": "sk-canaryAAAAAAAAAAAAAAAAAAAA",
+    "seen_at": "AKIACANARYAAAAAAAAAA",
 "#;
+
+/// JSON in a text in a text, deeper than is opened.
+fn planted() -> String {
+    let buried = (0..7)
+        .fold(r#"{"note": "password canaryhunter15", "mail": "ada@canary.example"}"#.to_owned(), |inner, _| {
+            json!({ "inner": inner }).to_string()
+        });
+    PLANTED.replace("BURIED", &Value::from(buried).to_string())
+}
 
 fn source(vendor: Arc<dyn Vendor>) -> Source {
     let minute = std::time::Duration::from_secs(60);
@@ -118,7 +141,7 @@ fn stored_text(event: &NewEvent) -> String {
     let raw = String::from_utf8_lossy(&event.raw);
     let decoded: String = url::form_urlencoded::parse(&event.raw).map(|(_, value)| value + "\n").collect();
     let subject = event.subject_id.as_deref().unwrap_or_default();
-    format!("{raw}\n{decoded}\n{}\n{form}\n{reason}\n{subject}", event.headers)
+    format!("{raw}\n{decoded}\n{}\n{form}\n{reason}\n{subject}\n{}", event.headers, event.external_id)
 }
 
 #[test]
@@ -130,9 +153,9 @@ fn planted_secrets_and_personal_data_are_in_nothing_that_is_stored() {
         let sample = vendor.sample("1", now);
         let text = String::from_utf8(sample.body).unwrap();
         let body = if redact::read_stored(text.as_bytes()).is_some() && text.starts_with(['{', '[']) {
-            text.replacen('{', &format!("{{{PLANTED}"), 1)
+            text.replacen('{', &format!("{{{}", planted()), 1)
         } else {
-            let planted: Value = serde_json::from_str(&format!("{{{PLANTED}\"x\": 1}}")).unwrap();
+            let planted: Value = serde_json::from_str(&format!("{{{}\"x\": 1}}", planted())).unwrap();
             let fields = planted.as_object().unwrap().iter();
             let mut form = url::form_urlencoded::Serializer::new(text);
             form.extend_pairs(
@@ -150,7 +173,7 @@ fn planted_secrets_and_personal_data_are_in_nothing_that_is_stored() {
             ("x-api-key", "canaryhunter10"),
             ("user-agent", "agent/1 (ada@canary.example)"),
             ("x-forwarded-for", "192.0.2.1, canary.example"),
-            ("x-event-id", "e1"),
+            ("x-event-id", "ada@canary.example"),
             ("x-github-event", "push"),
             ("x-github-delivery", "d1"),
             ("x-shopify-topic", sample.event_type),
@@ -292,6 +315,10 @@ fn hostile_texts_take_linear_time() {
         "Bearer ",
         "[redacted]",
         "{",
+        "%25",
+        "\\",
+        "&amp;",
+        "4111+",
     ] {
         let text = piece.repeat(long / piece.len());
         let _ = redact::text(&text);
@@ -329,6 +356,10 @@ fn text() -> impl Strategy<Value = String> {
         "\"",
         "\\",
         "\\u0040",
+        "%20",
+        "%25",
+        "&#64;",
+        "&amp;",
         "é",
         "+4915112345678",
         "GB82WEST12345698765432",
