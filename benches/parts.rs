@@ -22,7 +22,7 @@ use sluice::{
     json::parse_strict,
     schema::Drift,
     secrets::{Environment, Secret},
-    store::{OpenOptions, SqliteStore},
+    store::{OpenOptions, Store},
     vendors::{Outgoing, Reading, Request},
 };
 use sluice_actors::{
@@ -125,7 +125,7 @@ fn writer(criterion: &mut Criterion) {
     let source = source(&config);
     let folder = tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a folder");
     let options = OpenOptions::new(Arc::new(SystemClock), "bench".into());
-    let store = runtime.block_on(SqliteStore::open(&folder.path().join("bench.db"), options)).expect("the store");
+    let store = runtime.block_on(Store::sqlite(&folder.path().join("bench.db"), options)).expect("the store");
     let drift = Drift::default();
     let mut n = 0;
     let mut group = criterion.benchmark_group("store");
@@ -143,7 +143,7 @@ fn writer(criterion: &mut Criterion) {
     runtime.block_on(store.close());
 }
 
-async fn record(store: &SqliteStore, mut events: Vec<Vec<NewEvent>>, tasks: usize) -> Duration {
+async fn record(store: &Store, mut events: Vec<Vec<NewEvent>>, tasks: usize) -> Duration {
     let share = events.len().div_ceil(tasks).max(1);
     let mut running = JoinSet::new();
     #[expect(clippy::disallowed_methods, reason = "criterion asks for real time")]

@@ -40,7 +40,7 @@ use crate::{
     lifecycle::{Asked, DrainPlan, End, ShutdownReport, Signals, drain_or_second_signal},
     schema::Drift,
     secrets::Secret,
-    store::{OpenError, OpenOptions, SqliteStore},
+    store::{OpenError, OpenOptions, Store},
     telemetry::{
         deliveries::IngestObserver,
         lanes::Lanes,
@@ -119,7 +119,7 @@ pub struct Running {
     accepting: Arc<AtomicBool>,
     public: Server,
     admin: Server,
-    store: SqliteStore,
+    store: Store,
     tasks: Vec<JoinHandle<()>>,
     drain: DrainPlan,
     _runtime: runtime::Written,
@@ -328,9 +328,9 @@ fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptio
     })
 }
 
-async fn open_store(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
+async fn open_store(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Store> {
     let owner = hex::encode(ids::nonce());
-    let opened = SqliteStore::open(path, OpenOptions::new(clock, owner)).await;
+    let opened = Store::sqlite(path, OpenOptions::new(clock, owner)).await;
     Ok(opened.map_err(Refused::from)?)
 }
 

@@ -1,17 +1,32 @@
 //! Statements by name: `sql/<engine>/<name>.sql`, the same names on every engine.
 //!
-//! A statement for many rows marks its one row with the comment `-- repeated` and becomes [`Bulk`]:
-//! the same text for 1, 2, 4 … 128 rows, so that a batch of any size is a few large statements and
-//! each of them is prepared once.
+//! A statement for many rows is written for one row on SQLite, marked with the comment
+//! `-- repeated`, and becomes the same text for 1, 2, 4 … 128 rows, so that a batch of any size is a
+//! few large statements and each of them is prepared once.
 
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-/// The text of a SQLite statement.
-macro_rules! sqlite {
+/// A statement in the text of each engine.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) sqlite: &'static str,
+}
+
+/// The statement of this name: a file on every engine.
+macro_rules! sql {
     ($name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/sqlite/", $name, ".sql"))
+        &$crate::store::sql::Statement {
+            sqlite: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/sqlite/", $name, ".sql")),
+        }
+    };
+}
+
+/// The text of what only one engine needs: `sql/<engine>/own/<name>.sql`.
+macro_rules! own {
+    ($engine:literal, $name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/", $engine, "/own/", $name, ".sql"))
     };
 }
 
@@ -19,29 +34,28 @@ macro_rules! sqlite {
 macro_rules! bulk {
     ($(#[$doc:meta])* $static:ident, $name:literal) => {
         $(#[$doc])*
-        pub(super) static $static: std::sync::LazyLock<crate::store::sql::Bulk> =
-            std::sync::LazyLock::new(|| crate::store::sql::Bulk::new(crate::store::sql::sqlite!($name)));
+        pub(super) static $static: std::sync::LazyLock<$crate::store::sql::Bulk> =
+            std::sync::LazyLock::new(|| $crate::store::sql::Bulk::new($crate::store::sql::sql!($name)));
     };
 }
 
-pub(crate) use {bulk, sqlite};
+pub(crate) use {bulk, own, sql};
 
 /// Rows of the largest text. 128 rows of the widest statement bind 2 688 of SQLite's 32 766
 /// parameters.
 const LARGEST: usize = 128;
 
-/// One statement in the sizes in which it is run.
+/// One statement for many rows.
 #[derive(Debug)]
 pub(crate) struct Bulk {
-    /// For 1, 2, 4 … rows.
+    /// For 1, 2, 4 … rows on SQLite.
     texts: Vec<Arc<str>>,
 }
 
 impl Bulk {
-    /// From a text with one row marked `-- repeated`.
-    pub(crate) fn new(text: &str) -> Self {
-        let sizes = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n <= LARGEST);
-        Self { texts: sizes.map(|rows| repeat(text, rows).into()).collect() }
+    /// From a statement whose text for SQLite has one row marked `-- repeated`.
+    pub(crate) fn new(statement: &Statement) -> Self {
+        Self { texts: repeated(statement.sqlite) }
     }
 
     /// Cuts `rows` into the largest chunks there are texts for.
@@ -57,12 +71,12 @@ impl Bulk {
             Some((AssertSqlSafe(self.texts[size].clone()).into_sql_str(), chunk))
         })
     }
+}
 
-    /// All texts.
-    #[cfg(test)]
-    pub(crate) fn texts(&self) -> &[Arc<str>] {
-        &self.texts
-    }
+/// A text for one row, for 1, 2, 4 … rows.
+pub(crate) fn repeated(text: &str) -> Vec<Arc<str>> {
+    let sizes = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n <= LARGEST);
+    sizes.map(|rows| repeat(text, rows).into()).collect()
 }
 
 fn repeat(text: &str, rows: usize) -> String {
@@ -91,7 +105,7 @@ mod tests {
 
     #[test]
     fn rows_are_cut_into_the_largest_chunks() {
-        let bulk = Bulk::new("VALUES\n(?) -- repeated\n");
+        let bulk = Bulk::new(&Statement { sqlite: "VALUES\n(?) -- repeated\n" });
         let rows = [0_u8; 300];
         let sizes: Vec<usize> = bulk.chunks(&rows).map(|(_, chunk)| chunk.len()).collect();
         assert_eq!(sizes, [128, 128, 32, 8, 4]);

@@ -13,7 +13,7 @@ use sluice::{
     ingest::{IngestEvent, Observer, Receiver, ReceiverParts},
     schema::Drift,
     secrets::{Environment, Secret},
-    store::{OpenOptions, SqliteStore},
+    store::{OpenOptions, Store},
     vendors::Outgoing,
 };
 use sluice_actors::{domain::LaneKey, ports::Clock};
@@ -39,7 +39,7 @@ action = "log"
 
 struct Node {
     server: accept::Server,
-    store: SqliteStore,
+    store: Store,
     _folder: tempfile::TempDir,
 }
 
@@ -48,7 +48,7 @@ impl Node {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(SystemClock);
         let path = folder.path().join("sluice.db");
-        let store = SqliteStore::open(&path, OpenOptions::new(clock.clone(), "test".into())).await.expect("a store");
+        let store = Store::sqlite(&path, OpenOptions::new(clock.clone(), "test".into())).await.expect("a store");
         let environment = Environment::fixed([("KEY", "app-secret")]);
         let input = Input::new(folder.path()).tenant("acme", TENANT).environment(environment);
         let config = input.resolve().expect("a valid configuration");

@@ -18,7 +18,7 @@ use sluice::{
     api::records::{AuditEntry, HandshakeRow, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept},
     ids,
     ingest::{EventStatus, EventStore, NewEvent, NewForm, NewJob, RecordError, Recorded},
-    store::{OpenError, OpenOptions, SqliteStore, migrate},
+    store::{OpenError, OpenOptions, Store, migrate},
     vendors::{OnConflict, Refusal},
 };
 use sluice_actors::{
@@ -37,7 +37,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOp
 struct World {
     folder: tempfile::TempDir,
     clock: Arc<SteppedClock>,
-    store: SqliteStore,
+    store: Store,
     events: AtomicU32,
 }
 
@@ -147,9 +147,9 @@ impl World {
     }
 }
 
-async fn open(path: &Path, clock: &Arc<SteppedClock>) -> Result<SqliteStore, OpenError> {
+async fn open(path: &Path, clock: &Arc<SteppedClock>) -> Result<Store, OpenError> {
     let owner = ids::trace_id().to_string();
-    SqliteStore::open(path, OpenOptions::new(clock.clone(), owner)).await
+    Store::sqlite(path, OpenOptions::new(clock.clone(), owner)).await
 }
 
 fn key(text: &str) -> [u8; 16] {

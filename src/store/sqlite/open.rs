@@ -9,12 +9,15 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Row, SqliteConnection, SqlitePool,
+    ConnectOptions, Row, SqliteConnection,
     migrate::{Migrate, MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::store::sql::sqlite;
+use crate::store::{
+    session::{Pool, Readers},
+    sql::own,
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -163,33 +166,33 @@ pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
 }
 
 /// The file, open for its one writer.
-pub(super) struct Opened {
+pub(in crate::store) struct Opened {
     /// Where it is.
-    pub(super) path: PathBuf,
+    pub(in crate::store) path: PathBuf,
     /// Keeps other processes out for as long as it lives.
-    pub(super) lock: File,
+    pub(in crate::store) lock: File,
     /// The writer's connection.
-    pub(super) connection: SqliteConnection,
+    pub(in crate::store) connection: SqliteConnection,
     /// Which file it is, to notice that it was removed or replaced.
-    pub(super) identity: Identity,
+    pub(in crate::store) identity: Identity,
 }
 
 /// Which file a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(in crate::store) struct Identity {
     device: u64,
     inode: u64,
 }
 
 impl Identity {
     /// Of the file at `path` now.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(in crate::store) fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|found| Self { device: found.dev(), inode: found.ino() })
     }
 }
 
 /// Takes the lock, creates what is not there and checks the rest.
-pub(super) async fn open(path: &Path) -> Result<Opened, OpenError> {
+pub(in crate::store) async fn open(path: &Path) -> Result<Opened, OpenError> {
     let lock = lock(path)?;
     create(path)?;
     let mut connection = connect(path).await?;
@@ -205,7 +208,7 @@ pub(super) async fn open(path: &Path) -> Result<Opened, OpenError> {
 }
 
 /// Opens the file again under the lock that is still held. Creates nothing.
-pub(super) async fn reopen(path: &Path) -> Result<(SqliteConnection, Identity), OpenError> {
+pub(in crate::store) async fn reopen(path: &Path) -> Result<(SqliteConnection, Identity), OpenError> {
     let identity = Identity::of(path).map_err(unreadable(path))?;
     let mut connection = connect(path).await?;
     match schema(path, &mut connection).await? {
@@ -216,19 +219,20 @@ pub(super) async fn reopen(path: &Path) -> Result<(SqliteConnection, Identity), 
 }
 
 /// A pool of connections that cannot write. Connects when it is first asked.
-pub(super) fn readers(path: &Path) -> SqlitePool {
+pub(in crate::store) fn readers(path: &Path) -> Readers {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("query_only", "ON")
         .disable_statement_logging();
-    SqlitePoolOptions::new()
+    let pool = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(Duration::from_secs(1))
         .idle_timeout(Duration::from_secs(60))
         .test_before_acquire(false)
-        .connect_lazy_with(options)
+        .connect_lazy_with(options);
+    Readers { workers: Pool::Sqlite(pool.clone()), people: Pool::Sqlite(pool) }
 }
 
 /// The lock is on a file beside the database: closing any descriptor of the database itself would
@@ -274,13 +278,15 @@ async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
         .thread_name(|_| "sluice-store".into())
         .disable_statement_logging();
     let mut connection = options.connect().await.map_err(refused(path))?;
-    let library: String =
-        sqlx::query_scalar(sqlite!("library_version")).fetch_one(&mut connection).await.map_err(refused(path))?;
+    let library: String = sqlx::query_scalar(own!("sqlite", "library_version"))
+        .fetch_one(&mut connection)
+        .await
+        .map_err(refused(path))?;
     if !is_durable(&library) {
         return Err(OpenError::Library { found: library });
     }
     let synchronous: i64 =
-        sqlx::query_scalar(sqlite!("synchronous")).fetch_one(&mut connection).await.map_err(refused(path))?;
+        sqlx::query_scalar(own!("sqlite", "synchronous")).fetch_one(&mut connection).await.map_err(refused(path))?;
     if synchronous != SYNCHRONOUS_FULL {
         return Err(OpenError::NotDurable { path: path.to_owned(), found: synchronous });
     }
@@ -306,7 +312,7 @@ fn newest() -> i64 {
 /// Where the file's schema stands, by the migrations it says it has. Changes nothing.
 async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
     let tables: Vec<String> =
-        sqlx::query_scalar(sqlite!("tables")).fetch_all(&mut *connection).await.map_err(refused(path))?;
+        sqlx::query_scalar(own!("sqlite", "tables")).fetch_all(&mut *connection).await.map_err(refused(path))?;
     if tables.is_empty() {
         return Ok(Schema::Empty);
     }
@@ -314,7 +320,7 @@ async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
     let applied =
-        sqlx::query(sqlite!("applied_migrations")).fetch_all(&mut *connection).await.map_err(refused(path))?;
+        sqlx::query(own!("sqlite", "applied_migrations")).fetch_all(&mut *connection).await.map_err(refused(path))?;
     let mut found = 0;
     for row in &applied {
         let version: i64 = row.try_get("version").map_err(refused(path))?;

@@ -1,14 +1,81 @@
 //! Rows as values of the domain. A row that does not fit names its table, column and id.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use sluice_actors::domain::{
     EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobState, LaneKey, Timestamp, TraceId,
 };
-use sqlx::{Row, Sqlite, sqlite::SqliteRow};
+use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use crate::api::records::{AttemptRow, DeadLetterRow, EventRow, JobRow, RefusalRow};
+
+/// A row of either engine.
+pub(super) enum Row {
+    /// Of SQLite.
+    Sqlite(SqliteRow),
+}
+
+/// What a column can be read as.
+pub(super) trait Field<'r>: Sized {
+    /// Reads the column; `None` for NULL.
+    fn read(row: &'r Row, column: &str) -> Result<Option<Self>, sqlx::Error>;
+}
+
+impl<'r> Field<'r> for Cow<'r, str> {
+    fn read(row: &'r Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
+        match row {
+            Row::Sqlite(row) => Ok(row.try_get::<Option<&str>, _>(column)?.map(Cow::Borrowed)),
+        }
+    }
+}
+
+impl Field<'_> for String {
+    fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
+        Ok(Cow::read(row, column)?.map(Cow::into_owned))
+    }
+}
+
+impl<'r> Field<'r> for &'r [u8] {
+    fn read(row: &'r Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
+        match row {
+            Row::Sqlite(row) => row.try_get(column),
+        }
+    }
+}
+
+impl Field<'_> for Vec<u8> {
+    fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
+        Ok(<&[u8]>::read(row, column)?.map(<[u8]>::to_vec))
+    }
+}
+
+impl Field<'_> for i64 {
+    fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
+        match row {
+            Row::Sqlite(row) => row.try_get(column),
+        }
+    }
+}
+
+impl Field<'_> for bool {
+    fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
+        match row {
+            Row::Sqlite(row) => row.try_get(column),
+        }
+    }
+}
+
+impl Field<'_> for Uuid {
+    fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
+        match row {
+            Row::Sqlite(row) => {
+                let bytes: Option<&[u8]> = row.try_get(column)?;
+                bytes.map(Self::from_slice).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
+            }
+        }
+    }
+}
 
 /// A stored value that does not fit its type. Never carries the value.
 #[derive(Debug, thiserror::Error)]
@@ -28,23 +95,25 @@ impl From<BadRow> for sqlx::Error {
 
 /// A row of a table.
 pub(super) struct Reader<'r> {
-    row: &'r SqliteRow,
+    row: &'r Row,
     table: &'static str,
     id: &'static str,
 }
 
 impl<'r> Reader<'r> {
     /// `id` is the column that names the row in an error.
-    pub(super) const fn new(row: &'r SqliteRow, table: &'static str, id: &'static str) -> Self {
+    pub(super) const fn new(row: &'r Row, table: &'static str, id: &'static str) -> Self {
         Self { row, table, id }
     }
 
-    /// A column as SQLite has it.
-    pub(super) fn get<T>(&self, column: &'static str) -> Result<T, BadRow>
-    where
-        T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
-    {
-        self.row.try_get(column).map_err(|error| self.bad(column, error.to_string()))
+    /// A column that is never NULL.
+    pub(super) fn get<T: Field<'r>>(&self, column: &'static str) -> Result<T, BadRow> {
+        self.opt(column)?.ok_or_else(|| self.bad(column, "is NULL".into()))
+    }
+
+    /// A column that may be NULL.
+    pub(super) fn opt<T: Field<'r>>(&self, column: &'static str) -> Result<Option<T>, BadRow> {
+        T::read(self.row, column).map_err(|error| self.bad(column, error.to_string()))
     }
 
     /// A column with text that has a form.
@@ -52,31 +121,25 @@ impl<'r> Reader<'r> {
     where
         T: FromStr<Err: fmt::Display>,
     {
-        let text: &str = self.get(column)?;
+        let text: Cow<'_, str> = self.get(column)?;
         text.parse().map_err(|error: T::Err| self.bad(column, error.to_string()))
     }
 
     /// A column with JSON text.
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, BadRow> {
-        let text: &str = self.get(column)?;
-        serde_json::from_str(text)
+        let text: Cow<'_, str> = self.get(column)?;
+        serde_json::from_str(&text)
             .map_err(|error| self.bad(column, format!("{:?} error in its JSON", error.classify())))
-    }
-
-    /// A column with the 16 bytes of a UUID.
-    fn uuid(&self, column: &'static str) -> Result<Uuid, BadRow> {
-        let bytes: &[u8] = self.get(column)?;
-        Uuid::from_slice(bytes).map_err(|error| self.bad(column, error.to_string()))
     }
 
     /// An event's id.
     pub(super) fn event_id(&self, column: &'static str) -> Result<EventId, BadRow> {
-        self.uuid(column).map(EventId::from_uuid)
+        self.get(column).map(EventId::from_uuid)
     }
 
     /// A job's id.
     pub(super) fn job_id(&self, column: &'static str) -> Result<JobId, BadRow> {
-        self.uuid(column).map(JobId::from_uuid)
+        self.get(column).map(JobId::from_uuid)
     }
 
     /// Milliseconds since the epoch.
@@ -86,7 +149,7 @@ impl<'r> Reader<'r> {
 
     /// Milliseconds since the epoch, or NULL.
     pub(super) fn time_or_none(&self, column: &'static str) -> Result<Option<Timestamp>, BadRow> {
-        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_millis))
+        Ok(self.opt(column)?.map(Timestamp::from_millis))
     }
 
     /// A trace's id.
@@ -115,13 +178,11 @@ impl<'r> Reader<'r> {
     }
 
     fn bad(&self, column: &'static str, reason: String) -> BadRow {
-        let id = self
-            .row
-            .try_get::<&[u8], _>(self.id)
-            .map(hex::encode)
-            .or_else(|_| self.row.try_get::<i64, _>(self.id).map(|number| number.to_string()))
-            .unwrap_or_else(|_| "unknown".into());
-        BadRow { table: self.table, column, id, reason }
+        let id = || {
+            let uuid = Uuid::read(self.row, self.id).ok().flatten().map(|id| id.to_string());
+            uuid.or_else(|| i64::read(self.row, self.id).ok().flatten().map(|number| number.to_string()))
+        };
+        BadRow { table: self.table, column, id: id().unwrap_or_else(|| "unknown".into()), reason }
     }
 }
 
@@ -135,14 +196,14 @@ pub(super) const fn class_number(class: JobClass) -> i64 {
 }
 
 /// A job as a lane sees it.
-pub(super) fn job(row: &SqliteRow) -> Result<Job, BadRow> {
+pub(super) fn job(row: &Row) -> Result<Job, BadRow> {
     let row = Reader::new(row, "jobs", "id");
     Ok(Job {
         id: row.job_id("id")?,
         event_id: row.event_id("event_id")?,
         lane: row.lane()?,
         route: row.parse("route")?,
-        kind: Arc::from(row.get::<&str>("type")?),
+        kind: Arc::from(row.get::<String>("type")?),
         state: row.state()?,
         class: match row.get::<i64>("class")? {
             0 => JobClass::Fresh,
@@ -161,26 +222,26 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, BadRow> {
 }
 
 /// The event of a job that begins; columns of `find_begins`.
-pub(super) fn envelope(row: &SqliteRow, lane: LaneKey) -> Result<EventEnvelope, BadRow> {
+pub(super) fn envelope(row: &Row, lane: LaneKey) -> Result<EventEnvelope, BadRow> {
     let row = Reader::new(row, "events", "event_id");
     Ok(EventEnvelope {
         id: row.event_id("event_id")?,
         lane,
-        vendor: Arc::from(row.get::<&str>("vendor")?),
+        vendor: Arc::from(row.get::<String>("vendor")?),
         external_id: row.get("external_id")?,
         event_type: row.get("event_type")?,
-        subject_id: row.get("subject_id")?,
+        subject_id: row.opt("subject_id")?,
         occurred_at: row.time("occurred_at")?,
         received_at: row.time("received_at")?,
         schema_version: row.number("schema_version")?,
-        api_version: row.get("api_version")?,
+        api_version: row.opt("api_version")?,
         data: row.json("form")?,
         trace_id: row.trace_id("trace_id")?,
     })
 }
 
 /// An event in a table.
-pub(super) fn event_row(row: &SqliteRow) -> Result<EventRow, BadRow> {
+pub(super) fn event_row(row: &Row) -> Result<EventRow, BadRow> {
     let row = Reader::new(row, "events", "id");
     Ok(EventRow {
         id: row.event_id("id")?,
@@ -189,22 +250,19 @@ pub(super) fn event_row(row: &SqliteRow) -> Result<EventRow, BadRow> {
         vendor: row.get("vendor")?,
         external_id: row.get("external_id")?,
         event_type: row.get("event_type")?,
-        subject_id: row.get("subject_id")?,
+        subject_id: row.opt("subject_id")?,
         occurred_at: row.time("occurred_at")?,
         received_at: row.time("received_at")?,
         secret_version: row.get("secret_version")?,
-        api_version: row.get("api_version")?,
-        revises: match row.get::<Option<&[u8]>>("revises")? {
-            Some(_) => Some(row.event_id("revises")?),
-            None => None,
-        },
+        api_version: row.opt("api_version")?,
+        revises: row.opt("revises")?.map(EventId::from_uuid),
         status: row.get("status")?,
         trace_id: row.trace_id("trace_id")?.to_string(),
     })
 }
 
 /// A job in a table.
-pub(super) fn job_row(row: &SqliteRow) -> Result<JobRow, BadRow> {
+pub(super) fn job_row(row: &Row) -> Result<JobRow, BadRow> {
     let row = Reader::new(row, "jobs", "id");
     Ok(JobRow {
         id: row.job_id("id")?,
@@ -218,30 +276,30 @@ pub(super) fn job_row(row: &SqliteRow) -> Result<JobRow, BadRow> {
         claims: row.number("claims")?,
         deaths: row.number("deaths")?,
         next_run_at: row.time("next_run_at")?,
-        last_error: row.get("last_error")?,
+        last_error: row.opt("last_error")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         finished_at: row.time_or_none("finished_at")?,
         event_type: row.get("event_type")?,
-        subject_id: row.get("subject_id")?,
+        subject_id: row.opt("subject_id")?,
         trace_id: row.trace_id("trace_id")?.to_string(),
     })
 }
 
 /// One attempt.
-pub(super) fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, BadRow> {
+pub(super) fn attempt_row(row: &Row) -> Result<AttemptRow, BadRow> {
     let row = Reader::new(row, "attempts", "number");
     Ok(AttemptRow {
         number: row.number("number")?,
         started_at: row.time("started_at")?,
         duration_ms: row.number("duration_ms")?,
         outcome: row.get("outcome")?,
-        error: row.get("error")?,
+        error: row.opt("error")?,
     })
 }
 
 /// A dead letter of a job.
-pub(super) fn dead_letter_row(row: &SqliteRow, job: JobRow) -> Result<DeadLetterRow, BadRow> {
+pub(super) fn dead_letter_row(row: &Row, job: JobRow) -> Result<DeadLetterRow, BadRow> {
     let row = Reader::new(row, "dead_letters", "at");
     Ok(DeadLetterRow {
         job,
@@ -249,12 +307,12 @@ pub(super) fn dead_letter_row(row: &SqliteRow, job: JobRow) -> Result<DeadLetter
         detail: row.get("detail")?,
         at: row.time("at")?,
         replayed_at: row.time_or_none("replayed_at")?,
-        replayed_by: row.get("replayed_by")?,
+        replayed_by: row.opt("replayed_by")?,
     })
 }
 
 /// A refused delivery.
-pub(super) fn refusal_row(row: &SqliteRow) -> Result<RefusalRow, BadRow> {
+pub(super) fn refusal_row(row: &Row) -> Result<RefusalRow, BadRow> {
     let row = Reader::new(row, "refusals", "id");
     Ok(RefusalRow {
         id: row.get("id")?,

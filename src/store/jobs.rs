@@ -9,14 +9,14 @@ use sluice_actors::{
         StoreUnavailable,
     },
 };
-use sqlx::sqlite::SqliteRow;
 
 use super::{
-    SqliteStore,
-    engine::{Command, Values, values},
-    rows::{self, BadRow, Reader},
+    Store,
+    command::Command,
+    rows::{self, BadRow, Reader, Row},
+    sql::{Statement, sql},
+    value::{Values, values},
 };
-use crate::store::sql::sqlite;
 
 /// A read failed: what is said of it.
 pub(super) struct ReadFailed(sqlx::Error);
@@ -39,32 +39,32 @@ impl From<ReadFailed> for StoreUnavailable {
     }
 }
 
-impl SqliteStore {
-    /// Rows of a read.
-    pub(super) async fn rows(&self, text: &'static str, values: Values) -> Result<Vec<SqliteRow>, ReadFailed> {
-        Ok(sqlx::query_with(text, values.into_inner()).fetch_all(&*self.readers()).await?)
-    }
-
-    /// The limit of a query as SQLite takes it.
-    pub(super) fn limit(limit: usize) -> i64 {
-        i64::try_from(limit).unwrap_or(i64::MAX)
+impl Store {
+    /// Rows of a read of the tree of actors.
+    async fn worker_rows(&self, statement: &'static Statement, values: Values<'_>) -> Result<Vec<Row>, ReadFailed> {
+        Ok(self.readers().workers.rows(statement, values).await?)
     }
 }
 
-fn filter_values(filter: &DeadLetterFilter) -> Result<Values, sqlx::Error> {
-    Ok(values![
-        filter.job.map(|job| job.as_uuid().as_bytes().to_vec()),
+/// The limit of a query as engines take it.
+pub(super) fn limit_value(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn filter_values(filter: &DeadLetterFilter) -> Values<'_> {
+    values![
+        filter.job,
         filter.tenant.as_deref(),
         filter.source.as_deref(),
         filter.route.as_deref(),
         filter.reason.map(DeadReason::as_str),
-        filter.since.map(Timestamp::as_millis),
-        filter.until.map(Timestamp::as_millis),
-    ])
+        filter.since,
+        filter.until,
+    ]
 }
 
 #[async_trait]
-impl JobStore for SqliteStore {
+impl JobStore for Store {
     async fn recover(&self) -> Result<Recovered, StoreUnavailable> {
         Ok(self.shared.writer.submit(|reply| Command::Recover { reply }).await?)
     }
@@ -74,7 +74,7 @@ impl JobStore for SqliteStore {
             // Names are never empty, so the empty pair stands before all.
             let tenant = after.map_or("", |lane| lane.tenant.as_str());
             let source = after.map_or("", |lane| lane.source.as_str());
-            let rows = self.rows(sqlite!("lanes_due"), values![tenant, source, Self::limit(limit)]).await?;
+            let rows = self.worker_rows(sql!("lanes_due"), values![tenant, source, limit_value(limit)]).await?;
             let due = rows.iter().map(|row| {
                 let row = Reader::new(row, "jobs", "next_run_at");
                 Ok::<_, BadRow>(LaneDue { lane: row.lane()?, next_run_at: row.time("next_run_at")? })
@@ -97,8 +97,8 @@ impl JobStore for SqliteStore {
         let held = serde_json::to_string(&held).map_err(|error| StoreUnavailable(error.to_string()))?;
         let read = async || -> Result<_, ReadFailed> {
             let (tenant, source) = (lane.tenant.as_str(), lane.source.as_str());
-            let values = values![tenant, source, now.as_millis(), Self::limit(limit), held.as_str()];
-            let rows = self.rows(sqlite!("due"), values).await?;
+            let values = values![tenant, source, now, limit_value(limit), held.as_str()];
+            let rows = self.worker_rows(sql!("due"), values).await?;
             Ok(rows.iter().map(rows::job).collect::<Result<_, _>>()?)
         };
         Ok(read().await?)
@@ -107,7 +107,7 @@ impl JobStore for SqliteStore {
     async fn next_due(&self, lane: &LaneKey) -> Result<Option<Timestamp>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
             let values = values![lane.tenant.as_str(), lane.source.as_str()];
-            let rows = self.rows(sqlite!("next_due"), values).await?;
+            let rows = self.worker_rows(sql!("next_due"), values).await?;
             match rows.first() {
                 Some(row) => Ok(Reader::new(row, "jobs", "next_run_at").time_or_none("next_run_at")?),
                 None => Ok(None),
@@ -133,7 +133,7 @@ impl JobStore for SqliteStore {
     async fn load_lane(&self, lane: &LaneKey) -> Result<LaneMemory, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
             let values = values![lane.tenant.as_str(), lane.source.as_str()];
-            let rows = self.rows(sqlite!("load_lane"), values).await?;
+            let rows = self.worker_rows(sql!("load_lane"), values).await?;
             let Some(row) = rows.first() else { return Ok(LaneMemory::default()) };
             let row = Reader::new(row, "lanes", "paused");
             Ok(LaneMemory { paused: row.get("paused")?, breakers: row.json("breaker")? })
@@ -148,7 +148,7 @@ impl JobStore for SqliteStore {
 
     async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.rows(sqlite!("paused_lanes"), Values::default()).await?;
+            let rows = self.worker_rows(sql!("paused_lanes"), Values::default()).await?;
             let lanes = rows.iter().map(|row| Reader::new(row, "lanes", "tenant").lane());
             Ok(lanes.collect::<Result<_, _>>()?)
         };
@@ -161,9 +161,9 @@ impl JobStore for SqliteStore {
         limit: usize,
     ) -> Result<Vec<(JobId, LaneKey)>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let mut values = filter_values(filter)?;
-            values.add(Self::limit(limit))?;
-            let rows = self.rows(sqlite!("open_dead_letters"), values).await?;
+            let mut values = filter_values(filter);
+            values.add(limit_value(limit));
+            let rows = self.worker_rows(sql!("open_dead_letters"), values).await?;
             let letters = rows.iter().map(|row| {
                 let row = Reader::new(row, "jobs", "id");
                 Ok::<_, BadRow>((row.job_id("id")?, row.lane()?))
@@ -175,7 +175,7 @@ impl JobStore for SqliteStore {
 
     async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.rows(sqlite!("count_open_dead_letters"), filter_values(filter)?).await?;
+            let rows = self.worker_rows(sql!("count_open_dead_letters"), filter_values(filter)).await?;
             match rows.first() {
                 Some(row) => Ok(Reader::new(row, "dead_letters", "letters").number("letters")?),
                 None => Ok(0),

@@ -10,6 +10,8 @@ use std::{
 
 use sluice_actors::domain::{JobState, LaneKey};
 
+use super::{rows::Reader, session::Session, sql::sql, value::Values};
+
 /// The counted states, in the order of [`Counts`].
 pub(super) const COUNTED: [JobState; 4] =
     [JobState::Pending, JobState::Running, JobState::Failed, JobState::DeadLetter];
@@ -80,6 +82,18 @@ impl Counters {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         lanes.iter().map(|(lane, counts)| (lane.clone(), COUNTED.into_iter().zip(*counts).collect())).collect()
     }
+}
+
+/// What a freshly opened store holds.
+pub(super) async fn count(session: &mut Session<'_>) -> Result<Vec<(LaneKey, JobState, u64)>, sqlx::Error> {
+    let mut counts = Vec::new();
+    for statement in [sql!("count_startable"), sql!("count_running"), sql!("count_dead")] {
+        for row in session.fetch(statement, Values::default()).await? {
+            let row = Reader::new(&row, "jobs", "jobs");
+            counts.push((row.lane()?, row.state()?, row.number("jobs")?));
+        }
+    }
+    Ok(counts)
 }
 
 fn position(state: JobState) -> Option<usize> {

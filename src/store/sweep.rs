@@ -11,18 +11,18 @@ use sluice_actors::{
     domain::{JobId, JobState, LaneKey, Timestamp},
     ports::StoreUnavailable,
 };
-use sqlx::SqlitePool;
 
 use super::{
-    SqliteStore,
-    engine::{Batch, Command, Values, values},
-    read_jobs::ReadFailed,
-    rows::Reader,
+    Store,
+    batch::Batch,
+    command::Command,
+    jobs::ReadFailed,
+    rows::{Reader, Row},
+    session::Pool,
+    sql::{Statement, sql},
+    value::{Values, values},
 };
-use crate::{
-    api::records::{Retention, Swept},
-    store::sql::sqlite,
-};
+use crate::api::records::{Retention, Swept};
 
 /// Rows that one call looks at for each row it may remove.
 const LOOK_AHEAD: usize = 8;
@@ -69,13 +69,13 @@ impl Victims {
     }
 }
 
-impl SqliteStore {
+impl Store {
     /// One batch of each kind.
     pub(super) async fn sweep_once(&self, retention: &Retention, now: Timestamp) -> Result<Swept, StoreUnavailable> {
         // One sweep at a time; its position is nobody else's.
         let mut position = self.shared.sweeping.lock().await;
         let readers = self.readers();
-        let chosen = Chooser { readers: &readers, retention, now };
+        let chosen = Chooser { readers: &readers.people, retention, now };
         let payloads = self.remove(chosen.payloads(&mut position).await?).await?;
         let dead_letters = self.remove(chosen.dead_letters().await?).await?;
         let events = self.remove(chosen.events(&mut position).await?).await?;
@@ -95,7 +95,7 @@ impl SqliteStore {
 }
 
 struct Chooser<'a> {
-    readers: &'a SqlitePool,
+    readers: &'a Pool,
     retention: &'a Retention,
     now: Timestamp,
 }
@@ -105,13 +105,13 @@ impl Chooser<'_> {
         (self.retention.batch * LOOK_AHEAD) as i64
     }
 
-    async fn rows(&self, text: &'static str, values: Values) -> Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error> {
-        sqlx::query_with(text, values.into_inner()).fetch_all(self.readers).await
+    async fn rows(&self, statement: &'static Statement, values: Values<'_>) -> Result<Vec<Row>, sqlx::Error> {
+        self.readers.rows(statement, values).await
     }
 
     async fn payloads(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
         let cutoff = self.now.minus(self.retention.raw);
-        let rows = self.rows(sqlite!("sweepable_payloads"), values![position.payloads, self.window()]).await?;
+        let rows = self.rows(sql!("sweepable_payloads"), values![position.payloads, self.window()]).await?;
         let mut chosen = Vec::new();
         let mut at = 0;
         for row in &rows {
@@ -135,7 +135,7 @@ impl Chooser<'_> {
         let cutoff = self.now.minus(self.retention.events);
         let live: HashMap<&LaneKey, _> =
             self.retention.live_secrets.iter().map(|(lane, secrets)| (lane, secrets)).collect();
-        let rows = self.rows(sqlite!("sweepable_events"), values![position.events, self.window()]).await?;
+        let rows = self.rows(sql!("sweepable_events"), values![position.events, self.window()]).await?;
         let mut chosen = Vec::new();
         let mut at = 0;
         for row in &rows {
@@ -146,7 +146,7 @@ impl Chooser<'_> {
             }
             at = row.get("seq")?;
             if row.get("free")? {
-                let secret: &str = row.get("secret_version")?;
+                let secret: String = row.get("secret_version")?;
                 let secret_lives =
                     live.get(&row.lane()?).is_some_and(|secrets| secrets.iter().any(|live| **live == *secret));
                 chosen.push((at, secret_lives && !row.get::<bool>("keys_expire")?));
@@ -158,8 +158,8 @@ impl Chooser<'_> {
     }
 
     async fn dead_letters(&self) -> Result<Victims, ReadFailed> {
-        let cutoff = self.now.minus(self.retention.dead_letters).as_millis();
-        let rows = self.rows(sqlite!("sweepable_dead_letters"), values![cutoff, self.retention.batch as i64]).await?;
+        let cutoff = self.now.minus(self.retention.dead_letters);
+        let rows = self.rows(sql!("sweepable_dead_letters"), values![cutoff, self.retention.batch as i64]).await?;
         let jobs = rows.iter().map(|row| Reader::new(row, "dead_letters", "job_id").job_id("job_id"));
         Ok(Victims::DeadLetters(jobs.collect::<Result<_, _>>()?))
     }
@@ -169,7 +169,7 @@ impl Chooser<'_> {
         let before = self.now.minus(self.retention.events);
         let (tenant, source, route, subject) = position.watermarks.clone();
         let values = values![tenant, source, route, subject, self.window()];
-        let rows = self.rows(sqlite!("sweepable_watermarks"), values).await?;
+        let rows = self.rows(sql!("sweepable_watermarks"), values).await?;
         let mut keys = Vec::new();
         position.watermarks = Default::default();
         for row in &rows {
@@ -190,13 +190,13 @@ impl Chooser<'_> {
     /// Kept keys whose secret is retired.
     async fn keys(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
         let (tenant, source, key) = position.keys.clone();
-        let rows = self.rows(sqlite!("sweepable_keys"), values![tenant, source, key, self.window()]).await?;
+        let rows = self.rows(sql!("sweepable_keys"), values![tenant, source, key, self.window()]).await?;
         let mut chosen = Vec::new();
         position.keys = Default::default();
         for row in &rows {
             let columns = Reader::new(row, "keys", "tenant");
             let key: (String, String, Vec<u8>) = (columns.get("tenant")?, columns.get("source")?, columns.get("key")?);
-            let secret: &str = columns.get("secret_version")?;
+            let secret: String = columns.get("secret_version")?;
             let lives = self.retention.live_secrets.iter().any(|(lane, secrets)| {
                 lane.tenant.as_str() == key.0
                     && lane.source.as_str() == key.1
@@ -219,7 +219,7 @@ pub(super) async fn remove(batch: &mut Batch<'_>, victims: &Victims) -> Result<u
     match victims {
         Victims::Payloads(rows) => {
             for seq in rows {
-                removed += batch.execute(sqlite!("delete_payload"), values![*seq]).await?;
+                removed += batch.execute(sql!("delete_payload"), values![*seq]).await?;
             }
         }
         Victims::Events(rows) => {
@@ -234,54 +234,54 @@ pub(super) async fn remove(batch: &mut Batch<'_>, victims: &Victims) -> Result<u
         }
         Victims::Watermarks { keys, before } => {
             for [tenant, source, route, subject] in keys {
-                let values =
-                    values![tenant.as_str(), source.as_str(), route.as_str(), subject.as_str(), before.as_millis()];
-                removed += batch.execute(sqlite!("delete_watermark"), values).await?;
+                let values = values![tenant.as_str(), source.as_str(), route.as_str(), subject.as_str(), *before];
+                removed += batch.execute(sql!("delete_watermark"), values).await?;
             }
         }
         Victims::Keys(rows) => {
             for (tenant, source, key) in rows {
                 let values = values![tenant.as_str(), source.as_str(), key.as_slice()];
-                removed += batch.execute(sqlite!("delete_key"), values).await?;
+                removed += batch.execute(sql!("delete_key"), values).await?;
             }
         }
         Victims::Handshakes { before, limit } => {
-            let values = values![before.as_millis(), *limit as i64];
-            removed += batch.execute(sqlite!("delete_handshakes"), values).await?;
+            let values = values![*before, *limit as i64];
+            removed += batch.execute(sql!("delete_handshakes"), values).await?;
         }
     }
     Ok(removed)
 }
 
 async fn remove_event(batch: &mut Batch<'_>, seq: i64, keep_keys: bool) -> Result<bool, sqlx::Error> {
-    let free = batch.fetch(sqlite!("event_is_free"), values![seq]).await?;
+    // First held fast: where others write too, only what is looked at afterwards is still so.
+    batch.fetch(sql!("hold_event"), values![seq]).await?;
+    let free = batch.fetch(sql!("event_is_free"), values![seq]).await?;
     let Some(row) = free.first() else { return Ok(false) };
-    let id = Reader::new(row, "events", "id").event_id("id")?.as_uuid().as_bytes().to_vec();
+    let id = Reader::new(row, "events", "id").event_id("id")?;
     if keep_keys {
-        batch.execute(sqlite!("keep_keys"), values![seq]).await?;
+        batch.execute(sql!("keep_keys"), values![seq]).await?;
     }
-    for text in [
-        sqlite!("delete_event_attempts"),
-        sqlite!("delete_event_results"),
-        sqlite!("delete_event_dead_letters"),
-        sqlite!("delete_event_jobs"),
+    for statement in [
+        sql!("delete_event_attempts"),
+        sql!("delete_event_results"),
+        sql!("delete_event_dead_letters"),
+        sql!("delete_event_jobs"),
     ] {
-        batch.execute(text, values![id.as_slice()]).await?;
+        batch.execute(statement, values![id]).await?;
     }
-    for text in [sqlite!("delete_event_forms"), sqlite!("delete_event_payload"), sqlite!("delete_event")] {
-        batch.execute(text, values![seq]).await?;
+    for statement in [sql!("delete_event_forms"), sql!("delete_event_payload"), sql!("delete_event")] {
+        batch.execute(statement, values![seq]).await?;
     }
     Ok(true)
 }
 
 async fn remove_dead_letter(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sqlx::Error> {
-    let id = job.as_uuid().as_bytes().to_vec();
-    let removed = batch.fetch(sqlite!("delete_dead_job"), values![id.as_slice()]).await?;
+    let removed = batch.fetch(sql!("delete_dead_job"), values![job]).await?;
     let Some(row) = removed.first() else { return Ok(false) };
     let lane = Reader::new(row, "jobs", "tenant").lane()?;
     batch.moves.add(&lane, Some(JobState::DeadLetter), None);
-    for text in [sqlite!("delete_job_attempts"), sqlite!("delete_job_results"), sqlite!("delete_job_dead_letters")] {
-        batch.execute(text, values![id.as_slice()]).await?;
+    for statement in [sql!("delete_job_attempts"), sql!("delete_job_results"), sql!("delete_job_dead_letters")] {
+        batch.execute(statement, values![job]).await?;
     }
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! The writes that people and the edge cause: routing past events, release, cancel, audit,
 //! refusals, handshakes, what lanes remember.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use sluice_actors::{
     domain::{EventId, JobClass, JobId, JobState, LaneKey},
@@ -9,19 +9,16 @@ use sluice_actors::{
 };
 
 use super::{
-    engine::{Batch, values},
+    batch::Batch,
     record::{Routed, insert_jobs},
     rows::Reader,
+    sql::sql,
+    value::values,
 };
 use crate::{
     api::records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent},
     ingest::{EventStatus, NewForm, NewJob},
-    store::sql::sqlite,
 };
-
-fn bytes(id: uuid::Uuid) -> Vec<u8> {
-    id.as_bytes().to_vec()
-}
 
 fn json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
@@ -32,18 +29,17 @@ fn json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
 pub(super) async fn record_jobs(batch: &mut Batch<'_>, events: &[RoutedEvent]) -> Result<u64, sqlx::Error> {
     let mut new = 0;
     for RoutedEvent { event, jobs } in events {
-        let id = bytes(event.as_uuid());
-        let found = batch.fetch(sqlite!("find_event"), values![id.clone()]).await?;
+        let found = batch.fetch(sql!("find_event"), values![*event]).await?;
         let Some(row) = found.first() else { continue };
         let row = Reader::new(row, "events", "seq");
-        if row.get::<&str>("status")? == EventStatus::Quarantined.as_str() {
+        if row.get::<Cow<'_, str>>("status")? == EventStatus::Quarantined.as_str() {
             // It has no form to work on; it is released, not routed.
             continue;
         }
         let added = add_jobs(batch, *event, &row, jobs, JobClass::Replay).await?;
         new += added;
         if added > 0 {
-            batch.fetch(sqlite!("release_event"), values![id, EventStatus::Unrouted.as_str()]).await?;
+            batch.fetch(sql!("release_event"), values![*event, EventStatus::Unrouted.as_str()]).await?;
         }
     }
     Ok(new)
@@ -56,13 +52,11 @@ pub(super) async fn release(
     form: &NewForm,
     jobs: &[NewJob],
 ) -> Result<bool, sqlx::Error> {
-    let id = bytes(event.as_uuid());
-    let released =
-        batch.fetch(sqlite!("release_event"), values![id.clone(), EventStatus::Quarantined.as_str()]).await?;
+    let released = batch.fetch(sql!("release_event"), values![event, EventStatus::Quarantined.as_str()]).await?;
     let Some(row) = released.first() else { return Ok(false) };
     let row = Reader::new(row, "events", "seq");
     let seq: i64 = row.get("seq")?;
-    batch.execute(sqlite!("insert_form"), values![seq, id, form.schema_version, form.json.as_str()]).await?;
+    batch.execute(sql!("insert_form"), values![seq, event, form.schema_version, form.json.as_str()]).await?;
     add_jobs(batch, event, &row, jobs, JobClass::Fresh).await?;
     Ok(true)
 }
@@ -75,18 +69,18 @@ async fn add_jobs(
     jobs: &[NewJob],
     class: JobClass,
 ) -> Result<u64, sqlx::Error> {
-    let routes = batch.fetch(sqlite!("find_job_routes"), values![bytes(event.as_uuid())]).await?;
+    let routes = batch.fetch(sql!("find_job_routes"), values![event]).await?;
     let mut taken = routes
         .iter()
         .map(|row| Reader::new(row, "jobs", "route").get("route"))
-        .collect::<Result<HashSet<&str>, _>>()?;
+        .collect::<Result<HashSet<Cow<'_, str>>, _>>()?;
     let lane = row.lane()?;
-    let subject: Option<&str> = row.get("subject_id")?;
+    let subject: Option<Cow<'_, str>> = row.opt("subject_id")?;
     let occurred_at = row.time("occurred_at")?;
     let new: Vec<Routed<'_>> = jobs
         .iter()
-        .filter(|job| taken.insert(job.route.as_str()))
-        .map(|job| Routed { job, event, lane: &lane, subject, occurred_at, class })
+        .filter(|job| taken.insert(job.route.as_str().into()))
+        .map(|job| Routed { job, event, lane: &lane, subject: subject.as_deref(), occurred_at, class })
         .collect();
     insert_jobs(batch, &new).await?;
     Ok(new.len() as u64)
@@ -94,15 +88,14 @@ async fn add_jobs(
 
 /// Cancels a job that is not over.
 pub(super) async fn cancel(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sqlx::Error> {
-    let id = bytes(job.as_uuid());
-    let found = batch.fetch(sqlite!("find_job_state"), values![id.clone()]).await?;
+    let found = batch.fetch(sql!("find_job_state"), values![job]).await?;
     let Some(row) = found.first() else { return Ok(false) };
     let row = Reader::new(row, "jobs", "tenant");
     let (lane, state) = (row.lane()?, row.state()?);
     if state.is_final() {
         return Ok(false);
     }
-    batch.execute(sqlite!("cancel_job"), values![id, batch.now.as_millis()]).await?;
+    batch.execute(sql!("cancel_job"), values![job, batch.now]).await?;
     batch.moves.add(&lane, Some(state), Some(JobState::Cancelled));
     Ok(true)
 }
@@ -110,12 +103,9 @@ pub(super) async fn cancel(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sq
 /// Writes an audit line.
 pub(super) async fn audit(batch: &mut Batch<'_>, entry: &AuditEntry) -> Result<(), sqlx::Error> {
     let AuditEntry { actor, action, object, reason } = entry;
-    let now = batch.now.as_millis();
+    let now = batch.now;
     batch
-        .execute(
-            sqlite!("insert_audit"),
-            values![now, actor.as_str(), action.as_str(), object.as_str(), reason.as_str()],
-        )
+        .execute(sql!("insert_audit"), values![now, actor.as_str(), action.as_str(), object.as_str(), reason.as_str()])
         .await?;
     Ok(())
 }
@@ -124,7 +114,7 @@ pub(super) async fn audit(batch: &mut Batch<'_>, entry: &AuditEntry) -> Result<(
 pub(super) async fn save_lane(batch: &mut Batch<'_>, lane: &LaneKey, memory: &LaneMemory) -> Result<(), sqlx::Error> {
     let breakers = json(&memory.breakers)?;
     batch
-        .execute(sqlite!("save_lane"), values![lane.tenant.as_str(), lane.source.as_str(), memory.paused, breakers])
+        .execute(sql!("save_lane"), values![lane.tenant.as_str(), lane.source.as_str(), memory.paused, breakers])
         .await?;
     Ok(())
 }
@@ -136,11 +126,11 @@ pub(super) async fn keep_refusal(batch: &mut Batch<'_>, row: &RefusalRow) -> Res
     batch.bytes += (headers.len() + row.body.len()) as u64;
     batch
         .execute(
-            sqlite!("insert_refusal"),
+            sql!("insert_refusal"),
             values![
                 row.tenant.as_str(),
                 row.source.as_str(),
-                row.at.as_millis(),
+                row.at,
                 row.reason.as_str(),
                 row.peer.as_str(),
                 row.request.as_str(),
@@ -151,7 +141,7 @@ pub(super) async fn keep_refusal(batch: &mut Batch<'_>, row: &RefusalRow) -> Res
             ],
         )
         .await?;
-    batch.execute(sqlite!("trim_refusals"), values![row.tenant.as_str(), row.source.as_str()]).await?;
+    batch.execute(sql!("trim_refusals"), values![row.tenant.as_str(), row.source.as_str()]).await?;
     Ok(())
 }
 
@@ -159,8 +149,8 @@ pub(super) async fn keep_refusal(batch: &mut Batch<'_>, row: &RefusalRow) -> Res
 pub(super) async fn keep_handshake(batch: &mut Batch<'_>, row: &HandshakeRow) -> Result<(), sqlx::Error> {
     batch
         .execute(
-            sqlite!("insert_handshake"),
-            values![row.tenant.as_str(), row.source.as_str(), row.at.as_millis(), row.token.as_deref()],
+            sql!("insert_handshake"),
+            values![row.tenant.as_str(), row.source.as_str(), row.at, row.token.as_deref()],
         )
         .await?;
     Ok(())
@@ -172,13 +162,13 @@ pub(super) async fn take_handshake(
     tenant: &str,
     source: &str,
 ) -> Result<Option<HandshakeRow>, sqlx::Error> {
-    let taken = batch.fetch(sqlite!("take_handshake"), values![tenant, source]).await?;
+    let taken = batch.fetch(sql!("take_handshake"), values![tenant, source]).await?;
     let Some(row) = taken.first() else { return Ok(None) };
     let row = Reader::new(row, "handshakes", "at");
     Ok(Some(HandshakeRow {
         at: row.time("at")?,
         tenant: row.get("tenant")?,
         source: row.get("source")?,
-        token: row.get("token")?,
+        token: row.opt("token")?,
     }))
 }

@@ -5,12 +5,13 @@ use std::{collections::HashMap, time::Duration};
 use sluice_actors::domain::{EventId, JobClass, JobState, LaneKey, RouteName, Timestamp};
 
 use super::{
-    engine::Batch,
+    batch::Batch,
+    judge::{Judged, Known, judge},
     rows::{Reader, class_number},
+    sql::bulk,
 };
 use crate::{
     ingest::{NewEvent, NewJob, Recorded, writer::Reply},
-    store::sql::bulk,
     vendors::OnConflict,
 };
 
@@ -34,18 +35,17 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
     if events.is_empty() {
         return Ok(());
     }
-    let judged = judge(batch, &events).await?;
-    let new: Vec<New<'_>> = events
+    let judged = judge(&events, &look_up(batch, &events).await?);
+    let mut new: Vec<New<'_>> = events
         .iter()
         .zip(&judged)
         .filter_map(|(event, judged)| match judged {
-            Judged::New { revises } => Some((*event, *revises)),
+            Judged::New { revises } => Some(New { seq: 0, event, revises: *revises }),
             Judged::Duplicate { .. } => None,
         })
-        .enumerate()
-        .map(|(nth, (event, revises))| New { seq: batch.next_seq + nth as i64, event, revises })
         .collect();
-    batch.next_seq += new.len() as i64;
+    let numbers = batch.event_numbers(new.len()).await?;
+    new.iter_mut().zip(numbers).for_each(|(new, number)| new.seq = number);
     insert(batch, &new).await?;
 
     let mut answers = events.iter().zip(&judged).map(|(event, judged)| match judged {
@@ -65,70 +65,16 @@ struct New<'a> {
     revises: Option<EventId>,
 }
 
-/// What an event turned out to be.
-#[derive(Debug, Clone, Copy)]
-enum Judged {
-    New { revises: Option<EventId> },
-    Duplicate { first: EventId, conflict: bool },
-}
-
-/// What the store and the batch know under the keys of one event.
-#[derive(Default)]
-struct Known {
-    /// Same dedupe key: the first event, and whether its payload was the same.
-    same: Option<(EventId, bool)>,
-    /// Same replay key, or a kept key of a swept event.
-    replayed: Option<EventId>,
-    /// Same external id with other content.
-    revised: Option<EventId>,
-}
-
-/// Which events are new, by the store and by what is earlier in the same batch.
-async fn judge(batch: &mut Batch<'_>, events: &[&NewEvent]) -> Result<Vec<Judged>, sqlx::Error> {
-    let mut known = look_up(batch, events).await?;
-    let mut by_dedupe = HashMap::new();
-    let mut by_replay = HashMap::new();
-    let mut by_external = HashMap::new();
-    let mut judged = Vec::with_capacity(events.len());
-    for (event, known) in events.iter().zip(&mut known) {
-        let same = known.same.or_else(|| {
-            by_dedupe
-                .get(&(&event.lane, event.dedupe_key))
-                .map(|earlier: &&NewEvent| (earlier.id, earlier.payload_hash == event.payload_hash))
-        });
-        let replayed =
-            known.replayed.or_else(|| event.replay_key.and_then(|key| by_replay.get(&(&event.lane, key)).copied()));
-        let verdict = match (same, replayed) {
-            (Some((first, same_payload)), _) => {
-                Judged::Duplicate { first, conflict: event.on_conflict == OnConflict::Ignore && !same_payload }
-            }
-            (None, Some(first)) => Judged::Duplicate { first, conflict: false },
-            (None, None) => {
-                let external = (&event.lane, event.external_id.as_str());
-                let revises = known.revised.or_else(|| by_external.get(&external).copied());
-                by_dedupe.insert((&event.lane, event.dedupe_key), event);
-                if let Some(key) = event.replay_key {
-                    by_replay.insert((&event.lane, key), event.id);
-                }
-                by_external.entry(external).or_insert(event.id);
-                Judged::New { revises: revises.filter(|_| event.on_conflict == OnConflict::Revision) }
-            }
-        };
-        judged.push(verdict);
-    }
-    Ok(judged)
-}
-
 async fn look_up(batch: &mut Batch<'_>, events: &[&NewEvent]) -> Result<Vec<Known>, sqlx::Error> {
     let mut known: Vec<Known> = events.iter().map(|_| Known::default()).collect();
     let numbered: Vec<(i64, &NewEvent)> = (0..).zip(events.iter().copied()).collect();
     let found = batch
         .bulk(&FIND_DUPLICATES, &numbered, |(number, event), values| {
-            values.add(*number)?;
-            values.lane(&event.lane)?;
-            values.add(event.dedupe_key.as_slice())?;
-            values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice))?;
-            values.add((event.on_conflict == OnConflict::Revision).then_some(event.external_id.as_str()))
+            values.add(*number);
+            values.lane(&event.lane);
+            values.add(event.dedupe_key.as_slice());
+            values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice));
+            values.add((event.on_conflict == OnConflict::Revision).then_some(event.external_id.as_str()));
         })
         .await?;
     for row in &found {
@@ -146,47 +92,52 @@ async fn look_up(batch: &mut Batch<'_>, events: &[&NewEvent]) -> Result<Vec<Know
 }
 
 async fn insert(batch: &mut Batch<'_>, new: &[New<'_>]) -> Result<(), sqlx::Error> {
-    batch
+    let stored = batch
         .bulk(&INSERT_EVENTS, new, |New { seq, event, revises }, values| {
-            values.add(*seq)?;
-            values.id(event.id.as_uuid())?;
-            values.lane(&event.lane)?;
-            values.add(&*event.vendor)?;
-            values.add(event.external_id.as_str())?;
-            values.add(event.payload_hash.as_slice())?;
-            values.add(event.stored_hash.as_slice())?;
-            values.add(event.dedupe_key.as_slice())?;
-            values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice))?;
-            values.add(event.event_type.as_str())?;
-            values.add(event.subject_id.as_deref())?;
-            values.time(event.occurred_at)?;
-            values.time(event.received_at)?;
-            values.add(&*event.secret_version)?;
-            values.add(event.api_version.as_deref())?;
-            values.add(revises.map(|id| id.as_uuid().as_bytes().to_vec()))?;
-            values.add(event.status.as_str())?;
-            values.add(event.trace_id.as_bytes().as_slice())?;
-            values.add(event.keys_expire)
+            values.add(*seq);
+            values.add(event.id);
+            values.lane(&event.lane);
+            values.add(&*event.vendor);
+            values.add(event.external_id.as_str());
+            values.add(event.payload_hash.as_slice());
+            values.add(event.stored_hash.as_slice());
+            values.add(event.dedupe_key.as_slice());
+            values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice));
+            values.add(event.event_type.as_str());
+            values.add(event.subject_id.as_deref());
+            values.add(event.occurred_at);
+            values.add(event.received_at);
+            values.add(&*event.secret_version);
+            values.add(event.api_version.as_deref());
+            values.add(*revises);
+            values.add(event.status.as_str());
+            values.add(event.trace_id.as_bytes().as_slice());
+            values.add(event.keys_expire);
         })
         .await?;
+    if batch.others_write() && stored.len() < new.len() {
+        // Another node was first with one of them: what that means shows when it is looked up anew.
+        batch.raced = true;
+        return Ok(());
+    }
     batch
         .bulk(&INSERT_PAYLOADS, new, |New { seq, event, .. }, values| {
-            values.add(*seq)?;
-            values.id(event.id.as_uuid())?;
-            values.add(&event.raw[..])?;
-            values.add(event.headers.as_str())?;
-            values.add(event.redacted)?;
-            values.add(event.trace_link.as_deref())?;
-            values.add(event.quarantine_reason.as_deref())
+            values.add(*seq);
+            values.add(event.id);
+            values.add(&event.raw[..]);
+            values.add(event.headers.as_str());
+            values.add(event.redacted);
+            values.add(event.trace_link.as_deref());
+            values.add(event.quarantine_reason.as_deref());
         })
         .await?;
     let forms: Vec<_> = new.iter().filter_map(|new| new.event.form.as_ref().map(|form| (new, form))).collect();
     batch
         .bulk(&INSERT_FORMS, &forms, |(New { seq, event, .. }, form), values| {
-            values.add(*seq)?;
-            values.id(event.id.as_uuid())?;
-            values.add(form.schema_version)?;
-            values.add(form.json.as_str())
+            values.add(*seq);
+            values.add(event.id);
+            values.add(form.schema_version);
+            values.add(form.json.as_str());
         })
         .await?;
     batch.bytes += new
@@ -230,17 +181,17 @@ pub(super) async fn insert_jobs(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> R
     let rows: Vec<_> = jobs.iter().zip(states).collect();
     batch
         .bulk(&INSERT_JOBS, &rows, |(routed, state), values| {
-            values.id(routed.job.id.as_uuid())?;
-            values.id(routed.event.as_uuid())?;
-            values.lane(routed.lane)?;
-            values.add(routed.job.route.as_str())?;
-            values.add(&*routed.job.kind)?;
-            values.add(state.as_str())?;
-            values.add(class_number(routed.class))?;
-            values.time(now)?;
-            values.time(now)?;
-            values.time(now)?;
-            values.add(state.is_final().then_some(now.as_millis()))
+            values.add(routed.job.id);
+            values.add(routed.event);
+            values.lane(routed.lane);
+            values.add(routed.job.route.as_str());
+            values.add(&*routed.job.kind);
+            values.add(state.as_str());
+            values.add(class_number(routed.class));
+            values.add(now);
+            values.add(now);
+            values.add(now);
+            values.add(state.is_final().then_some(now.as_millis()));
         })
         .await?;
     for (routed, state) in &rows {
@@ -262,10 +213,10 @@ async fn pass_watermarks(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> Result<V
     let numbered: Vec<(i64, Key<'_>)> = (0..).zip(asked.iter().copied()).collect();
     let found = batch
         .bulk(&FIND_WATERMARKS, &numbered, |(number, (lane, route, subject)), values| {
-            values.add(*number)?;
-            values.lane(lane)?;
-            values.add(route.as_str())?;
-            values.add(*subject)
+            values.add(*number);
+            values.lane(lane);
+            values.add(route.as_str());
+            values.add(*subject);
         })
         .await?;
     let mut marks = HashMap::<Key<'_>, Timestamp>::new();
@@ -300,10 +251,10 @@ async fn pass_watermarks(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> Result<V
     advanced.sort_unstable_by_key(|(key, _)| *key);
     batch
         .bulk(&ADVANCE_WATERMARKS, &advanced, |((lane, route, subject), occurred_at), values| {
-            values.lane(lane)?;
-            values.add(route.as_str())?;
-            values.add(*subject)?;
-            values.time(*occurred_at)
+            values.lane(lane);
+            values.add(route.as_str());
+            values.add(*subject);
+            values.add(*occurred_at);
         })
         .await?;
     Ok(states)

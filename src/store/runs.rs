@@ -1,22 +1,23 @@
 //! The writes of a job's life: begin, checkpoint, end, recover, replay.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use sluice_actors::{
     domain::{DeadReason, Fence, HoldReason, JobId, JobState, LaneKey, Timestamp},
     policy::retry::suspect_backoff,
     ports::{AttemptEnd, Begin, Begun, Fenced, Recovered, Verdict},
 };
-use sqlx::sqlite::SqliteRow;
 
 use super::{
-    engine::{Batch, values},
-    rows::{self, BadRow, Reader},
+    batch::Batch,
+    rows::{self, BadRow, Reader, Row},
+    sql::{bulk, sql},
+    value::values,
 };
-use crate::{
-    ingest::writer::Reply,
-    store::sql::{bulk, sqlite},
-};
+use crate::ingest::writer::Reply;
 
 bulk!(FIND_BEGINS, "find_begins");
 bulk!(BEGIN_JOBS, "begin_jobs");
@@ -48,8 +49,8 @@ pub(super) async fn begin(
     let numbered: Vec<(i64, JobId)> = (0..).zip(asked.iter().map(|(job, _)| *job)).collect();
     let rows = batch
         .bulk(&FIND_BEGINS, &numbered, |(number, job), values| {
-            values.add(*number)?;
-            values.id(job.as_uuid())
+            values.add(*number);
+            values.add(*job);
         })
         .await?;
     let mut found: Vec<Found> = asked.iter().map(|_| Found::NotStartable).collect();
@@ -70,10 +71,10 @@ pub(super) async fn begin(
         .collect();
     batch
         .bulk(&BEGIN_JOBS, &begun, |(job, alone), values| {
-            values.id(job.as_uuid())?;
-            values.add(*alone)?;
-            values.add(owner)?;
-            values.time(now)
+            values.add(*job);
+            values.add(*alone);
+            values.add(owner);
+            values.add(now);
         })
         .await?;
     batch.bytes += ROW * asked.len() as u64;
@@ -88,15 +89,13 @@ pub(super) async fn begin(
                 Begin::Begun(begun)
             }
             Found::Superseded(lane, was) => {
-                let id = job.as_uuid().as_bytes().to_vec();
-                batch.execute(sqlite!("supersede_job"), values![id, now.as_millis()]).await?;
+                batch.execute(sql!("supersede_job"), values![job, now]).await?;
                 batch.moves.add(&lane, Some(was), Some(JobState::Superseded));
                 Begin::Superseded
             }
             Found::Gone(lane, was) => {
                 let detail = "its event or its normalised form is past retention";
-                let id = job.as_uuid().as_bytes().to_vec();
-                batch.execute(sqlite!("bury_job"), values![id, detail, now.as_millis()]).await?;
+                batch.execute(sql!("bury_job"), values![job, detail, now]).await?;
                 insert_dead_letters(batch, &[(job, DeadReason::Gone, detail)]).await?;
                 batch.moves.add(&lane, Some(was), Some(JobState::DeadLetter));
                 Begin::Gone
@@ -107,14 +106,13 @@ pub(super) async fn begin(
     Ok(())
 }
 
-fn look(row: &SqliteRow) -> Result<Found, BadRow> {
+fn look(row: &Row) -> Result<Found, BadRow> {
     let job = rows::job(row)?;
     if !job.state.is_startable() {
         return Ok(Found::NotStartable);
     }
     let columns = Reader::new(row, "jobs", "id");
-    let form: Option<&str> = columns.get("form")?;
-    if form.is_none() {
+    if columns.opt::<Cow<'_, str>>("form")?.is_none() {
         return Ok(Found::Gone(job.lane, job.state));
     }
     let event = rows::envelope(row, job.lane.clone())?;
@@ -136,9 +134,9 @@ pub(super) async fn checkpoint(
 ) -> Result<(), sqlx::Error> {
     let kept = batch
         .bulk(&CHECKPOINT_JOBS, &asked, |(job, (fence, state, _)), values| {
-            values.id(job.as_uuid())?;
-            values.add(fence.0)?;
-            values.add(*state)
+            values.add(*job);
+            values.add(fence.0);
+            values.add(*state);
         })
         .await?;
     let kept = kept.iter().map(|row| Reader::new(row, "jobs", "id").job_id("id")).collect::<Result<HashSet<_>, _>>()?;
@@ -154,7 +152,7 @@ struct Ending<'a> {
     /// The new state, or `held`.
     word: &'static str,
     next_run_at: Option<Timestamp>,
-    error: Option<std::borrow::Cow<'a, str>>,
+    error: Option<Cow<'a, str>>,
 }
 
 impl<'a> Ending<'a> {
@@ -189,12 +187,12 @@ pub(super) async fn end(
     let written = batch
         .bulk(&END_JOBS, &asked, |(job, (end, _)), values| {
             let ending = Ending::of(&end.verdict);
-            values.id(job.as_uuid())?;
-            values.add(end.fence.0)?;
-            values.add(ending.word)?;
-            values.add(ending.next_run_at.map(Timestamp::as_millis))?;
-            values.add(ending.error.as_deref())?;
-            values.time(now)
+            values.add(*job);
+            values.add(end.fence.0);
+            values.add(ending.word);
+            values.add(ending.next_run_at);
+            values.add(ending.error);
+            values.add(now);
         })
         .await?;
     let mut applied = HashMap::new();
@@ -223,11 +221,11 @@ async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<
     batch
         .bulk(&INSERT_ATTEMPTS, &counted, |end, values| {
             let ending = Ending::of(&end.verdict);
-            values.id(end.job.as_uuid())?;
-            values.time(end.started_at)?;
-            values.add(i64::try_from(end.duration.as_millis()).unwrap_or(i64::MAX))?;
-            values.add(ending.word)?;
-            values.add(ending.error.as_deref())
+            values.add(end.job);
+            values.add(end.started_at);
+            values.add(i64::try_from(end.duration.as_millis()).unwrap_or(i64::MAX));
+            values.add(ending.word);
+            values.add(ending.error);
         })
         .await?;
     let mut results = Vec::new();
@@ -245,9 +243,9 @@ async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<
     }
     batch
         .bulk(&INSERT_RESULTS, &results, |(job, text), values| {
-            values.id(job.as_uuid())?;
-            values.add(text.as_str())?;
-            values.time(now)
+            values.add(*job);
+            values.add(text.as_str());
+            values.add(now);
         })
         .await?;
     insert_dead_letters(batch, &dead).await
@@ -257,10 +255,10 @@ async fn insert_dead_letters(batch: &mut Batch<'_>, dead: &[(JobId, DeadReason, 
     let now = batch.now;
     batch
         .bulk(&INSERT_DEAD_LETTERS, dead, |(job, reason, detail), values| {
-            values.id(job.as_uuid())?;
-            values.add(reason.as_str())?;
-            values.add(*detail)?;
-            values.time(now)
+            values.add(*job);
+            values.add(reason.as_str());
+            values.add(*detail);
+            values.add(now);
         })
         .await?;
     Ok(())
@@ -270,7 +268,7 @@ async fn insert_dead_letters(batch: &mut Batch<'_>, dead: &[(JobId, DeadReason, 
 pub(super) async fn recover(batch: &mut Batch<'_>) -> Result<Recovered, sqlx::Error> {
     let now = batch.now;
     let mut recovered = Recovered::default();
-    let left = batch.fetch(sqlite!("running_of_others"), values![batch.owner]).await?;
+    let left = batch.fetch(sql!("running_of_others"), values![batch.owner]).await?;
     for row in &left {
         let row = Reader::new(row, "jobs", "id");
         let job = row.job_id("id")?;
@@ -288,13 +286,9 @@ pub(super) async fn recover(batch: &mut Batch<'_>) -> Result<Recovered, sqlx::Er
         } else {
             "the process died while this job ran".to_owned()
         };
-        let due = (!poison).then(|| now.plus(suspect_backoff(suspicion)).as_millis());
-        let id = job.as_uuid().as_bytes().to_vec();
+        let due = (!poison).then(|| now.plus(suspect_backoff(suspicion)));
         batch
-            .execute(
-                sqlite!("recover_job"),
-                values![id, state.as_str(), deaths, suspicion, due, detail.as_str(), now.as_millis()],
-            )
+            .execute(sql!("recover_job"), values![job, state.as_str(), deaths, suspicion, due, detail.as_str(), now])
             .await?;
         if poison {
             insert_dead_letters(batch, &[(job, DeadReason::Poison, &detail)]).await?;
@@ -314,12 +308,11 @@ pub(super) async fn replay(
     by: &str,
     run_at: Timestamp,
 ) -> Result<bool, sqlx::Error> {
-    let now = batch.now.as_millis();
-    let id = job.as_uuid().as_bytes().to_vec();
-    let back = batch.fetch(sqlite!("replay_job"), values![id.clone(), run_at.as_millis(), now]).await?;
+    let now = batch.now;
+    let back = batch.fetch(sql!("replay_job"), values![job, run_at, now]).await?;
     let Some(row) = back.first() else { return Ok(false) };
     let lane = Reader::new(row, "jobs", "tenant").lane()?;
     batch.moves.add(&lane, Some(JobState::DeadLetter), Some(JobState::Pending));
-    batch.execute(sqlite!("close_dead_letters"), values![id, now, by]).await?;
+    batch.execute(sql!("close_dead_letters"), values![job, now, by]).await?;
     Ok(true)
 }

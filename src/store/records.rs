@@ -1,17 +1,20 @@
 //! The store as people see it: every read is scoped in its SQL and bounded in what it looks at.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use sluice_actors::{
     domain::{DeadReason, EventId, JobId, LaneKey, TenantName, Timestamp, TraceId},
     ports::{DeadLetterFilter, StoreUnavailable},
 };
-use sqlx::sqlite::SqliteRow;
 
 use super::{
-    SqliteStore,
-    engine::{Command, Values, values},
-    read_jobs::ReadFailed,
-    rows::{self, BadRow, Reader},
+    Store,
+    command::Command,
+    jobs::{ReadFailed, limit_value},
+    rows::{self, BadRow, Reader, Row},
+    sql::{Statement, sql},
+    value::{Values, values},
 };
 use crate::{
     api::records::{
@@ -19,7 +22,6 @@ use crate::{
         RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
     },
     ingest::{NewForm, NewJob},
-    store::sql::sqlite,
 };
 
 /// Rows of a page where none are asked for, and at most.
@@ -59,18 +61,19 @@ fn trace_value(text: Option<&String>) -> Option<Vec<u8>> {
     text.map(|text| text.parse::<TraceId>().map_or_else(|_| Vec::new(), |id| id.as_bytes().to_vec()))
 }
 
-fn millis(time: Option<Timestamp>) -> Option<i64> {
-    time.map(Timestamp::as_millis)
-}
-
 /// The text of a redacted body, where it is text.
 fn text_of(raw: Option<Vec<u8>>) -> Option<String> {
     raw.and_then(|raw| String::from_utf8(raw).ok())
 }
 
-impl SqliteStore {
-    async fn bounds(&self, text: &'static str) -> Result<(i64, i64), ReadFailed> {
-        let rows = self.rows(text, Values::default()).await?;
+impl Store {
+    /// Rows of a read of people.
+    async fn rows(&self, statement: &'static Statement, values: Values<'_>) -> Result<Vec<Row>, ReadFailed> {
+        Ok(self.readers().people.rows(statement, values).await?)
+    }
+
+    async fn bounds(&self, statement: &'static Statement) -> Result<(i64, i64), ReadFailed> {
+        let rows = self.rows(statement, Values::default()).await?;
         match rows.first() {
             Some(row) => {
                 let row = Reader::new(row, "sequence", "first");
@@ -82,13 +85,13 @@ impl SqliteStore {
 
     /// Walks back over windows of a table until a page is full. `values` gets the bounds of a window
     /// (before, from) and how many rows are still wanted.
-    async fn walk<T>(
+    async fn walk<'v, T>(
         &self,
         (first, last): (i64, i64),
         filter: &RecordFilter,
-        text: &'static str,
-        values: impl Fn(i64, i64, i64) -> Result<Values, sqlx::Error>,
-        read: impl Fn(&SqliteRow) -> Result<T, BadRow>,
+        statement: &'static Statement,
+        values: impl Fn(i64, i64, i64) -> Values<'v>,
+        read: impl Fn(&Row) -> Result<T, BadRow>,
     ) -> Result<Page<T>, ReadFailed> {
         let wanted = page_size(filter.limit);
         let mut before = before(filter.cursor.as_deref()).min(last.saturating_add(1));
@@ -99,7 +102,7 @@ impl SqliteStore {
             }
             let from = before.saturating_sub(WINDOW);
             let missing = wanted - items.len();
-            let rows = self.rows(text, values(before, from, Self::limit(missing))?).await?;
+            let rows = self.rows(statement, values(before, from, limit_value(missing))).await?;
             before = from;
             for row in &rows {
                 items.push(read(row)?);
@@ -120,9 +123,9 @@ impl SqliteStore {
             return self.events_by_external_id(scope, filter).await;
         }
         let scope = scope_value(scope);
-        let bounds = self.bounds(sqlite!("event_seqs")).await?;
+        let bounds = self.bounds(sql!("event_seqs")).await?;
         let values = |before: i64, from: i64, limit: i64| {
-            Ok(values![
+            values![
                 scope.as_deref(),
                 filter.tenant.as_deref(),
                 filter.source.as_deref(),
@@ -130,14 +133,14 @@ impl SqliteStore {
                 filter.state.as_deref(),
                 filter.subject.as_deref(),
                 trace_value(filter.trace_id.as_ref()),
-                millis(filter.since),
-                millis(filter.until),
+                filter.since,
+                filter.until,
                 before,
                 from,
                 limit,
-            ])
+            ]
         };
-        self.walk(bounds, filter, sqlite!("events_window"), values, rows::event_row).await
+        self.walk(bounds, filter, sql!("events_window"), values, rows::event_row).await
     }
 
     /// Few events share an external id, so the rest of the filter is applied to them here.
@@ -150,7 +153,7 @@ impl SqliteStore {
             before(filter.cursor.as_deref()),
             SAME_EXTERNAL_ID,
         ];
-        let found = self.rows(sqlite!("events_by_external_id"), values).await?;
+        let found = self.rows(sql!("events_by_external_id"), values).await?;
         let wanted = page_size(filter.limit);
         let mut items = Vec::new();
         let mut next = None;
@@ -160,7 +163,7 @@ impl SqliteStore {
                 continue;
             }
             if items.len() == wanted {
-                let last: &SqliteRow = row;
+                let last: &Row = row;
                 next = Some((Reader::new(last, "events", "seq").get::<i64>("seq")? + 1).to_string());
                 break;
             }
@@ -170,35 +173,36 @@ impl SqliteStore {
     }
 
     async fn event_detail(&self, scope: &Scope, id: EventId) -> Result<Option<EventDetail>, ReadFailed> {
-        let id = id.as_uuid().as_bytes().to_vec();
-        let found = self.rows(sqlite!("event"), values![scope_value(scope), id.clone()]).await?;
+        let found = self.rows(sql!("event"), values![scope_value(scope), id]).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let event = rows::event_row(row)?;
         let columns = Reader::new(row, "events", "id");
-        let headers: Option<&str> = columns.get("headers")?;
-        let headers = if headers.is_some() { Some(columns.json("headers")?) } else { None };
-        let forms = self.rows(sqlite!("event_forms"), values![columns.get::<i64>("seq")?]).await?;
+        let headers = match columns.opt::<Cow<'_, str>>("headers")? {
+            Some(_) => Some(columns.json("headers")?),
+            None => None,
+        };
+        let forms = self.rows(sql!("event_forms"), values![columns.get::<i64>("seq")?]).await?;
         let forms = forms.iter().map(|row| {
             let row = Reader::new(row, "forms", "schema_version");
             Ok::<_, BadRow>((row.number("schema_version")?, row.json("form")?))
         });
-        let jobs = self.rows(sqlite!("event_jobs"), values![id]).await?;
+        let jobs = self.rows(sql!("event_jobs"), values![id]).await?;
         Ok(Some(EventDetail {
             event,
             headers,
-            raw: text_of(columns.get("raw")?),
-            redacted: columns.get::<Option<bool>>("redacted")?.unwrap_or(false),
+            raw: text_of(columns.opt("raw")?),
+            redacted: columns.opt("redacted")?.unwrap_or(false),
             forms: forms.collect::<Result<_, _>>()?,
-            quarantine_reason: columns.get("quarantine_reason")?,
+            quarantine_reason: columns.opt("quarantine_reason")?,
             jobs: jobs.iter().map(rows::job_row).collect::<Result<_, _>>()?,
         }))
     }
 
     async fn jobs_page(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<JobRow>, ReadFailed> {
         let scope = scope_value(scope);
-        let bounds = self.bounds(sqlite!("job_seqs")).await?;
+        let bounds = self.bounds(sql!("job_seqs")).await?;
         let values = |before: i64, from: i64, limit: i64| {
-            Ok(values![
+            values![
                 scope.as_deref(),
                 filter.tenant.as_deref(),
                 filter.source.as_deref(),
@@ -207,24 +211,23 @@ impl SqliteStore {
                 filter.subject.as_deref(),
                 filter.external_id.as_deref(),
                 trace_value(filter.trace_id.as_ref()),
-                millis(filter.since),
-                millis(filter.until),
+                filter.since,
+                filter.until,
                 before,
                 from,
                 limit,
-            ])
+            ]
         };
-        self.walk(bounds, filter, sqlite!("jobs_window"), values, rows::job_row).await
+        self.walk(bounds, filter, sql!("jobs_window"), values, rows::job_row).await
     }
 
     async fn job_detail(&self, scope: &Scope, id: JobId) -> Result<Option<JobDetail>, ReadFailed> {
-        let id = id.as_uuid().as_bytes().to_vec();
-        let found = self.rows(sqlite!("job"), values![scope_value(scope), id.clone()]).await?;
+        let found = self.rows(sql!("job"), values![scope_value(scope), id]).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let job = rows::job_row(row)?;
-        let attempts = self.rows(sqlite!("job_attempts"), values![id.clone()]).await?;
-        let result = self.rows(sqlite!("job_result"), values![id.clone()]).await?;
-        let letter = self.rows(sqlite!("job_dead_letter"), values![id]).await?;
+        let attempts = self.rows(sql!("job_attempts"), values![id]).await?;
+        let result = self.rows(sql!("job_result"), values![id]).await?;
+        let letter = self.rows(sql!("job_dead_letter"), values![id]).await?;
         Ok(Some(JobDetail {
             attempts: attempts.iter().map(rows::attempt_row).collect::<Result<_, _>>()?,
             result: match result.first() {
@@ -249,17 +252,17 @@ impl SqliteStore {
         let wanted = limit.clamp(1, MAX_PAGE);
         let values = values![
             scope_value(scope),
-            filter.job.map(|job| job.as_uuid().as_bytes().to_vec()),
+            filter.job,
             filter.tenant.as_deref(),
             filter.source.as_deref(),
             filter.route.as_deref(),
             filter.reason.map(DeadReason::as_str),
-            millis(filter.since),
-            millis(filter.until),
+            filter.since,
+            filter.until,
             before(cursor),
-            Self::limit(wanted + 1),
+            limit_value(wanted + 1),
         ];
-        let found = self.rows(sqlite!("dead_letters_page"), values).await?;
+        let found = self.rows(sql!("dead_letters_page"), values).await?;
         let items = found.iter().take(wanted).map(|row| rows::dead_letter_row(row, rows::job_row(row)?));
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let next = match found.get(wanted - 1) {
@@ -273,7 +276,7 @@ impl SqliteStore {
 
     /// Every lane with a startable job and when its earliest is due: one seek per group.
     async fn oldest_due(&self) -> Result<Vec<(LaneKey, Timestamp)>, ReadFailed> {
-        let rows = self.rows(sqlite!("lanes_due"), values!["", "", i64::MAX]).await?;
+        let rows = self.rows(sql!("lanes_due"), values!["", "", i64::MAX]).await?;
         let due = rows.iter().map(|row| {
             let row = Reader::new(row, "jobs", "next_run_at");
             Ok::<_, BadRow>((row.lane()?, row.time("next_run_at")?))
@@ -281,8 +284,12 @@ impl SqliteStore {
         Ok(due.collect::<Result<_, _>>()?)
     }
 
-    async fn refusal_rows(&self, text: &'static str, values: Values) -> Result<Vec<RefusalRow>, ReadFailed> {
-        let found = self.rows(text, values).await?;
+    async fn refusal_rows(
+        &self,
+        statement: &'static Statement,
+        values: Values<'_>,
+    ) -> Result<Vec<RefusalRow>, ReadFailed> {
+        let found = self.rows(statement, values).await?;
         Ok(found.iter().map(rows::refusal_row).collect::<Result<_, _>>()?)
     }
 }
@@ -302,7 +309,7 @@ fn matches(filter: &RecordFilter, event: &EventRow) -> bool {
 }
 
 #[async_trait]
-impl Records for SqliteStore {
+impl Records for Store {
     async fn events(&self, scope: &Scope, filter: &RecordFilter) -> Result<Page<EventRow>, StoreUnavailable> {
         Ok(self.events_page(scope, filter).await?)
     }
@@ -354,14 +361,14 @@ impl Records for SqliteStore {
         limit: usize,
     ) -> Result<Vec<RefusalRow>, StoreUnavailable> {
         let read = async || {
-            let values = values![scope_value(scope), tenant, source, Self::limit(limit.clamp(1, MAX_PAGE))];
-            self.refusal_rows(sqlite!("refusals"), values).await
+            let values = values![scope_value(scope), tenant, source, limit_value(limit.clamp(1, MAX_PAGE))];
+            self.refusal_rows(sql!("refusals"), values).await
         };
         Ok(read().await?)
     }
 
     async fn refusal(&self, scope: &Scope, id: i64) -> Result<Option<RefusalRow>, StoreUnavailable> {
-        let read = async || self.refusal_rows(sqlite!("refusal"), values![scope_value(scope), id]).await;
+        let read = async || self.refusal_rows(sql!("refusal"), values![scope_value(scope), id]).await;
         Ok(read().await?.pop())
     }
 
@@ -394,8 +401,7 @@ impl Records for SqliteStore {
     }
 
     async fn cancel(&self, scope: &Scope, job: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable> {
-        let read =
-            async || self.rows(sqlite!("job"), values![scope_value(scope), job.as_uuid().as_bytes().to_vec()]).await;
+        let read = async || self.rows(sql!("job"), values![scope_value(scope), job]).await;
         if read().await?.is_empty() {
             return Ok(false);
         }
@@ -411,7 +417,7 @@ impl Records for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreUnavailable> {
-        let read = async || self.rows(sqlite!("ping"), Values::default()).await;
+        let read = async || self.rows(sql!("ping"), Values::default()).await;
         read().await?;
         Ok(self.shared.writer.submit(|reply| Command::Ping { reply }).await?)
     }

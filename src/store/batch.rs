@@ -1,0 +1,178 @@
+//! One transaction while it is filled: the commands of a batch as statements, the same for every
+//! engine.
+
+use sluice_actors::domain::{JobId, Timestamp};
+
+use super::{
+    command::Command,
+    counters::Moves,
+    people, record,
+    rows::{Reader, Row},
+    runs,
+    session::Session,
+    sql::{Bulk, Statement, sql},
+    sweep,
+    value::{Values, values},
+};
+
+/// What a small write costs in a log, about.
+const SMALL_WRITE: u64 = 1024;
+
+/// One transaction.
+pub(super) struct Batch<'a> {
+    session: Session<'a>,
+    /// The moment of this batch.
+    pub(super) now: Timestamp,
+    /// This life of the process.
+    pub(super) owner: &'a str,
+    /// What it does to the counters.
+    pub(super) moves: Moves,
+    /// Bytes handed to the engine, about.
+    pub(super) bytes: u64,
+    /// Another node changed what this batch had looked at: roll it back and run it again.
+    pub(super) raced: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty one. `session`: in a transaction.
+    pub(super) fn new(session: Session<'a>, now: Timestamp, owner: &'a str) -> Self {
+        Self { session, now, owner, moves: Moves::default(), bytes: 0, raced: false }
+    }
+
+    /// Whether others may write between two statements of this batch.
+    pub(super) const fn others_write(&self) -> bool {
+        match self.session {
+            Session::Sqlite(_) => false,
+        }
+    }
+
+    /// Runs a statement for many rows; returns the rows it returned.
+    pub(super) async fn bulk<'v, T>(
+        &mut self,
+        statement: &Bulk,
+        rows: &'v [T],
+        bind: impl Fn(&'v T, &mut Values<'v>),
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.session.bulk(statement, rows, bind).await
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    pub(super) async fn execute(
+        &mut self,
+        statement: &'static Statement,
+        values: Values<'_>,
+    ) -> Result<u64, sqlx::Error> {
+        self.bytes += SMALL_WRITE;
+        self.session.execute(statement, values).await
+    }
+
+    /// Runs a statement; returns the rows it returned.
+    pub(super) async fn fetch(
+        &mut self,
+        statement: &'static Statement,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        self.session.fetch(statement, values).await
+    }
+
+    /// The numbers of the next events, rising.
+    pub(super) async fn event_numbers(&mut self, count: usize) -> Result<Vec<i64>, sqlx::Error> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let rows = self.fetch(sql!("event_numbers"), values![count as i64]).await?;
+        let numbers = rows.iter().map(|row| Reader::new(row, "events", "number").get("number"));
+        let mut numbers = numbers.collect::<Result<Vec<i64>, _>>()?;
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+/// All commands of a batch, each kind at once where many are likely.
+pub(super) async fn carry_out(batch: &mut Batch<'_>, commands: &mut [Command]) -> Result<(), sqlx::Error> {
+    let mut records = Vec::new();
+    let mut begins = Vec::new();
+    let mut checkpoints = Vec::new();
+    let mut ends = Vec::new();
+    let mut others = Vec::new();
+    for command in commands {
+        match command {
+            Command::Record { delivery, reply } => records.push((delivery.as_slice(), reply)),
+            Command::Begin { job, alone, reply } => begins.push((*job, (*alone, reply))),
+            Command::Checkpoint { job, fence, state, reply } => {
+                checkpoints.push((*job, (*fence, state.as_str(), reply)));
+            }
+            Command::End { end, reply } => ends.push((end.job, (&**end, reply))),
+            other => others.push(other),
+        }
+    }
+    record::record(batch, records).await?;
+    for round in rounds(checkpoints) {
+        runs::checkpoint(batch, round).await?;
+    }
+    for round in rounds(ends) {
+        runs::end(batch, round).await?;
+    }
+    for round in rounds(begins) {
+        runs::begin(batch, round).await?;
+    }
+    for other in others {
+        carry_out_one(batch, other).await?;
+    }
+    Ok(())
+}
+
+async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(), sqlx::Error> {
+    match command {
+        Command::Recover { reply } => reply.set(runs::recover(batch).await?),
+        Command::Replay { job, by, run_at, reply } => reply.set(runs::replay(batch, *job, by, *run_at).await?),
+        Command::SaveLane { lane, memory, reply } => reply.set(people::save_lane(batch, lane, memory).await?),
+        Command::RecordJobs { events, audit, reply } => {
+            let new = people::record_jobs(batch, events).await?;
+            people::audit(batch, audit).await?;
+            reply.set(new);
+        }
+        Command::Release { event, form, jobs, audit, reply } => {
+            let released = people::release(batch, *event, form, jobs).await?;
+            if released {
+                people::audit(batch, audit).await?;
+            }
+            reply.set(released);
+        }
+        Command::Cancel { job, audit, reply } => {
+            let cancelled = people::cancel(batch, *job).await?;
+            if cancelled {
+                people::audit(batch, audit).await?;
+            }
+            reply.set(cancelled);
+        }
+        Command::Audit { entry, reply } => reply.set(people::audit(batch, entry).await?),
+        Command::KeepRefusal { row, reply } => reply.set(people::keep_refusal(batch, row).await?),
+        Command::KeepHandshake { row, reply } => reply.set(people::keep_handshake(batch, row).await?),
+        Command::TakeHandshake { tenant, source, reply } => {
+            reply.set(people::take_handshake(batch, tenant, source).await?);
+        }
+        Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),
+        Command::Ping { reply } => reply.set(()),
+        Command::Record { .. } | Command::Begin { .. } | Command::Checkpoint { .. } | Command::End { .. } => {}
+    }
+    Ok(())
+}
+
+/// Parts requests so that no job is asked twice in one statement, which could not tell them apart.
+fn rounds<T>(requests: Vec<(JobId, T)>) -> Vec<Vec<(JobId, T)>> {
+    let mut rounds: Vec<Vec<(JobId, T)>> = Vec::new();
+    let mut seen = std::collections::HashMap::new();
+    for (job, request) in requests {
+        let round: &mut usize = seen.entry(job).or_default();
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push((job, request));
+        *round += 1;
+    }
+    rounds
+}

@@ -1,0 +1,77 @@
+//! The requests to the writer, the same for every engine.
+
+use sluice_actors::{
+    domain::{EventId, Fence, JobId, LaneKey, Timestamp},
+    ports::{AttemptEnd, Begin, Fenced, LaneMemory, Recovered},
+};
+
+use super::sweep::Victims;
+use crate::{
+    api::records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent},
+    ingest::{
+        NewEvent, NewForm, NewJob, Recorded,
+        writer::{self, Reply, WriteError},
+    },
+};
+
+/// One request to the writer.
+pub(super) enum Command {
+    Record { delivery: Vec<NewEvent>, reply: Reply<Vec<Recorded>> },
+    Begin { job: JobId, alone: bool, reply: Reply<Begin> },
+    Checkpoint { job: JobId, fence: Fence, state: String, reply: Reply<Fenced> },
+    End { end: Box<AttemptEnd>, reply: Reply<Fenced> },
+    Recover { reply: Reply<Recovered> },
+    Replay { job: JobId, by: String, run_at: Timestamp, reply: Reply<bool> },
+    SaveLane { lane: LaneKey, memory: LaneMemory, reply: Reply<()> },
+    RecordJobs { events: Vec<RoutedEvent>, audit: AuditEntry, reply: Reply<u64> },
+    Release { event: EventId, form: NewForm, jobs: Vec<NewJob>, audit: AuditEntry, reply: Reply<bool> },
+    Cancel { job: JobId, audit: AuditEntry, reply: Reply<bool> },
+    Audit { entry: AuditEntry, reply: Reply<()> },
+    KeepRefusal { row: Box<RefusalRow>, reply: Reply<()> },
+    KeepHandshake { row: HandshakeRow, reply: Reply<()> },
+    TakeHandshake { tenant: String, source: String, reply: Reply<Option<HandshakeRow>> },
+    Sweep { victims: Victims, reply: Reply<u64> },
+    Ping { reply: Reply<()> },
+}
+
+impl writer::Command for Command {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Record { delivery, .. } => delivery.len(),
+            Self::RecordJobs { events, .. } => events.len(),
+            Self::Sweep { victims, .. } => victims.len(),
+            Self::Begin { .. }
+            | Self::Checkpoint { .. }
+            | Self::End { .. }
+            | Self::Recover { .. }
+            | Self::Replay { .. }
+            | Self::SaveLane { .. }
+            | Self::Release { .. }
+            | Self::Cancel { .. }
+            | Self::Audit { .. }
+            | Self::KeepRefusal { .. }
+            | Self::KeepHandshake { .. }
+            | Self::TakeHandshake { .. }
+            | Self::Ping { .. } => 1,
+        }
+    }
+
+    fn settle(self, outcome: Result<(), WriteError>) {
+        match self {
+            Self::Record { reply, .. } => reply.settle(outcome),
+            Self::Begin { reply, .. } => reply.settle(outcome),
+            Self::Checkpoint { reply, .. } | Self::End { reply, .. } => reply.settle(outcome),
+            Self::Recover { reply } => reply.settle(outcome),
+            Self::Replay { reply, .. } | Self::Release { reply, .. } | Self::Cancel { reply, .. } => {
+                reply.settle(outcome);
+            }
+            Self::RecordJobs { reply, .. } | Self::Sweep { reply, .. } => reply.settle(outcome),
+            Self::TakeHandshake { reply, .. } => reply.settle(outcome),
+            Self::SaveLane { reply, .. }
+            | Self::Audit { reply, .. }
+            | Self::KeepRefusal { reply, .. }
+            | Self::KeepHandshake { reply, .. }
+            | Self::Ping { reply } => reply.settle(outcome),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What can only be seen from inside: every statement file, on its engine.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+
+use super::{sql::repeated, sqlite};
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store")
+}
+
+/// The statement files of a folder below `sql/`, by name.
+fn statements(folder: &str) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(sources().join("sql").join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// All code of the store.
+fn code() -> String {
+    let mut code = String::new();
+    for folder in [sources(), sources().join("sqlite")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                code.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    code
+}
+
+#[tokio::test]
+async fn every_statement_prepares_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut opened = sqlite::open::open(&folder.path().join("sluice.db")).await.unwrap();
+    let mut wrong = Vec::new();
+    for (name, text) in [statements("sqlite"), statements("sqlite/own")].concat() {
+        let texts = if text.contains("-- repeated") { repeated(&text) } else { vec![text.into()] };
+        for text in texts {
+            // Statements of one file are prepared one by one; only pragmas share a file.
+            if let Err(error) = opened.connection.prepare(AssertSqlSafe(text).into_sql_str()).await {
+                wrong.push(format!("{name}: {error}"));
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_statement_file_is_used() {
+    let code = code();
+    let unused: BTreeSet<String> = [statements("sqlite"), statements("sqlite/own")]
+        .concat()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !code.contains(&format!("\"{name}\"")))
+        .collect();
+    assert!(unused.is_empty(), "{unused:?}");
+}
