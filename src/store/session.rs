@@ -52,7 +52,9 @@ impl Session<'_> {
     ) -> Result<Vec<Row>, sqlx::Error> {
         let bound = |rows: &'v [T]| {
             let mut values = Values::default();
-            rows.iter().for_each(|row| bind(row, &mut values));
+            for row in rows {
+                bind(row, &mut values);
+            }
             values
         };
         match self {
