@@ -1,0 +1,452 @@
+"""Loads the real binary over loopback and prints tables; `scripts/bench` builds and calls it.
+
+Everything is compared within one run, in turns. Besides rates it prints processor time per
+delivery (user and system time of the process over the deliveries it answered): that figure stays
+the same while others use the machine.
+"""
+
+import argparse, asyncio, contextlib, hashlib, hmac, json, os, pathlib, re, signal, sqlite3, subprocess, sys
+import tempfile, time, urllib.request
+
+SECRET = "bench-secret-of-32-characters!!!"
+SITE_UUID = "8f14e45f-ceea-467f-a3c0-5a0d9f0c2b11"
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def table(header, rows):
+    print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+    print(flush=True)
+
+
+def median(values):
+    values = sorted(values)
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+
+
+def body(size):
+    """A JSON body of `size` bytes once `{{id}}` is 22 characters long."""
+    head = '{"event_type":"assistant.completed","subject_id":"thread_{{id}}","data":{"thread_id":"thread_{{id}}","answer":"'
+    fill = "The order was shipped on Monday and arrives within three days. " * (size // 60 + 1)
+    return head + fill[: size - len(head) - 3 - 2 * (22 - len("{{id}}"))] + '"}}'
+
+
+class Process:
+    """A process with its processor time and memory."""
+
+    def __init__(self, arguments, log, **options):
+        self.log = open(log, "ab")
+        self.child = subprocess.Popen(arguments, stdout=options.pop("stdout", self.log), stderr=self.log, **options)
+
+    def cpu(self):
+        fields = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def memory(self, field="VmRSS"):
+        status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
+
+    def end(self):
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            self.child.wait(60)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self.log.close()
+
+
+class Ceiling(Process):
+    def __init__(self, binary, folder):
+        arguments = [binary, "--listen", "127.0.0.1:0", "--secret", SECRET, "--seconds", "3600"]
+        super().__init__(arguments, folder / "ceiling.log", stdout=subprocess.PIPE)
+        self.urls = [self.child.stdout.readline().decode().strip()]
+
+
+class Sluice(Process):
+    """`sluice serve` with a configuration of its own and a database on disk."""
+
+    def __init__(self, binary, folder, tenants, main=""):
+        self.binary, self.folder = binary, folder
+        (folder / "tenants").mkdir(parents=True)
+        listen = '[edge]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n[outbound]\nallow_private = ["127.0.0.0/8"]\n'
+        (folder / "sluice.toml").write_text(listen + main)
+        (folder / "key").write_text(SECRET)
+        (folder / "llm.key").write_text("bench-llm-key")
+        self.sources = []
+        for tenant, text in tenants.items():
+            (folder / "tenants" / f"{tenant}.toml").write_text(text)
+            self.sources += [(tenant, source) for source in re.findall(r"^\[sources\.([^.\]]+)\]", text, re.M)]
+        super().__init__([binary, "serve", "--config", str(folder / "sluice.toml")], folder / "serve.log")
+        for _ in range(600):
+            with contextlib.suppress(OSError, ValueError):
+                self.runtime = json.loads((folder / "runtime.json").read_text())
+                break
+            if self.child.poll() is not None:
+                sys.exit((folder / "serve.log").read_text()[-2000:])
+            time.sleep(0.1)
+        else:
+            sys.exit("sluice serve did not begin within a minute")
+        self.urls = [f"{self.runtime['public']}/webhooks/{tenant}/{source}" for tenant, source in self.sources]
+
+    def get(self, url):
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.read().decode()
+
+    def keys(self):
+        return self.get(self.runtime["public"] + "/.well-known/jwks.json")
+
+    def metrics(self):
+        """Sums of all series by name, and the buckets of the acknowledgement histogram."""
+        sums, buckets = {}, {}
+        for line in self.get(self.runtime["admin"] + "/metrics").splitlines():
+            if line.startswith("#"):
+                continue
+            name, value = line.rsplit(" ", 1)
+            le = re.search(r'le="([^"]+)"', name)
+            name = name.split("{")[0]
+            if name == "sluice_webhook_ack_duration_seconds_bucket":
+                le = float(le[1].replace("+Inf", "inf"))
+                buckets[le] = buckets.get(le, 0) + float(value)
+            sums[name] = sums.get(name, 0) + float(value)
+        return sums, buckets
+
+    def ask(self, sql):
+        with contextlib.closing(sqlite3.connect(f"file:{self.folder / 'sluice.db'}?mode=ro", uri=True)) as store:
+            return store.execute(sql).fetchall()
+
+    def count(self, table, where="1"):
+        return self.ask(f"SELECT count(*) FROM {table} WHERE {where}")[0][0]
+
+    def backlog(self):
+        """Jobs that are not over, and the seconds since the oldest of them was due."""
+        rows = self.ask("SELECT count(*), min(next_run_at) FROM jobs INDEXED BY jobs_due WHERE state IN ('pending', 'failed')")
+        running = self.count("jobs INDEXED BY jobs_running", "state = 'running'")
+        oldest = max(0.0, time.time() - rows[0][1] / 1000) if rows[0][1] else 0.0
+        return rows[0][0] + running, oldest
+
+    def drained(self, within):
+        """Seconds until no job is left; None: there still is one."""
+        began = time.monotonic()
+        while time.monotonic() - began < within:
+            if self.backlog()[0] == 0:
+                return time.monotonic() - began
+            time.sleep(0.25)
+        return None
+
+
+class Sender(Process):
+    """`sluice send generic`."""
+
+    def __init__(self, binary, folder, urls, *arguments, size=1024):
+        path = folder / f"body-{size}.json"
+        path.write_text(body(size))
+        urls = [part for url in urls for part in ("--url", url)]
+        command = [binary, "send", "generic", "--json", "--body", str(path), *arguments, *urls]
+        environment = {**os.environ, "SLUICE_SEND_SECRET": SECRET}
+        super().__init__(command, folder / "send.log", stdout=subprocess.PIPE, env=environment)
+
+    def report(self):
+        text = self.child.stdout.read()
+        _, _, usage = os.wait4(self.child.pid, 0)
+        self.child.returncode = 0
+        self.log.close()
+        return {**json.loads(text), "cpu": usage.ru_utime + usage.ru_stime}
+
+
+def load(binary, folder, server, *arguments, urls=None, senders=1):
+    """Runs the load; adds the processor time of the server and of the senders per delivery, in µs."""
+    before, began = server.cpu(), time.monotonic()
+    running = [Sender(binary, folder, urls or server.urls, *arguments) for _ in range(senders)]
+    reports = [sender.report() for sender in running]
+    took = time.monotonic() - began
+    total = {key: sum(report[key] for report in reports) for key in ("offered", "answered", "accepted", "per_second")}
+    answered = max(total["answered"], 1)
+    total["server_us"] = (server.cpu() - before) / answered * 1e6
+    total["sender_us"] = sum(report["cpu"] for report in reports) / answered * 1e6
+    total["latency_ms"], total["statuses"], total["seconds"] = reports[0]["latency_ms"], reports[0]["statuses"], took
+    return total
+
+
+def source(name, limits="", action='action = "log"'):
+    head = f'[sources.{name}]\nvendor = "generic"\nsecrets = ["file:key"]\n'
+    return f'{head}{limits}[[sources.{name}.routes]]\nname = "work"\n{action}\n'
+
+
+UNLIMITED = "[sources.{}.limits]\ninbound = {{ per_second = 100000, burst = 1000000 }}\npending = 100000000\n"
+NODE_UNLIMITED = "[limits]\ningest_per_second = 1000000\n"
+
+
+def generator(tools, folder):
+    print("## The generator\n\nThe ceiling under one generator with 64 connections, and under two with 32 each.\n")
+    ceiling = Ceiling(tools.ceiling, folder)
+    runs = {"one": [], "two": []}
+    load(tools.sluice, folder, ceiling, "--connections", "64", "--seconds", "2")
+    for _ in range(2):
+        runs["one"].append(load(tools.sluice, folder, ceiling, "--connections", "64", "--seconds", "5"))
+        runs["two"].append(load(tools.sluice, folder, ceiling, "--connections", "32", "--seconds", "5", senders=2))
+    ceiling.end()
+    base = median([run["per_second"] for run in runs["one"]])
+    rows = []
+    for name, of in runs.items():
+        rate = median([run["per_second"] for run in of])
+        cost = [f"{median([run[key] for run in of]):.1f}" for key in ("server_us", "sender_us")]
+        rows.append([name, f"{rate / base:.2f}", *cost])
+    table(["generators", "rate, as a share of the first", "ceiling: µs of processor per delivery", "generator: µs"], rows)
+
+
+def whole(tools, folder):
+    print("## Acknowledged, durable deliveries a second\n\n"
+          "1 KiB bodies, 64 keep-alive connections, one event and one job each, in turns with the ceiling.\n")
+    ceiling = Ceiling(tools.ceiling, folder)
+    sluice = Sluice(tools.sluice, folder / "whole", {"acme": source("app", UNLIMITED.format("app"))}, NODE_UNLIMITED)
+    arguments = ("--connections", "64", "--seconds", str(tools.seconds))
+    for server in (ceiling, sluice):
+        load(tools.sluice, folder, server, "--connections", "64", "--seconds", "2")
+    rows, ratios, costs, accepted = [], [], [], 0
+    for turn in range(1, tools.rounds + 1):
+        most = load(tools.sluice, folder, ceiling, *arguments)
+        time.sleep(1)
+        before = sluice.count("events")
+        ours = load(tools.sluice, folder, sluice, *arguments)
+        assert ours["accepted"] == ours["answered"], ours["statuses"]
+        assert sluice.count("events") - before == ours["accepted"], "what was acknowledged is stored"
+        accepted += ours["accepted"]
+        time.sleep(1)
+        ratios.append(ours["per_second"] / most["per_second"])
+        costs.append(most["server_us"] / ours["server_us"])
+        rows.append([turn, f"{most['per_second']:.0f}", f"{ours['per_second']:.0f}", f"**{ratios[-1]:.3f}**",
+                     f"{most['server_us']:.0f} / {most['sender_us']:.0f}", f"{ours['server_us']:.0f} / {ours['sender_us']:.0f}",
+                     f"{ours['latency_ms']['p50']:.1f} / {ours['latency_ms']['p95']:.1f} / {ours['latency_ms']['p99']:.1f}"])
+    assert sluice.count("events") == sluice.count("jobs"), "one job each"
+    table(["turn", "ceiling /s", "sluice /s", "ratio", "ceiling: µs server / sender", "sluice: µs server / sender", "ack p50 / p95 / p99 ms"], rows)
+    print(f"Median ratio **{median(ratios):.3f}** (at least 0.25 is asked); by the server's processor time {median(costs):.3f}. "
+          f"{accepted} events, each stored once with one job.\n", flush=True)
+    ceiling.end()
+    sluice.end()
+    return median(ratios) >= 0.25
+
+
+def quantile(buckets, q):
+    """The upper bound of the bucket that holds the quantile, in ms."""
+    total = max(buckets.values(), default=0)
+    if not total:
+        return "–"
+    bound = next(le for le in sorted(buckets) if buckets[le] >= q * total)
+    return f"≤ {bound * 1000:g}"
+
+
+def open_model(tools, folder):
+    rate, seconds = 1000, tools.open_seconds
+    print(f"## Open model\n\n{rate} deliveries a second for {seconds} s over 100 sources of 10 tenants, on default limits, "
+          "each with one job.\nDeliveries are due at fixed moments and their latency counts from there.\n")
+    tenants = {f"tenant{t}": "".join(source(f"source{s}") for s in range(10)) for t in range(10)}
+    sluice = Sluice(tools.sluice, folder / "open", tenants)
+    arguments = ("--connections", "100", "--rate", str(rate), "--seconds", str(seconds))
+    cpu, began = sluice.cpu(), time.monotonic()
+    sender = Sender(tools.sluice, folder, sluice.urls, *arguments)
+    seen, last, acks = [], {}, 0
+    while not exited(sender):
+        time.sleep(max(0.0, began + len(seen) + 1 - time.monotonic()))
+        sums, buckets = sluice.metrics()
+        fresh = {le: count - last.get(le, 0) for le, count in buckets.items()}
+        acked = max(buckets.values(), default=0)
+        depth, oldest = sluice.backlog()
+        seen.append([len(seen) + 1, int(acked - acks), quantile(fresh, 0.95), quantile(fresh, 0.99), depth, f"{oldest:.1f}"])
+        last, acks = buckets, acked
+    report = sender.report()
+    left = sluice.drained(60)
+    cost = (sluice.cpu() - cpu) / max(report["answered"], 1) * 1e6
+    stored, done = sluice.count("events"), sluice.count("jobs", "state = 'succeeded'")
+    lost = report["accepted"] - stored
+    table(["due", "acknowledged", "refused", "no answer", "lost", "jobs done", "ack p50 / p95 / p99 / max ms", "backlog zero after the last"],
+          [[report["offered"], report["accepted"], report["answered"] - report["accepted"],
+            report["connect_failures"] + report["no_answer"], lost, done,
+            " / ".join(f"{report['latency_ms'][q]:.1f}" for q in ("p50", "p95", "p99", "max")),
+            f"{left:.1f} s" if left is not None else "**never**"]])
+    print(f"{cost:.0f} µs of processor for each delivery with its job.\n\nSecond by second: p95 and p99 as the bounds of the histogram's buckets, "
+          "jobs that are not over, seconds since the oldest was due.\n")
+    table(["s", "acks", "p95 ms", "p99 ms", "queue", "oldest s"], seen)
+    sluice.end()
+    return report["accepted"] == report["offered"] and lost == 0 and left is not None and done == stored
+
+
+def exited(process):
+    """Whether it ended; its usage is still to be read."""
+    return os.waitid(os.P_PID, process.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def hang(tools, folder):
+    print("## While the LLM and WordPress hang\n\n"
+          "200 deliveries a second over 20 sources that summarise and publish; callees that answer at once and callees that never do, in turns.\n")
+    action = 'action = "summarize_and_publish"'
+    rows, p95 = [], {"answer": [], "hang": []}
+    key = subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+                         check=True, capture_output=True).stdout
+    for turn in range(2):
+        for mode in p95:
+            place = folder / f"{mode}{turn}"
+            place.mkdir()
+            (place / "site.pem").write_bytes(key)
+            flags = ["--hang"] if mode == "hang" else []
+            callees = Process([tools.standins, "--serve", *flags], folder / "standins.log", stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+            llm, site = (callees.child.stdout.readline().decode().strip() for _ in range(2))
+            tenant = (f'[llm]\nbase_url = "{llm}"\nmodel = "bench"\napi_key = "file:llm.key"\nper_second = 10000\nconcurrency = 64\n'
+                      f'[wordpress]\nsite = "{site}"\nsite_uuid = "{SITE_UUID}"\nsigning_key = "file:site.pem"\n')
+            tenant += "".join(source(f"source{s}", "", action) for s in range(20))
+            sluice = Sluice(tools.sluice, place, {"acme": tenant})
+            callees.child.stdin.write(json.dumps(json.loads(sluice.keys())).encode() + b"\n")
+            callees.child.stdin.flush()
+            load(tools.sluice, folder, sluice, "--connections", "20", "--rate", "200", "--seconds", "3")
+            report = load(tools.sluice, folder, sluice, "--connections", "20", "--rate", "200", "--seconds", str(tools.hang_seconds))
+            p95[mode].append(report["latency_ms"]["p95"])
+            done = sluice.count("jobs", "state = 'succeeded'")
+            rows.append([turn + 1, mode, report["accepted"], report["offered"] - report["accepted"], done,
+                         f"{report['latency_ms']['p50']:.1f}", f"{report['latency_ms']['p95']:.1f}", f"{report['latency_ms']['p99']:.1f}"])
+            sluice.end()
+            callees.child.stdin.close()
+            callees.child.wait(30)
+    table(["turn", "callees", "acknowledged", "not", "jobs done meanwhile", "ack p50 ms", "p95 ms", "p99 ms"], rows)
+    ratio = median(p95["hang"]) / median(p95["answer"])
+    print(f"p95 while they hang is **{ratio:.2f}** of p95 while they answer.\n", flush=True)
+    return all(row[3] == 0 for row in rows)
+
+
+def signed(path, event_id, content):
+    stamp = str(int(time.time()))
+    code = hmac.new(SECRET.encode(), stamp.encode() + b"." + content, hashlib.sha256).hexdigest()
+    head = (f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n"
+            f"x-signature: sha256={code}\r\nx-timestamp: {stamp}\r\nx-event-id: {event_id}\r\n\r\n")
+    return head.encode() + content
+
+
+async def answer(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.I)
+    await reader.readexactly(int(length[1]) if length else 0)
+    return int(head[9:12])
+
+
+def address(sluice):
+    host, port = sluice.runtime["public"].removeprefix("http://").rsplit(":", 1)
+    return host, int(port)
+
+
+async def at_once(sluice, requests):
+    """All requests on connections of their own; no byte of a body is sent before all are open."""
+    lines = await asyncio.gather(*(asyncio.open_connection(*address(sluice)) for _ in requests))
+
+    async def exchange(line, request):
+        reader, writer = line
+        try:
+            writer.write(request)
+            return await answer(reader)
+        except (OSError, asyncio.IncompleteReadError):
+            return 0
+        finally:
+            writer.close()
+
+    return await asyncio.gather(*(exchange(*pair) for pair in zip(lines, requests)))
+
+
+async def in_turn(sluice, requests):
+    """All requests over eight connections."""
+    requests = iter(requests)
+
+    async def work():
+        reader, writer = await asyncio.open_connection(*address(sluice))
+        statuses = []
+        for request in requests:
+            writer.write(request)
+            statuses.append(await answer(reader))
+        writer.close()
+        return statuses
+
+    return sum(await asyncio.gather(*(work() for _ in range(8))), [])
+
+
+def path(tenant, name):
+    return f"/webhooks/{tenant}/{name}"
+
+
+def large(n, size):
+    """A body of `size` bytes: text, and in turn with it what grows most when it is parsed."""
+    head = f'{{"event_type":"bench","n":{n},"data":'
+    room = size - len(head) - 4
+    return head + ('"' + ("word " * room)[: room + 1] + '"}' if n % 2 else "[" + "0," * (room // 2) + "0]}")
+
+
+def memory(tools, folder):
+    size = 512 * 1024
+    print("## Memory\n\nResident memory of the process as the kernel counts it.\n")
+    tenants = {f"tenant{t}": "".join(source(f"source{s}") for s in range(10)) for t in range(10)}
+    sluice = Sluice(tools.sluice, folder / "bodies", tenants)
+    base, requests = sluice.memory(), []
+    for n in range(2000):
+        content = large(n, size)
+        requests.append(signed(path(*sluice.sources[n % 100]), f"body{n}", content.encode()))
+    statuses = asyncio.run(at_once(sluice, requests))
+    peak = sluice.memory("VmHWM")
+    counts = {status: statuses.count(status) for status in sorted(set(statuses))}
+    stored = sluice.count("events")
+    assert stored >= counts.get(200, 0), (stored, counts)
+    sluice.drained(60)
+    table(["bodies of 512 KiB at once", "base MiB", "peak MiB", "most MiB", "answers", "stored"],
+          [[len(requests), f"{base:.0f}", f"**{peak:.0f}**", 512,
+            ", ".join(f"{count} × {status}" for status, count in counts.items()), stored]])
+    sluice.end()
+    bodies = peak < 512
+
+    limits = "[sources.{}.limits]\ninbound = {{ per_second = 100000, burst = 1000000 }}\noutbound = {{ per_second = 10000, concurrency = 64 }}\n"
+    tenants = {f"tenant{t}": "".join(source(f"source{s}") for s in range(100)) for t in range(100)}
+    tenants["warm"] = source("up", limits.format("up"))
+    sluice = Sluice(tools.sluice, folder / "lanes", tenants, "[limits]\ningest_per_second = 1000000\n")
+    lanes = [lane for lane in sluice.sources if lane[0] != "warm"]
+    event = lambda n: f'{{"event_type":"bench","data":{{"n":{n}}}}}'.encode()
+    # The same work in one lane first: what the store and the allocator keep is in the base.
+    asyncio.run(in_turn(sluice, [signed(path("warm", "up"), f"warm{n}", event(n)) for n in range(len(lanes))]))
+    assert sluice.drained(120) is not None
+    time.sleep(2)
+    base = sluice.memory()
+    asyncio.run(in_turn(sluice, [signed(path(*lane), f"lane{n}", event(n)) for n, lane in enumerate(lanes)]))
+    assert sluice.drained(120) is not None
+    busy = sluice.memory()
+    # Put away after a minute, and what is idle is forgotten every half minute.
+    time.sleep(tools.idle_seconds)
+    idle = sluice.memory()
+    done = sluice.count("jobs", "state = 'succeeded'")
+    table(["lanes that ran one job", "jobs done", "base MiB", "right after MiB", "idle MiB", "idle over base MiB", "most MiB"],
+          [[len(lanes), done, f"{base:.1f}", f"{busy:.1f}", f"{idle:.1f}", f"**{idle - base:.1f}**", 20]])
+    sluice.end()
+    return bodies and done == 2 * len(lanes) and idle - base <= 20
+
+
+PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory}
+
+
+def main():
+    options = argparse.ArgumentParser(prog="scripts/bench")
+    for tool in ("sluice", "ceiling", "standins"):
+        options.add_argument(f"--{tool}", required=True)
+    options.add_argument("--seconds", type=int, default=8, help="of one turn of `whole`")
+    options.add_argument("--rounds", type=int, default=4, help="turns of `whole`")
+    options.add_argument("--open-seconds", type=int, default=60)
+    options.add_argument("--hang-seconds", type=int, default=20)
+    options.add_argument("--idle-seconds", type=int, default=95)
+    options.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")
+    tools = options.parse_args()
+    unknown = set(tools.parts) - set(PARTS)
+    if unknown:
+        options.error(f"no such part: {', '.join(sorted(unknown))}")
+    failed = []
+    for name in tools.parts or PARTS:
+        with tempfile.TemporaryDirectory(prefix="sluice-bench-", dir=os.environ.get("SLUICE_BENCH_DIR")) as folder:
+            if PARTS[name](tools, pathlib.Path(folder)) is False:
+                failed.append(name)
+    sys.exit(f"not as asked: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
