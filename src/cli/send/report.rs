@@ -26,7 +26,8 @@ pub(super) struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         Self {
-            latency: Histogram::new(3).expect("three digits are within the histogram's precision"),
+            // Up to an hour; longer ones count as one.
+            latency: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("three digits within an hour"),
             statuses: BTreeMap::new(),
             failures: BTreeMap::new(),
         }
