@@ -290,6 +290,11 @@ impl Grant {
     /// The attempt runs: the lane's token is spent.
     pub(crate) fn begun(&mut self) -> Vec<Pass> {
         self.holds_token = false;
+        self.take_passes()
+    }
+
+    /// The calls that it lets the attempt make.
+    pub(crate) fn take_passes(&mut self) -> Vec<Pass> {
         std::mem::take(&mut self.passes)
     }
 

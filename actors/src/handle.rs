@@ -7,6 +7,7 @@ use tokio::sync::{OnceCell, oneshot, watch};
 
 use crate::{
     admission::Admission,
+    contained::{ContainedObserver, ContainedStore},
     dead_letter::{Letters, as_of},
     domain::LaneKey,
     drain::drain,
@@ -49,6 +50,11 @@ struct Inner {
 impl Gateway {
     /// Recovers what an earlier life left running, then starts the tree.
     pub async fn start(world: World) -> Result<(Self, Recovered), GatewayError> {
+        let world = World {
+            store: Arc::new(ContainedStore(world.store)),
+            observer: Arc::new(ContainedObserver(world.observer)),
+            ..world
+        };
         let recovered = world.store.recover().await?;
         let paused = world.store.paused_lanes().await?;
         let hints = Arc::new(Hints::default());
@@ -153,6 +159,12 @@ impl Gateway {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn kill_dead_letters(&self) {
         let _ = self.inner.supervisor.cast(Msg::KillDeadLetters);
+    }
+
+    /// Makes the lane's actor panic, if it is awake.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn panic_lane(&self, lane: &LaneKey) {
+        let _ = self.inner.supervisor.cast(Msg::PanicLane(lane.clone()));
     }
 
     /// Whether the supervisor and all below it have ended.

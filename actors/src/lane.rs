@@ -31,10 +31,11 @@ pub(crate) use self::{
 };
 use self::{
     attempt::{Ended, Run},
-    queue::Queue,
+    queue::{Plan, Queue, Unconfigured},
 };
 use crate::{
     admission::{Admission, Grant, GroupId, Want},
+    contained::{Panicked, caught_now},
     domain::{HoldReason, Job, LaneKey, Timestamp},
     ports::{LaneMemory, LanePolicy, ObserverEvent, StoreUnavailable},
 };
@@ -43,6 +44,9 @@ use crate::{
 const READ_GAP: Duration = Duration::from_millis(20);
 /// The same while work is held: what is new for it has to stand behind anyway.
 const HELD_READ_GAP: Duration = Duration::from_secs(1);
+/// The same for what only the supervisor's poll says: it names every lane whose work is held, again
+/// and again.
+const HELD_POLL_GAP: Duration = Duration::from_secs(15);
 /// With jobs still in memory a hint can wait this long for its read.
 const LAZY_READ: Duration = Duration::from_millis(250);
 /// How long a lane waits before it asks a store again that did not answer.
@@ -71,6 +75,8 @@ pub(crate) struct Args {
 #[derive(Default)]
 pub(crate) struct Board {
     hinted: AtomicBool,
+    /// The hint is news of new work, not the poll's.
+    fresh: AtomicBool,
     queued: AtomicUsize,
     /// Milliseconds; zero for none.
     oldest_due: AtomicI64,
@@ -78,8 +84,10 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Sends a wake hint unless one is on its way.
-    pub(crate) fn hint(&self, lane: &ActorRef<Msg>) {
+    /// Sends a wake hint unless one is on its way. `fresh`: there is new work, as far as is known;
+    /// else the store was only seen to have some.
+    pub(crate) fn hint(&self, lane: &ActorRef<Msg>, fresh: bool) {
+        self.fresh.fetch_or(fresh, Ordering::AcqRel);
         if !self.hinted.swap(true, Ordering::AcqRel) {
             let _ = lane.cast(Msg::Wake);
         }
@@ -90,9 +98,11 @@ impl Board {
         self.hinted.load(Ordering::Acquire)
     }
 
-    /// A new actor reads the store first of all: hints to the one before are answered by that.
-    pub(crate) fn clear_hint(&self) {
+    /// The hint has come; whether it was of new work. (A new actor reads the store first of all:
+    /// hints to the one before are answered by that.)
+    pub(crate) fn clear_hint(&self) -> bool {
         self.hinted.store(false, Ordering::Release);
+        self.fresh.swap(false, Ordering::AcqRel)
     }
 
     /// Jobs in memory.
@@ -125,6 +135,9 @@ pub(crate) enum Msg {
     Alarm,
     /// The limits or routes changed.
     Reload(LanePolicy),
+    /// A bug of the lane itself.
+    #[cfg(any(test, feature = "testing"))]
+    Panic,
 }
 
 /// An attempt is over.
@@ -140,8 +153,11 @@ pub(crate) struct State {
     on_idle: Box<dyn Fn(Option<Timestamp>) + Send + Sync>,
     myself: ActorRef<Msg>,
     queue: Queue,
+    unconfigured: Unconfigured,
     /// The store may have due jobs that are not here.
     stale: bool,
+    /// The same, but only because the supervisor's poll saw some.
+    polled: bool,
     reading: bool,
     last_read: Option<Instant>,
     store_failed: bool,
@@ -172,6 +188,7 @@ impl Actor for LaneActor {
         args.board.clear_hint();
         let state = State {
             queue: Queue::new(policy.queue),
+            unconfigured: Unconfigured::default(),
             key: args.key,
             policy,
             around: args.around,
@@ -180,6 +197,7 @@ impl Actor for LaneActor {
             on_idle: args.on_idle,
             myself: myself.clone(),
             stale: true,
+            polled: false,
             reading: false,
             last_read: None,
             store_failed: false,
@@ -201,6 +219,8 @@ impl Actor for LaneActor {
             Msg::Ended(EndedMsg(ended)) => state.ended(&ended),
             Msg::Alarm => state.ring(),
             Msg::Reload(policy) => state.reload(policy),
+            #[cfg(any(test, feature = "testing"))]
+            Msg::Panic => std::panic::resume_unwind(Box::new("asked for by the test")),
         }
         state.go_on();
         Ok(())
@@ -214,8 +234,9 @@ impl Actor for LaneActor {
 
 impl State {
     fn wake(&mut self) {
-        self.board.clear_hint();
-        self.stale = true;
+        let fresh = self.board.clear_hint();
+        self.stale |= fresh;
+        self.polled |= !fresh;
         self.active_at = Instant::now();
     }
 
@@ -233,29 +254,31 @@ impl State {
         };
         self.store_failed = false;
         self.stale |= jobs.len() >= limit;
-        let mut unconfigured = false;
         for job in jobs {
-            if self.queue.contains(job.id) {
+            // One that is in flight is on its way back: its attempt will say so.
+            if self.queue.contains(job.id) || self.around.in_flight.contains(job.id) {
                 continue;
             }
             self.active_at = Instant::now();
-            match self.around.world.action.callees(&job) {
-                Ok(callees) => {
-                    self.queue.push(job, callees);
-                }
-                Err(_) => unconfigured = true,
+            match caught_now(|| self.around.world.action.callees(&job)) {
+                Ok(Ok(callees)) => self.queue.push(job, Plan::Calls(callees.into())),
+                Ok(Err(_)) => self.unconfigured.add(&job),
+                Err(Panicked) => self.queue.push(job, Plan::Broken),
             }
         }
-        self.board.unconfigured.store(unconfigured, Ordering::Relaxed);
+        self.board.unconfigured.store(!self.unconfigured.is_empty(), Ordering::Relaxed);
     }
 
     fn start(&mut self, group: GroupId, mut grant: Grant) {
-        let Some(job) = self.queue.pop(group) else { return };
+        let Some((job, plan)) = self.queue.pop(group) else { return };
         if self.around.in_flight.phase() != Phase::Running {
             return;
         }
         self.stale |= std::mem::take(&mut self.shed);
-        self.around.in_flight.open(job.id);
+        if !self.around.in_flight.open(job.id) {
+            // An attempt of an actor before this one has it.
+            return;
+        }
         grant.assign(job.id);
         self.running += 1;
         self.active_at = Instant::now();
@@ -263,6 +286,7 @@ impl State {
             around: self.around.clone(),
             lane: self.key.clone(),
             job,
+            plan,
             grant,
             timeout: self.policy.attempt_timeout,
         };
@@ -299,6 +323,7 @@ impl State {
         // Which callees a job has may have changed with its route.
         self.admission.withdraw(&self.key);
         self.queue.clear();
+        self.unconfigured = Unconfigured::default();
         self.admission.reload_lane(&self.key, policy.clone());
         self.policy = policy;
         self.stale = true;
@@ -326,7 +351,7 @@ impl State {
             group.asked = group.len().min(most);
             let want = Want {
                 group: id,
-                callees: group.callees.clone(),
+                callees: group.plan.callees(),
                 class: group.class,
                 care: group.care,
                 count: group.asked,
@@ -336,7 +361,7 @@ impl State {
             }
         }
         let held: Vec<_> =
-            self.queue.groups().filter(|group| self.is_held(&group.callees)).map(|group| group.id).collect();
+            self.queue.groups().filter(|group| self.is_held(&group.plan.callees())).map(|group| group.id).collect();
         for id in &held {
             if self.queue.shed(*id) > 0 {
                 self.stale = true;
@@ -354,12 +379,14 @@ impl State {
     /// When the store may be read next, if it has to be.
     fn next_read(&self, now: Instant, held: bool) -> Option<Instant> {
         let is_full = self.queue.len() >= self.queue.cap();
-        if !self.stale || self.reading || is_full || self.around.in_flight.phase() != Phase::Running {
+        if !(self.stale || self.polled) || self.reading || is_full || self.around.in_flight.phase() != Phase::Running {
             return None;
         }
         let Some(last) = self.last_read else { return Some(now) };
         let gap = if self.store_failed {
             STORE_WAIT
+        } else if held && !self.stale {
+            HELD_POLL_GAP
         } else if held {
             HELD_READ_GAP
         } else if self.queue.len() > self.queue.cap() / 4 {
@@ -376,9 +403,12 @@ impl State {
             return;
         }
         self.stale = false;
+        self.polled = false;
         self.reading = true;
         self.last_read = Some(now);
-        let skip = self.queue.held_work(|group| self.is_held(&group.callees));
+        self.unconfigured.forget_old(now);
+        let mut skip = self.queue.held_work(|group| self.is_held(&group.plan.callees()));
+        skip.extend(self.unconfigured.work());
         let (store, key, limit) = (self.around.world.store.clone(), self.key.clone(), self.queue.cap());
         let (now, myself) = (self.now(), self.myself.clone());
         tokio::spawn(async move {
@@ -414,7 +444,7 @@ impl State {
 
     /// When it has been idle long enough, if it is idle.
     fn idle_at(&self) -> Option<Instant> {
-        let idle = self.queue.is_empty() && self.running == 0 && !self.reading && !self.stale;
+        let idle = self.queue.is_empty() && self.running == 0 && !self.reading && !self.stale && !self.polled;
         (idle && self.admission.lane_running(&self.key) == 0).then(|| self.active_at + self.around.world.limits.idle)
     }
 

@@ -4,11 +4,12 @@
 //! handed in through the small traits of [`ports`]; time and chance come in with them, so a whole
 //! tree of actors runs in virtual time inside a test.
 //!
-//! Arrows: `domain ← policy ← ports ← {world, snapshot} ← callee ← admission ← dead_letter ← lane ←
+//! Arrows: `domain ← policy ← ports ← {contained, world, snapshot} ← callee ← admission ← dead_letter ← lane ←
 //! supervisor ← drain ← handle`.
 
 mod admission;
 mod callee;
+mod contained;
 mod dead_letter;
 pub mod domain;
 mod drain;

@@ -205,6 +205,12 @@ pub trait JobStore: Send + Sync + 'static {
     /// it, so that a process death can be blamed on it.
     async fn begin(&self, job: JobId, alone: bool) -> Result<Begin, StoreUnavailable>;
 
+    /// Undoes a [`begin`](Self::begin) of this life whose answer was lost: a job that this life left
+    /// `running` goes back to the state it had, with nothing counted but its claim; its fence is
+    /// stale. `false` if it does not run by this life: the begin took no effect. The caller must
+    /// know that nobody runs the job.
+    async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable>;
+
     /// Keeps what must not be repeated (a paid answer) for later attempts.
     async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable>;
 

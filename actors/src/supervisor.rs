@@ -118,8 +118,20 @@ pub(crate) enum Msg {
     /// Panic in the dead-letter actor's place: it is killed, as a crash would.
     #[cfg(any(test, feature = "testing"))]
     KillDeadLetters,
+    /// Panic in a lane's actor.
+    #[cfg(any(test, feature = "testing"))]
+    PanicLane(LaneKey),
     /// Everything ends.
     Stop(oneshot::Sender<()>),
+}
+
+/// How it is known that a lane has work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hint {
+    /// Some is new or has become due.
+    NewWork,
+    /// The store was seen to have some, perhaps what the lane knows already.
+    Polled,
 }
 
 /// The actor that said so: a message of one that is gone is ignored.
@@ -244,6 +256,12 @@ impl Actor for SupervisorActor {
                     actor.kill();
                 }
             }
+            #[cfg(any(test, feature = "testing"))]
+            Msg::PanicLane(key) => {
+                if let Some(Lane { status: Status::Awake(lane), .. }) = state.lanes.get(&key) {
+                    let _ = lane.cast(lane::Msg::Panic);
+                }
+            }
             Msg::Stop(reply) => state.stop(reply).await,
         }
         Ok(())
@@ -271,7 +289,7 @@ impl Actor for SupervisorActor {
 impl State {
     fn take_hints(&mut self) {
         for lane in self.hints.take() {
-            self.wake(lane);
+            self.wake(lane, Hint::NewWork);
         }
     }
 
@@ -296,7 +314,7 @@ impl State {
                 let now = self.now();
                 for due in lanes {
                     if due.next_run_at <= now {
-                        self.wake(due.lane);
+                        self.wake(due.lane, Hint::Polled);
                     } else if due.next_run_at <= now.plus(HORIZON) {
                         self.due.insert((due.next_run_at, due.lane));
                     }
@@ -313,7 +331,7 @@ impl State {
         let now = self.now();
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, lane)) = self.due.pop_first() {
-                self.wake(lane);
+                self.wake(lane, Hint::NewWork);
             }
         }
         self.set_due_timer();
@@ -332,12 +350,12 @@ impl State {
     }
 
     /// A lane may have work.
-    fn wake(&mut self, key: LaneKey) {
+    fn wake(&mut self, key: LaneKey, hint: Hint) {
         if self.paused.contains(&key) || self.around.in_flight.phase() != Phase::Running {
             return;
         }
         match self.lanes.get_mut(&key) {
-            Some(Lane { status: Status::Awake(actor), board, .. }) => board.hint(actor),
+            Some(Lane { status: Status::Awake(actor), board, .. }) => board.hint(actor, hint == Hint::NewWork),
             Some(Lane { status: Status::Stopping { wake_again }, .. }) => *wake_again = true,
             // It reads the store when it starts.
             Some(_) => {}
@@ -457,7 +475,7 @@ impl State {
                 let wake_again = *wake_again;
                 self.asleep(&key);
                 if wake_again {
-                    self.wake(key);
+                    self.wake(key, Hint::NewWork);
                 }
             }
             Some(Status::Awake(_)) if self.around.in_flight.phase() == Phase::Running => self.panicked(key),
@@ -605,7 +623,7 @@ impl State {
         match self.lanes.get(key).map(|lane| &lane.status) {
             Some(Status::Paused) => {
                 self.forget(key);
-                self.wake(key.clone());
+                self.wake(key.clone(), Hint::NewWork);
             }
             Some(Status::Parked) => {
                 if let Some(lane) = self.lanes.get_mut(key) {
@@ -613,13 +631,13 @@ impl State {
                 }
                 let _ = self.myself.cast(Msg::Start(key.clone()));
             }
-            _ => self.wake(key.clone()),
+            _ => self.wake(key.clone(), Hint::NewWork),
         }
     }
 
     fn probe(&mut self, key: &LaneKey) {
         self.admission.probe_now(key);
-        self.wake(key.clone());
+        self.wake(key.clone(), Hint::NewWork);
     }
 
     fn reload(&mut self) {

@@ -51,6 +51,22 @@ async fn a_job_that_never_succeeds_dies_after_its_retries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_action_that_panics_when_asked_for_its_callees_costs_the_job_an_attempt_and_its_lane_nothing() {
+    let tree = TestTree::start().await;
+    tree.action.does("bad", Act::PanicCallees);
+    let bad = tree.insert(NewJob::on("acme/payments").kind("bad"));
+    let good = tree.insert(NewJob::on("acme/payments"));
+    tree.until(|tree| tree.store.job(bad).job.attempts == 2).await;
+    assert_eq!(tree.store.job(bad).last_error.as_deref(), Some("the action panicked"));
+    tree.until(|tree| tree.store.job(good).job.state == JobState::Succeeded).await;
+    tree.action.mend("bad");
+    tree.settle().await;
+    assert_eq!(tree.store.job(bad).job.state, JobState::Succeeded);
+    // It demands that no lane panicked.
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lane_that_panics_is_restarted_and_loses_nothing() {
     let mut tree = TestTree::start().await;
     tree.forgive_lane_panics();
@@ -59,33 +75,35 @@ async fn a_lane_that_panics_is_restarted_and_loses_nothing() {
     tree.action.answers(&callee, Answer::Success, secs(3));
     let jobs: Vec<_> = (0..10).map(|_| tree.insert(NewJob::on("acme/payments").kind("slow"))).collect();
     tree.until(|tree| tree.action.running() == 4).await;
-    tree.action.does("bad", Act::PanicLane);
-    let bad = tree.insert(NewJob::on("acme/payments").kind("bad"));
-    tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Restarting(_))) >= 2).await;
+    tree.panic_lane("acme/payments").await;
+    tree.panic_lane("acme/payments").await;
     assert!(tree.action.running() <= 4, "the cap holds over a restart");
-    tree.action.mend("bad");
     tree.settle().await;
     for job in jobs {
         assert_eq!(tree.store.job(job).outcomes, 1, "neither lost nor doubled");
     }
-    assert_eq!(tree.store.job(bad).job.state, JobState::Succeeded);
     tree.finish().await;
+}
+
+/// Lets a lane panic until it is parked.
+async fn park(tree: &TestTree, lane: &str) {
+    while tree.recorder.count(|heard| matches!(heard, Heard::Parked(_))) == 0 {
+        tree.panic_lane(lane).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_panics_on_and_on_is_parked_and_its_neighbour_is_not_touched() {
     let mut tree = TestTree::start().await;
     tree.forgive_lane_panics();
-    tree.action.does("bad", Act::PanicLane);
-    tree.insert(NewJob::on("acme/payments").kind("bad"));
-    tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Parked(_))) == 1).await;
+    park(&tree, "acme/payments").await;
     assert_eq!(tree.lane("acme/payments").await.unwrap().status, LaneStatus::Parked);
+    let waiting = tree.insert(NewJob::on("acme/payments"));
     let neighbour = tree.insert(NewJob::on("acme/crm"));
     tree.until(|tree| tree.store.job(neighbour).job.state == JobState::Succeeded).await;
-    let restarts = tree.lane("acme/payments").await.unwrap().restarts;
     tree.pass(secs(240)).await;
-    assert_eq!(tree.lane("acme/payments").await.unwrap().restarts, restarts, "it rests for five minutes");
-    tree.action.mend("bad");
+    assert_eq!(tree.store.job(waiting).job.state, JobState::Pending, "it rests for five minutes");
+    assert_eq!(tree.lane("acme/payments").await.unwrap().restarts, 6);
     tree.settle().await;
     tree.finish().await;
 }
@@ -94,12 +112,10 @@ async fn a_lane_that_panics_on_and_on_is_parked_and_its_neighbour_is_not_touched
 async fn an_operator_ends_a_parking() {
     let mut tree = TestTree::start().await;
     tree.forgive_lane_panics();
-    tree.action.does("bad", Act::PanicLane);
-    let job = tree.insert(NewJob::on("acme/payments").kind("bad"));
-    tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Parked(_))) == 1).await;
-    tree.action.mend("bad");
+    park(&tree, "acme/payments").await;
+    let job = tree.insert(NewJob::on("acme/payments"));
     tree.gateway().resume(&lane_key("acme/payments")).await.unwrap();
-    tree.pass(secs(1)).await;
+    tree.pass(secs(3)).await;
     assert_eq!(tree.store.job(job).job.state, JobState::Succeeded);
     tree.finish().await;
 }
@@ -108,15 +124,12 @@ async fn an_operator_ends_a_parking() {
 async fn many_lanes_that_panic_at_once_are_a_fault_of_the_node() {
     let mut tree = TestTree::start().await;
     tree.forgive_lane_panics();
-    tree.action.does("bad", Act::PanicLane);
     for lane in 0..10 {
-        tree.insert(NewJob::on(&format!("acme/l{lane}")).kind("bad"));
+        tree.panic_lane(&format!("acme/l{lane}")).await;
     }
     assert!(tokio::time::timeout(secs(3), tree.gateway().broken()).await.is_err(), "ten are not enough");
-    tree.insert(NewJob::on("acme/one-more").kind("bad"));
+    tree.panic_lane("acme/one-more").await;
     assert!(tokio::time::timeout(secs(3), tree.gateway().broken()).await.is_ok());
-    tree.action.mend("bad");
-    tree.settle().await;
     tree.finish().await;
 }
 
@@ -181,5 +194,60 @@ async fn a_job_that_is_cancelled_while_it_runs_stays_cancelled() {
     tree.store.cancel(job);
     tree.until(|tree| tree.recorder.count(|heard| matches!(heard, Heard::Ended(_, _, Fenced::Lost))) == 1).await;
     assert_eq!(tree.store.job(job).job.state, JobState::Cancelled);
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_begin_whose_answer_is_lost_runs_soon_without_a_restart_and_is_no_suspect() {
+    let tree = TestTree::start().await;
+    let callee = CalleeId::new("host", "crm.example");
+    tree.action.calls("call", &[&callee]);
+    tree.action.answers(&callee, Answer::Success, secs(1));
+    tree.store.lose_answers(StoreOp::Begin, 5);
+    // Its undoing is refused at first, and its answer lost then.
+    tree.store.fail_next(StoreOp::Abandon, 2);
+    tree.store.lose_answers(StoreOp::Abandon, 2);
+    let jobs: Vec<_> = (0..8).map(|_| tree.insert(NewJob::on("acme/payments").kind("call"))).collect();
+    tree.pass(secs(20)).await;
+    for job in jobs {
+        let stored = tree.store.job(job);
+        assert_eq!((stored.job.state, stored.outcomes), (JobState::Succeeded, 1), "{:?}", stored.job);
+        assert_eq!(stored.job.deaths, 0);
+    }
+    assert_eq!(tree.action.calls_to(&callee).len(), 8, "each was called once");
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_panics_while_a_begin_is_undone_does_not_run_the_job_twice() {
+    let mut tree = TestTree::start().await;
+    tree.forgive_lane_panics();
+    let callee = CalleeId::new("host", "crm.example");
+    tree.action.calls("call", &[&callee]);
+    tree.action.answers(&callee, Answer::Success, secs(5));
+    // Nothing is committed, but the tree cannot know.
+    tree.store.fail_next(StoreOp::Begin, 1);
+    tree.store.fail_next(StoreOp::Abandon, 5);
+    let job = tree.insert(NewJob::on("acme/payments").kind("call"));
+    tree.until(|tree| tree.store.calls(StoreOp::Abandon) >= 1).await;
+    tree.panic_lane("acme/payments").await;
+    tree.settle().await;
+    assert_eq!((tree.store.job(job).outcomes, tree.action.calls_to(&callee).len()), (1, 1));
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_is_a_store_that_does_not_answer() {
+    let tree = TestTree::start().await;
+    for op in [StoreOp::LanesDue, StoreOp::LoadLane, StoreOp::Due, StoreOp::Begin, StoreOp::End] {
+        tree.store.panic_next(op, 2);
+    }
+    for n in 0..20 {
+        tree.insert(NewJob::on(&format!("acme/s{}", n % 4)));
+    }
+    tree.settle().await;
+    assert!(tree.store.jobs().iter().all(|stored| stored.outcomes == 1));
+    tree.pass(secs(300)).await;
+    assert_eq!(tree.gateway().footprint().await.unwrap().actors, 0, "no lane believes that something is on its way");
     tree.finish().await;
 }

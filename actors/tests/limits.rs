@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sluice_actors::{
     domain::{CalleeId, JobState},
+    handle::LaneStatus,
     ports::{CalleePolicy, LanePolicy, Rate},
-    testing::{Answer, Call, Heard, NewJob, Setup, StoreOp, TestTree, default_callee, default_lane, lane_key},
+    testing::{Act, Answer, Call, Heard, NewJob, Setup, StoreOp, TestTree, default_callee, default_lane, lane_key},
 };
 use tokio::time::Instant;
 
@@ -216,6 +217,29 @@ async fn a_busy_lane_reads_the_store_in_batches() {
     tree.settle().await;
     let reads = tree.store.calls(StoreOp::Due);
     assert!(reads <= 40, "{reads} reads for 2000 jobs");
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_not_configured_does_not_hide_what_stands_behind_it() {
+    let lane = LanePolicy { queue: 16, ..default_lane() };
+    let tree = Setup { lane, ..Setup::default() }.start().await;
+    tree.action.does("gone", Act::NotConfigured);
+    for _ in 0..100 {
+        tree.insert(NewJob::on("acme/crm").route("gone").kind("gone"));
+    }
+    tree.pass(secs(5)).await;
+    let good = tree.insert(NewJob::on("acme/crm"));
+    tree.pass(secs(5)).await;
+    assert_eq!(tree.store.job(good).job.state, JobState::Succeeded);
+    let before = tree.store.calls(StoreOp::Due);
+    tree.pass(secs(60)).await;
+    let reads = tree.store.calls(StoreOp::Due) - before;
+    assert!(reads <= 70, "{reads} reads in a minute of waiting");
+    assert_eq!(tree.lane("acme/crm").await.unwrap().status, LaneStatus::Unconfigured);
+    tree.action.mend("gone");
+    tree.gateway().reload();
+    tree.settle().await;
     tree.finish().await;
 }
 

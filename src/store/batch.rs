@@ -128,6 +128,7 @@ pub(super) async fn carry_out(batch: &mut Batch<'_>, commands: &mut [Command]) -
 async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(), sqlx::Error> {
     match command {
         Command::Recover { reply } => reply.set(runs::recover(batch).await?),
+        Command::Abandon { job, reply } => reply.set(runs::abandon(batch, *job).await?),
         Command::Replay { job, by, run_at, reply } => reply.set(runs::replay(batch, *job, by, *run_at).await?),
         Command::SaveLane { lane, memory, reply } => reply.set(people::save_lane(batch, lane, memory).await?),
         Command::RecordJobs { events, audit, reply } => {

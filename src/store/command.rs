@@ -18,6 +18,7 @@ use crate::{
 pub(super) enum Command {
     Record { delivery: Vec<NewEvent>, reply: Reply<Vec<Recorded>> },
     Begin { job: JobId, alone: bool, reply: Reply<Begin> },
+    Abandon { job: JobId, reply: Reply<bool> },
     Checkpoint { job: JobId, fence: Fence, state: String, reply: Reply<Fenced> },
     End { end: Box<AttemptEnd>, reply: Reply<Fenced> },
     Recover { reply: Reply<Recovered> },
@@ -41,6 +42,7 @@ impl writer::Command for Command {
             Self::RecordJobs { events, .. } => events.len(),
             Self::Sweep { victims, .. } => victims.len(),
             Self::Begin { .. }
+            | Self::Abandon { .. }
             | Self::Checkpoint { .. }
             | Self::End { .. }
             | Self::Recover { .. }
@@ -62,9 +64,10 @@ impl writer::Command for Command {
             Self::Begin { reply, .. } => reply.settle(outcome),
             Self::Checkpoint { reply, .. } | Self::End { reply, .. } => reply.settle(outcome),
             Self::Recover { reply } => reply.settle(outcome),
-            Self::Replay { reply, .. } | Self::Release { reply, .. } | Self::Cancel { reply, .. } => {
-                reply.settle(outcome);
-            }
+            Self::Abandon { reply, .. }
+            | Self::Replay { reply, .. }
+            | Self::Release { reply, .. }
+            | Self::Cancel { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. } | Self::Sweep { reply, .. } => reply.settle(outcome),
             Self::TakeHandshake { reply, .. } => reply.settle(outcome),
             Self::SaveLane { reply, .. }

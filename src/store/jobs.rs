@@ -120,6 +120,10 @@ impl JobStore for Store {
         Ok(self.shared.writer.submit(|reply| Command::Begin { job, alone, reply }).await?)
     }
 
+    async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Abandon { job, reply }).await?)
+    }
+
     async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable> {
         let state = state.to_string();
         Ok(self.shared.writer.submit(|reply| Command::Checkpoint { job, fence, state, reply }).await?)

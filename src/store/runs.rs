@@ -124,6 +124,15 @@ fn look(row: &Row) -> Result<Found, BadRow> {
     Ok(Found::Begun(Box::new(Begun { job, event, checkpoint })))
 }
 
+/// Gives back a job that this life marked running without anyone running it.
+pub(super) async fn abandon(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sqlx::Error> {
+    let back = batch.fetch(sql!("abandon_job"), values![job, batch.owner, batch.now]).await?;
+    let Some(row) = back.first() else { return Ok(false) };
+    let row = Reader::new(row, "jobs", "tenant");
+    batch.moves.add(&row.lane()?, Some(JobState::Running), Some(row.state()?));
+    Ok(true)
+}
+
 /// A checkpoint asked for: under which fence, what, and who waits.
 type Checkpoint<'a, 'r> = (Fence, &'a str, &'r mut Reply<Fenced>);
 

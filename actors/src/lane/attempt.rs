@@ -2,11 +2,7 @@
 //! neither a panic nor a hanging call nor a store that refuses writes touches its lane.
 
 use std::{
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
     sync::{Arc, Mutex},
-    task::Poll,
     time::Duration,
 };
 
@@ -16,9 +12,11 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     gate::AttemptGate,
     in_flight::{InFlight, Phase},
+    queue::Plan,
 };
 use crate::{
     admission::{Care, Grant},
+    contained::{Panicked, caught},
     dead_letter::Letters,
     domain::{DeadReason, HoldReason, Job, JobId, LaneKey, Outcome, Timestamp, TraceId},
     policy::retry,
@@ -34,6 +32,9 @@ const UNAUTHORIZED: Duration = crate::callee::UNAUTHORIZED;
 const WRITE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How long a cut-off attempt tries to write its release.
 const RELEASE_WAIT: Duration = Duration::from_secs(2);
+
+/// What is written of an attempt whose action panicked. What the panic said is not kept.
+const PANICKED: &str = "the action panicked";
 
 /// What a lane hears of an attempt that is over.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub(super) struct Run {
     pub(super) around: Surroundings,
     pub(super) lane: LaneKey,
     pub(super) job: Job,
+    pub(super) plan: Plan,
     pub(super) grant: Grant,
     pub(super) timeout: Duration,
 }
@@ -79,6 +81,7 @@ impl Run {
             Ok(None) => return Ended { due_again: None, store_failed: false },
             Err(error) => {
                 self.tell_unavailable("beginning an attempt", &error);
+                self.abandon().await;
                 return Ended { due_again: None, store_failed: true };
             }
         };
@@ -125,8 +128,32 @@ impl Run {
         }
     }
 
+    /// The answer to a begin was lost: the job may be marked running with nobody to run it. Undoes
+    /// that, as long as it takes. The slot is kept meanwhile: a store that refuses this refuses the
+    /// next begin as well.
+    async fn abandon(&mut self) {
+        // Nobody is called; others may have the probes.
+        drop(self.grant.take_passes());
+        let mut wait = WRITE_RETRY.0;
+        loop {
+            match self.around.world.store.abandon(self.job.id).await {
+                Ok(_) => return,
+                Err(error) => self.tell_unavailable("undoing a begin whose answer was lost", &error),
+            }
+            if self.around.in_flight.phase() == Phase::Cut && wait >= RELEASE_WAIT {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(WRITE_RETRY.1);
+        }
+    }
+
     /// Runs the action until it ends, its deadline or the node's end.
     async fn act(&mut self, begun: Begun, deadline: Instant) -> Acted {
+        if self.plan == Plan::Broken {
+            drop(self.grant.begun());
+            return Acted::Broke(PANICKED);
+        }
         let gate = Arc::new(AttemptGate {
             admission: self.grant.admission().clone(),
             store: self.around.world.store.clone(),
@@ -144,7 +171,7 @@ impl Run {
             biased;
             acted = timeout_at(deadline, caught(async move { action.run(attempt).await })) => match acted {
                 Ok(Ok(outcome)) => Acted::Said(outcome),
-                Ok(Err(Panicked)) => Acted::Broke("the action panicked"),
+                Ok(Err(Panicked)) => Acted::Broke(PANICKED),
                 Err(_) => Acted::Broke("the attempt was cut off by its deadline"),
             },
             () = in_flight.cut() => Acted::Cut,
@@ -259,18 +286,4 @@ fn decide(outcome: Outcome, job: &Job, max_retries: u32, now: Timestamp, rng: &m
         }
         Outcome::Dead { reason, detail } => Verdict::Dead { reason, detail },
     }
-}
-
-/// The future panicked. What it said is not kept: it could carry a payload.
-struct Panicked;
-
-/// Runs a future and catches its panic.
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut future = pin!(future);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
-        Err(_) => Poll::Ready(Err(Panicked)),
-    })
-    .await
 }

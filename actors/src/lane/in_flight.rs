@@ -40,11 +40,17 @@ impl InFlight {
         Self { phase: watch::Sender::new(Phase::Running), open: watch::Sender::new(0), ledger }
     }
 
-    /// An attempt begins.
-    pub(crate) fn open(&self, job: JobId) {
+    /// An attempt begins. False if the job has one already: it must not have another.
+    pub(crate) fn open(&self, job: JobId) -> bool {
         let mut ledger = self.lock();
-        ledger.open.insert(job);
+        let first = ledger.open.insert(job);
         self.open.send_replace(ledger.open.len());
+        first
+    }
+
+    /// Whether the job has an attempt that is not yet written.
+    pub(crate) fn contains(&self, job: JobId) -> bool {
+        self.lock().open.contains(&job)
     }
 
     /// An attempt is over; `released` if another life must run its job again.

@@ -4,9 +4,12 @@
 //! is held does not stop the others. What is dropped here is still in the store.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::{
     admission::{Care, GroupId},
@@ -14,10 +17,65 @@ use crate::{
     ports::HeldWork,
 };
 
-/// One line: jobs with the same callees, class and care.
+/// After this long work that was not configured is looked at again, whatever a reload said.
+const UNCONFIGURED: Duration = Duration::from_secs(30);
+
+/// What the attempts of a line do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// They call these, in this order.
+    Calls(Arc<[CalleeId]>),
+    /// The action panicked when it was asked whom they call: they end as attempts that panicked.
+    Broken,
+}
+
+impl Plan {
+    /// Whom they call.
+    pub(super) fn callees(&self) -> Arc<[CalleeId]> {
+        match self {
+            Self::Calls(callees) => callees.clone(),
+            Self::Broken => Arc::default(),
+        }
+    }
+}
+
+/// Work whose route or credentials are not configured: passed over, so that it does not hide what
+/// stands behind it in the store.
+#[derive(Default)]
+pub(super) struct Unconfigured {
+    work: BTreeSet<HeldWork>,
+    since: Option<Instant>,
+}
+
+impl Unconfigured {
+    pub(super) fn add(&mut self, job: &Job) {
+        self.work.insert(work_of(job));
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        if self.since.is_some_and(|since| since + UNCONFIGURED <= now) {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.work.is_empty()
+    }
+
+    pub(super) fn work(&self) -> impl Iterator<Item = HeldWork> {
+        self.work.iter().cloned()
+    }
+}
+
+fn work_of(job: &Job) -> HeldWork {
+    HeldWork { route: job.route.clone(), has_checkpoint: job.has_checkpoint, class: job.class }
+}
+
+/// One line: jobs with the same plan, class and care.
 pub(super) struct Group {
     pub(super) id: GroupId,
-    pub(super) callees: Arc<[CalleeId]>,
+    pub(super) plan: Plan,
     pub(super) class: JobClass,
     pub(super) care: Care,
     /// How many of its jobs the desk was asked for.
@@ -65,18 +123,17 @@ impl Queue {
         self.ids.contains(&job)
     }
 
-    /// Adds a job behind those of its line. False if it is here already or there is no room: one
-    /// line takes half of the queue at most, so that it never hides the others.
-    pub(super) fn push(&mut self, job: Job, callees: Vec<CalleeId>) -> bool {
+    /// Adds a job behind those of its line, unless it is here already or there is no room: one line
+    /// takes half of the queue at most, so that it never hides the others.
+    pub(super) fn push(&mut self, job: Job, plan: Plan) {
         if self.ids.len() >= self.cap || self.ids.contains(&job.id) {
-            return false;
+            return;
         }
         let share = self.share();
         let care = Care::of(job.suspicion);
-        let same =
-            |group: &&mut Group| group.class == job.class && group.care == care && group.callees[..] == callees[..];
+        let same = |group: &&mut Group| group.class == job.class && group.care == care && group.plan == plan;
         match self.groups.iter_mut().find(same) {
-            Some(group) if group.jobs.len() >= share => return false,
+            Some(group) if group.jobs.len() >= share => {}
             Some(group) => {
                 self.ids.insert(job.id);
                 group.jobs.push_back(job);
@@ -86,10 +143,9 @@ impl Queue {
                 self.ids.insert(job.id);
                 let class = job.class;
                 let jobs = VecDeque::from([job]);
-                self.groups.push(Group { id: self.next, callees: callees.into(), class, care, asked: 0, jobs });
+                self.groups.push(Group { id: self.next, plan, class, care, asked: 0, jobs });
             }
         }
-        true
     }
 
     const fn share(&self) -> usize {
@@ -97,18 +153,18 @@ impl Queue {
     }
 
     /// The next job of a line, which the desk has granted.
-    pub(super) fn pop(&mut self, id: GroupId) -> Option<Job> {
+    pub(super) fn pop(&mut self, id: GroupId) -> Option<(Job, Plan)> {
         let at = self.groups.iter().position(|group| group.id == id)?;
         let group = &mut self.groups[at];
         group.asked = group.asked.saturating_sub(1);
         let job = group.jobs.pop_front();
+        let plan = group.plan.clone();
         if group.jobs.is_empty() {
             self.groups.swap_remove(at);
         }
-        if let Some(job) = &job {
-            self.ids.remove(&job.id);
-        }
-        job
+        let job = job?;
+        self.ids.remove(&job.id);
+        Some((job, plan))
     }
 
     /// A line for which the desk was asked for fewer than it could begin, of at most `most` at once.
@@ -145,7 +201,7 @@ impl Queue {
             .iter()
             .filter(|group| is_held(group) || group.len() >= full)
             .flat_map(|group| &group.jobs)
-            .map(|job| HeldWork { route: job.route.clone(), has_checkpoint: job.has_checkpoint, class: job.class })
+            .map(work_of)
             .collect();
         held.sort();
         held.dedup();

@@ -9,7 +9,10 @@ use std::{
 use async_trait::async_trait;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     domain::{CallResult, CalleeId, DeadReason, HoldReason, Job, JobId, JobResult, LaneKey, Outcome},
@@ -42,8 +45,8 @@ pub enum Act {
     Retry,
     /// The attempt says it will never work.
     Die,
-    /// Asking for its callees panics: that is, its lane panics.
-    PanicLane,
+    /// Asking for its callees panics.
+    PanicCallees,
     /// Its route is not configured.
     NotConfigured,
 }
@@ -66,6 +69,7 @@ pub struct Call {
 #[derive(Debug, Clone, Default)]
 pub struct ScriptedAction {
     script: Arc<Mutex<Script>>,
+    moved: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +143,11 @@ impl ScriptedAction {
         self.lock().panics
     }
 
+    /// Sees each attempt and each call begin and end.
+    pub(super) fn moved(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,7 +168,7 @@ impl ScriptedAction {
             Act::Hang => std::future::pending().await,
             Act::Retry => Outcome::Retry { after: None, error: "asked for by the test".into() },
             Act::Die => Outcome::Dead { reason: DeadReason::Rejected, detail: "asked for by the test".into() },
-            Act::PanicLane | Act::NotConfigured => {
+            Act::PanicCallees | Act::NotConfigured => {
                 Outcome::Hold { reason: HoldReason::NotConfigured("its route".into()), after: None }
             }
         }
@@ -228,7 +237,7 @@ impl Action for ScriptedAction {
     fn callees(&self, job: &Job) -> Result<Vec<CalleeId>, HoldReason> {
         let mut script = self.lock();
         match script.acts.get(&*job.kind) {
-            Some(Act::PanicLane) => {
+            Some(Act::PanicCallees) => {
                 script.panics += 1;
                 drop(script);
                 std::panic::resume_unwind(Box::new("asked for by the test"));
@@ -262,6 +271,7 @@ impl Running {
         let mut script = action.lock();
         let first = script.running.insert(job);
         script.twice_at_once |= !first;
+        action.moved.send_replace(());
         Self { action: action.clone(), job }
     }
 }
@@ -269,6 +279,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.action.lock().running.remove(&self.job);
+        self.action.moved.send_replace(());
     }
 }
 
@@ -286,6 +297,7 @@ impl AtOnce {
         let now = *now;
         let most = script.most_at_once.entry(callee.clone()).or_default();
         *most = (*most).max(now);
+        action.moved.send_replace(());
         Self { action: action.clone(), callee: callee.clone() }
     }
 }
@@ -295,5 +307,6 @@ impl Drop for AtOnce {
         if let Some(now) = self.action.lock().at_once.get_mut(&self.callee) {
             *now -= 1;
         }
+        self.action.moved.send_replace(());
     }
 }

@@ -74,6 +74,8 @@ macro_rules! job_store_contract {
             a_success_ends_the_job
             a_failure_counts_and_waits
             a_hold_counts_nothing_and_gives_back_the_state
+            a_begin_whose_answer_was_lost_is_undone
+            only_what_this_life_runs_is_abandoned
             a_stale_fence_changes_nothing
             two_ends_at_once_are_one_end
             a_checkpoint_is_there_for_the_next_attempt
@@ -227,21 +229,57 @@ pub async fn a_failure_counts_and_waits(fixture: &mut impl Fixture) {
 /// A case.
 pub async fn a_hold_counts_nothing_and_gives_back_the_state(fixture: &mut impl Fixture) {
     let job = fixture.insert(NewJob::on(LANE)).await;
-    let hold = |fixture: &_| Verdict::Held {
+    let verdict = |fixture: &_| Verdict::Held {
         next_run_at: Fixture::clock(fixture).now(),
         reason: HoldReason::NotConfigured("route".into()),
     };
     let begun = begin(fixture, job).await;
-    end(fixture, &begun, hold(&*fixture)).await;
+    end(fixture, &begun, verdict(&*fixture)).await;
     let held = due(fixture, LANE).await;
     assert_eq!((held[0].state, held[0].class, held[0].attempts), (JobState::Pending, JobClass::Fresh, 0));
 
     let begun = begin(fixture, job).await;
     end(fixture, &begun, failed(fixture, Duration::ZERO)).await;
     let begun = begin(fixture, job).await;
-    end(fixture, &begun, hold(&*fixture)).await;
+    end(fixture, &begun, verdict(&*fixture)).await;
     let held = due(fixture, LANE).await;
     assert_eq!((held[0].state, held[0].class, held[0].attempts), (JobState::Failed, JobClass::Retry, 1));
+}
+
+/// A case.
+pub async fn a_begin_whose_answer_was_lost_is_undone(fixture: &mut impl Fixture) {
+    let fresh = fixture.insert(NewJob::on(LANE)).await;
+    let tried = fixture.insert(NewJob::on(LANE)).await;
+    let begun = begin(fixture, tried).await;
+    end(fixture, &begun, failed(fixture, Duration::ZERO)).await;
+    for (job, state, class, attempts) in
+        [(fresh, JobState::Pending, JobClass::Fresh, 0), (tried, JobState::Failed, JobClass::Retry, 1)]
+    {
+        let lost = begin_as(fixture, job, true).await;
+        let store = fixture.store();
+        assert!(store.abandon(job).await.expect("the store answers"));
+        assert!(!store.abandon(job).await.expect("the store answers"), "it does not run any more");
+        let back = due(fixture, LANE).await.into_iter().find(|it| it.id == job).expect("it is due at once");
+        assert_eq!((back.state, back.class, back.attempts), (state, class, attempts));
+        assert_eq!((back.suspicion, back.deaths), (0, 0), "that was no death");
+        assert_eq!(end_with(fixture, job, lost.job.fence, failed(fixture, Duration::ZERO)).await, Fenced::Lost);
+        let again = begin(fixture, job).await;
+        assert!(again.job.fence > lost.job.fence);
+        end(fixture, &again, Verdict::Succeeded(JobResult::default())).await;
+    }
+}
+
+/// A case.
+pub async fn only_what_this_life_runs_is_abandoned(fixture: &mut impl Fixture) {
+    let job = fixture.insert(NewJob::on(LANE)).await;
+    assert!(!fixture.store().abandon(job).await.expect("the store answers"), "it does not run");
+    begin(fixture, job).await;
+    fixture.next_life().await;
+    assert!(!fixture.store().abandon(job).await.expect("the store answers"), "another life ran it");
+    assert_eq!(fixture.store().recover().await.expect("the store answers").suspects, 1);
+    let again = begin(fixture, job).await;
+    end(fixture, &again, Verdict::Succeeded(JobResult::default())).await;
+    assert!(!fixture.store().abandon(job).await.expect("the store answers"), "it is over");
 }
 
 /// A case.

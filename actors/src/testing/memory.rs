@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::seed::NewJob;
@@ -38,6 +39,8 @@ pub enum StoreOp {
     NextDue,
     /// [`JobStore::begin`].
     Begin,
+    /// [`JobStore::abandon`].
+    Abandon,
     /// [`JobStore::checkpoint`].
     Checkpoint,
     /// [`JobStore::end`], whatever the verdict.
@@ -60,12 +63,13 @@ pub enum StoreOp {
 
 impl StoreOp {
     /// Every operation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Recover,
         Self::LanesDue,
         Self::Due,
         Self::NextDue,
         Self::Begin,
+        Self::Abandon,
         Self::Checkpoint,
         Self::End,
         Self::EndDead,
@@ -77,8 +81,8 @@ impl StoreOp {
         Self::Replay,
     ];
     /// The operations that change something.
-    pub const WRITES: [Self; 6] =
-        [Self::Recover, Self::Begin, Self::Checkpoint, Self::End, Self::SaveLane, Self::Replay];
+    pub const WRITES: [Self; 7] =
+        [Self::Recover, Self::Begin, Self::Abandon, Self::Checkpoint, Self::End, Self::SaveLane, Self::Replay];
 }
 
 /// A job with all that the store keeps of it.
@@ -130,6 +134,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     inner: Arc<Mutex<Inner>>,
     life: u64,
+    called: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -145,13 +150,14 @@ struct Inner {
     ids: u128,
     refusing: HashMap<StoreOp, u32>,
     losing_answers: HashMap<StoreOp, u32>,
+    panicking: HashMap<StoreOp, u32>,
     calls: HashMap<StoreOp, u64>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, inner: Arc::new(Mutex::new(Inner::default())), life: 0 }
+        Self { clock, inner: Arc::new(Mutex::new(Inner::default())), life: 0, called: watch::Sender::new(()) }
     }
 
     /// Adds an event with one job, as ingest does. Advances the watermark of its subject.
@@ -170,7 +176,7 @@ impl MemoryStore {
             inner.life += 1;
             inner.life
         };
-        Self { clock: self.clock.clone(), inner: self.inner.clone(), life }
+        Self { life, ..self.clone() }
     }
 
     /// Refuses `op` from now on, until [`Self::mend`].
@@ -189,11 +195,17 @@ impl MemoryStore {
         self.lock().losing_answers.insert(op, times);
     }
 
+    /// Panics at the next `times` calls of `op`; nothing changes by them.
+    pub fn panic_next(&self, op: StoreOp, times: u32) {
+        self.lock().panicking.insert(op, times);
+    }
+
     /// Ends every refusal.
     pub fn mend(&self) {
         let mut inner = self.lock();
         inner.refusing.clear();
         inner.losing_answers.clear();
+        inner.panicking.clear();
     }
 
     /// How often `op` was called, refused calls included.
@@ -240,16 +252,26 @@ impl MemoryStore {
         });
     }
 
+    /// Sees each call of the store.
+    pub(super) fn calls_made(&self) -> watch::Receiver<()> {
+        self.called.subscribe()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one operation: refused, applied, or applied with its answer lost.
     fn call<T>(&self, op: StoreOp, work: impl FnOnce(&mut Inner) -> T) -> Result<T, StoreUnavailable> {
+        self.called.send_replace(());
         let mut inner = self.lock();
         *inner.calls.entry(op).or_default() += 1;
         if inner.life != self.life {
             return Err(StoreUnavailable("this life of the process is over".into()));
+        }
+        if take(&mut inner.panicking, op) {
+            drop(inner);
+            std::panic::resume_unwind(Box::new("asked for by the test"));
         }
         if take(&mut inner.refusing, op) {
             return Err(StoreUnavailable("refused by the test".into()));
@@ -547,6 +569,20 @@ impl JobStore for MemoryStore {
 
     async fn begin(&self, job: JobId, alone: bool) -> Result<Begin, StoreUnavailable> {
         self.call(StoreOp::Begin, |inner| inner.begin(job, alone, self.life))
+    }
+
+    async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable> {
+        self.call(StoreOp::Abandon, |inner| {
+            let abandoned = inner.update(job, |stored| {
+                let ours = stored.job.state == JobState::Running && stored.owner == self.life;
+                if ours {
+                    stored.job.state = stored.waiting_state();
+                    stored.alone = false;
+                }
+                ours
+            });
+            abandoned.unwrap_or(false)
+        })
     }
 
     async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable> {

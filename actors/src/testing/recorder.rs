@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     domain::{CallResult, CalleeId, DeadReason, JobId, LaneKey},
@@ -44,6 +44,7 @@ pub enum Heard {
 #[derive(Debug, Clone, Default)]
 pub struct Recorder {
     heard: Arc<Mutex<Vec<(Instant, Heard)>>>,
+    told: watch::Sender<()>,
 }
 
 impl Recorder {
@@ -60,6 +61,11 @@ impl Recorder {
     /// What so far fits, as the test wants it.
     pub fn select<T>(&self, pick: impl Fn(&Heard) -> Option<T>) -> Vec<T> {
         self.lock().iter().filter_map(|(_, heard)| pick(heard)).collect()
+    }
+
+    /// Sees each event.
+    pub(super) fn told(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Instant, Heard)>> {
@@ -91,5 +97,6 @@ impl Observer for Recorder {
             ObserverEvent::StoreUnavailable { doing, .. } => Heard::StoreUnavailable(doing),
         };
         self.lock().push((Instant::now(), heard));
+        self.told.send_replace(());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Heard, MemoryStore, NewJob, Recorder, ScriptedAction, TestPolicies, VirtualClock, default_callee, default_lane,
@@ -16,7 +16,7 @@ use crate::{
 
 /// How long a test waits for anything, in virtual time.
 const PATIENCE: Duration = Duration::from_hours(24);
-/// How often it looks.
+/// How long after something happened it looks.
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// What a tree begins with.
@@ -131,15 +131,28 @@ impl TestTree {
         id
     }
 
-    /// Waits until `fits` is true.
+    /// Waits until `fits` is true. It is asked again a moment after anything happened in the tree:
+    /// an hour in which nothing does costs nothing.
     ///
     /// # Panics
     /// If that does not happen within a virtual day.
     pub async fn until(&self, fits: impl Fn(&Self) -> bool) {
-        let began = Instant::now();
-        while !fits(self) {
-            assert!(began.elapsed() < PATIENCE, "did not happen within a virtual day");
-            sleep(GLANCE).await;
+        let patience = Instant::now() + PATIENCE;
+        let (mut called, mut told, mut moved) = (self.store.calls_made(), self.recorder.told(), self.action.moved());
+        loop {
+            let _ = (called.borrow_and_update(), told.borrow_and_update(), moved.borrow_and_update());
+            if fits(self) {
+                return;
+            }
+            let something = async {
+                tokio::select! {
+                    _ = called.changed() => {}
+                    _ = told.changed() => {}
+                    _ = moved.changed() => {}
+                }
+                sleep(GLANCE).await;
+            };
+            assert!(timeout_at(patience, something).await.is_ok(), "did not happen within a virtual day");
         }
     }
 
@@ -175,6 +188,21 @@ impl TestTree {
             gateway.drain(Duration::ZERO).await;
         }
         self.begin().await
+    }
+
+    /// Makes the lane's actor panic, as a bug of its own would, and waits until the supervisor has
+    /// heard of it.
+    pub async fn panic_lane(&self, lane: &str) {
+        let key = lane_key(lane);
+        let heard = |tree: &Self| {
+            tree.recorder.count(|it| matches!(it, Heard::Restarting(lane) | Heard::Parked(lane) if *lane == key))
+        };
+        let before = heard(self);
+        self.gateway().wake(&key);
+        while heard(self) == before {
+            self.gateway().panic_lane(&key);
+            sleep(GLANCE).await;
+        }
     }
 
     /// Kills the dead-letter actor, as a crash would.

@@ -37,7 +37,6 @@ WHERE first.next_run_at <= ?3
         SELECT 1 FROM json_each(?5) AS held
         WHERE held.value ->> 0 = first.route AND held.value ->> 1 = first.has_checkpoint
             AND held.value ->> 2 = first.class
-            AND held.value ->> 2 = first.class
     )
 ORDER BY j.class, j.next_run_at, j.seq
 LIMIT ?4
