@@ -274,21 +274,57 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     }
     let running = start(config, options).await?;
     let mut watch = config::Watch::new(path, running.config.clone());
-    let signal = loop {
-        let asked = tokio::select! {
+    let next = async || {
+        tokio::select! {
             asked = signals.next() => asked,
             () = watch.changed() => Asked::Reload,
-        };
-        match asked {
-            // Both ends of a reload are logged where it happens.
-            Asked::Reload => drop(running.reload().await),
-            Asked::Stop(signal) => break signal,
         }
     };
-    tracing::info!(signal, "stopping");
+    // Both ends of a reload are logged where it happens.
+    let ending = until_end(&running.gateway, next, async || drop(running.reload().await)).await;
+    match ending {
+        Ending::Signal(signal) => tracing::info!(signal, "stopping"),
+        Ending::Broken => tracing::error!("stopping, because the tree of actors is beyond repair"),
+    }
     match drain_or_second_signal(&mut signals, running.shutdown()).await {
-        End::Drained(_) => Ok(()),
+        End::Drained(_) => ending.into_result(),
         End::Forced => std::process::exit(1),
+    }
+}
+
+/// Why a running gateway ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// By this signal.
+    Signal(&'static str),
+    /// The tree of actors is beyond repair: only a new process helps.
+    Broken,
+}
+
+impl Ending {
+    /// What `serve` answers once the drain is over: a service manager starts again what failed.
+    fn into_result(self) -> anyhow::Result<()> {
+        match self {
+            Self::Signal(_) => Ok(()),
+            Self::Broken => {
+                let message = "the supervisor of the lanes is gone or too many lanes panicked at once; start it again";
+                Err(Refused::new(ErrorCode::TreeBroken, message).into())
+            }
+        }
+    }
+}
+
+/// Reloads when asked to, until there is a reason to end.
+async fn until_end(gateway: &Gateway, mut next: impl AsyncFnMut() -> Asked, mut reload: impl AsyncFnMut()) -> Ending {
+    loop {
+        let asked = tokio::select! {
+            asked = next() => asked,
+            () = gateway.broken() => return Ending::Broken,
+        };
+        match asked {
+            Asked::Reload => reload().await,
+            Asked::Stop(signal) => return Ending::Signal(signal),
+        }
     }
 }
 
@@ -373,4 +409,42 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 /// The folder of the database file.
 fn data_folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sluice_actors::testing::TestTree;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tree_that_is_broken_ends_the_process_with_a_failure() {
+        let mut tree = TestTree::start().await;
+        tree.forgive_lane_panics();
+        let mut asked = [Asked::Reload].into_iter();
+        let mut reloads = 0;
+        let next = async || match asked.next() {
+            Some(asked) => asked,
+            None => std::future::pending().await,
+        };
+        let gateway = tree.gateway().clone();
+        let ending = async {
+            for n in 0..11 {
+                tree.panic_lane(&format!("acme/l{n}")).await;
+            }
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        };
+        let ended = tokio::select! {
+            ended = until_end(&gateway, next, async || reloads += 1) => Some(ended),
+            () = ending => None,
+        };
+        assert_eq!((ended, reloads), (Some(Ending::Broken), 1));
+        let error = Ending::Broken.into_result().expect_err("a service manager must start it again");
+        assert_eq!(error.downcast_ref::<Refused>().map(|it| it.code), Some(ErrorCode::TreeBroken));
+        assert_ne!(ErrorCode::TreeBroken.exit_status(), 0);
+        assert!(Ending::Signal("SIGTERM").into_result().is_ok());
+        tree.finish().await;
+    }
 }

@@ -23,11 +23,13 @@ pub enum ErrorCode {
     SqliteVersion,
     /// The command needs a running gateway and finds none.
     NotRunning,
+    /// The running gateway ended itself: its tree of actors was beyond repair.
+    TreeBroken,
 }
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Configuration,
         Self::Secret,
         Self::PortInUse,
@@ -37,6 +39,7 @@ impl ErrorCode {
         Self::StoreHeld,
         Self::SqliteVersion,
         Self::NotRunning,
+        Self::TreeBroken,
     ];
 
     /// The code as printed: `SLU01`.
@@ -51,6 +54,7 @@ impl ErrorCode {
             Self::StoreHeld => "SLU07",
             Self::SqliteVersion => "SLU08",
             Self::NotRunning => "SLU09",
+            Self::TreeBroken => "SLU10",
         }
     }
 
@@ -65,7 +69,8 @@ impl ErrorCode {
             | Self::StoreNewer
             | Self::StoreHeld
             | Self::SqliteVersion
-            | Self::NotRunning => 1,
+            | Self::NotRunning
+            | Self::TreeBroken => 1,
         }
     }
 }
