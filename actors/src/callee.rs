@@ -71,6 +71,11 @@ impl Taken {
     pub(crate) const fn is_whole(&self) -> bool {
         self.whole
     }
+
+    /// Whether the call tells whether the tenant's credentials are taken again.
+    pub(crate) const fn probes_credentials(&self) -> bool {
+        self.probes_credentials
+    }
 }
 
 impl Callee {
@@ -98,6 +103,11 @@ impl Callee {
     /// Whether `tenant` may call it now.
     pub(crate) fn check(&self, tenant: &TenantName, now: Instant) -> Result<(), Refusal> {
         self.check_health(tenant, now)?;
+        self.check_room()
+    }
+
+    /// Whether it has room for one more call by its own limits, whoever makes it.
+    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
         let busy = |retry_at| Refusal { reason: HoldReason::CalleeBusy(self.id.clone()), retry_at };
         if self.has_no_place() {
             return Err(busy(None));
@@ -108,17 +118,23 @@ impl Callee {
         }
     }
 
-    /// Whether it takes nobody's call now because of its own limits.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.has_no_place() || self.bucket.as_ref().is_some_and(|bucket| bucket.next_at().is_some())
-    }
-
     fn has_no_place(&self) -> bool {
         self.policy.concurrency.is_some_and(|most| self.in_flight >= most.max(1))
     }
 
     /// Whether it is well, as far as is known, and takes the tenant's credentials.
     pub(crate) fn check_health(&self, tenant: &TenantName, now: Instant) -> Result<(), Refusal> {
+        self.check_credentials(tenant, now)?;
+        self.check_breaker(now)
+    }
+
+    /// Whether its breaker lets a call pass, whoever makes it.
+    pub(crate) fn check_breaker(&self, now: Instant) -> Result<(), Refusal> {
+        refuse_by(&self.breaker, &self.id, now)
+    }
+
+    /// Whether it takes the tenant's credentials, as far as is known.
+    pub(crate) fn check_credentials(&self, tenant: &TenantName, now: Instant) -> Result<(), Refusal> {
         if let Some(refused) = self.refused.iter().find(|refused| refused.tenant == *tenant) {
             let held = |retry_at| Refusal { reason: HoldReason::Unauthorized(self.id.clone()), retry_at };
             if now < refused.until {
@@ -128,7 +144,7 @@ impl Callee {
                 return Err(held(None));
             }
         }
-        refuse_by(&self.breaker, &self.id, now)
+        Ok(())
     }
 
     /// Takes leave for a call that [`Self::check`] allowed.

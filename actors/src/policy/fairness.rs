@@ -5,6 +5,8 @@
 //! charged while a call still runs, so that hanging calls are as noisy as many calls. It fades with
 //! a half-life, so that nobody hoards credit and nobody pays for last week.
 
+use std::cmp::Ordering;
+
 use tokio::time::Instant;
 
 use crate::domain::JobClass;
@@ -53,6 +55,17 @@ impl Usage {
         self.recent_at(now) + f64::from(self.running)
     }
 
+    /// Its place in the order of least use. While nothing of a user runs its rank does not change:
+    /// all that is idle fades alike, so a rank is kept as if nothing had ever faded since `origin`.
+    pub fn rank(&self, now: Instant, origin: Instant) -> Rank {
+        Rank::of(self.score(now), now, origin)
+    }
+
+    /// A bound that no later rank of it falls below, whatever begins or ends.
+    pub fn least_rank(&self, now: Instant, origin: Instant) -> Rank {
+        Rank::of(self.recent_at(now), now, origin)
+    }
+
     fn settle(&mut self, now: Instant) {
         self.recent = self.recent_at(now);
         self.at = now;
@@ -62,6 +75,39 @@ impl Usage {
         let kept = (-now.duration_since(self.at).as_secs_f64() / HALF_LIFE).exp2();
         let added = f64::from(self.running) * HALF_LIFE / std::f64::consts::LN_2 * (1.0 - kept);
         self.recent * kept + added
+    }
+}
+
+/// A place in the order of least use.
+#[derive(Debug, Clone, Copy)]
+pub struct Rank(f64);
+
+impl Rank {
+    /// Of someone who used nothing.
+    pub const UNUSED: Self = Self(f64::NEG_INFINITY);
+
+    fn of(used: f64, now: Instant, origin: Instant) -> Self {
+        Self(used.log2() + now.duration_since(origin).as_secs_f64() / HALF_LIFE)
+    }
+}
+
+impl PartialEq for Rank {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Rank {}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
     }
 }
 
@@ -151,6 +197,40 @@ mod tests {
             least.begin(now);
         }
         assert!(tenants.iter().all(|tenant| tenant.running() == 10));
+    }
+
+    #[tokio::test]
+    async fn ranks_order_as_scores_do_and_stand_still_while_nothing_runs() {
+        let origin = Instant::now();
+        let at = |secs| origin + Duration::from_secs(secs);
+        let (mut little, mut much) = (Usage::new(origin), Usage::new(origin));
+        much.begin(at(0));
+        little.begin(at(90));
+        much.finish(at(100));
+        little.finish(at(100));
+        assert_eq!(Usage::new(origin).rank(at(7), origin), Rank::UNUSED);
+        let then = little.rank(at(100), origin);
+        // Hours later nearly everything has faded, and the order is the same.
+        let later = at(6 * 3600);
+        assert!((little.rank(later, origin).0 - then.0).abs() < 1e-6);
+        assert!(little.rank(later, origin) < much.rank(later, origin));
+    }
+
+    #[tokio::test]
+    async fn no_rank_falls_below_its_bound() {
+        let origin = Instant::now();
+        let mut usage = Usage::new(origin);
+        let mut bound = usage.least_rank(origin, origin);
+        for step in 1..200_u64 {
+            let now = origin + Duration::from_secs(step * 7);
+            if step % 3 == 0 {
+                usage.begin(now);
+            } else if step % 5 == 0 {
+                usage.finish(now);
+            }
+            assert!(usage.rank(now, origin) >= bound, "at step {step}");
+            bound = usage.least_rank(now, origin);
+        }
     }
 
     fn serve(shares: &mut Shares, waiting: [bool; 3], times: usize) -> [usize; 3] {
