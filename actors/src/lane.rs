@@ -44,9 +44,6 @@ use crate::{
 const READ_GAP: Duration = Duration::from_millis(20);
 /// The same while work is held: what is new for it has to stand behind anyway.
 const HELD_READ_GAP: Duration = Duration::from_secs(1);
-/// The same for what only the supervisor's poll says: it names every lane whose work is held, again
-/// and again.
-const HELD_POLL_GAP: Duration = Duration::from_secs(15);
 /// With jobs still in memory a hint can wait this long for its read.
 const LAZY_READ: Duration = Duration::from_millis(250);
 /// How long a lane waits before it asks a store again that did not answer.
@@ -75,8 +72,6 @@ pub(crate) struct Args {
 #[derive(Default)]
 pub(crate) struct Board {
     hinted: AtomicBool,
-    /// The hint is news of new work, not the poll's.
-    fresh: AtomicBool,
     queued: AtomicUsize,
     /// Milliseconds; zero for none.
     oldest_due: AtomicI64,
@@ -84,10 +79,8 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Sends a wake hint unless one is on its way. `fresh`: there is new work, as far as is known;
-    /// else the store was only seen to have some.
-    pub(crate) fn hint(&self, lane: &ActorRef<Msg>, fresh: bool) {
-        self.fresh.fetch_or(fresh, Ordering::AcqRel);
+    /// Sends a wake hint unless one is on its way.
+    pub(crate) fn hint(&self, lane: &ActorRef<Msg>) {
         if !self.hinted.swap(true, Ordering::AcqRel) {
             let _ = lane.cast(Msg::Wake);
         }
@@ -98,11 +91,15 @@ impl Board {
         self.hinted.load(Ordering::Acquire)
     }
 
-    /// The hint has come; whether it was of new work. (A new actor reads the store first of all:
-    /// hints to the one before are answered by that.)
-    pub(crate) fn clear_hint(&self) -> bool {
+    /// The hint has come. (A new actor reads the store first of all: hints to the one before are
+    /// answered by that.)
+    pub(crate) fn clear_hint(&self) {
         self.hinted.store(false, Ordering::Release);
-        self.fresh.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the lane knows of work that waits.
+    pub(crate) fn has_work(&self) -> bool {
+        self.queued() > 0 || self.is_unconfigured()
     }
 
     /// Jobs in memory.
@@ -156,14 +153,14 @@ pub(crate) struct State {
     unconfigured: Unconfigured,
     /// The store may have due jobs that are not here.
     stale: bool,
-    /// The same, but only because the supervisor's poll saw some.
-    polled: bool,
     reading: bool,
     last_read: Option<Instant>,
     store_failed: bool,
     running: usize,
     /// Work was dropped from memory because it was held: read again once it moves.
     shed: bool,
+    /// A line was so full that the store was not asked for more of it: read again once it has room.
+    hidden: bool,
     /// When jobs of this lane are due again, as far as is known; the supervisor's poll sees others.
     due_again: BTreeSet<Timestamp>,
     active_at: Instant,
@@ -197,12 +194,12 @@ impl Actor for LaneActor {
             on_idle: args.on_idle,
             myself: myself.clone(),
             stale: true,
-            polled: false,
             reading: false,
             last_read: None,
             store_failed: false,
             running: 0,
             shed: false,
+            hidden: false,
             due_again: BTreeSet::new(),
             active_at: Instant::now(),
             alarm: None,
@@ -234,9 +231,8 @@ impl Actor for LaneActor {
 
 impl State {
     fn wake(&mut self) {
-        let fresh = self.board.clear_hint();
-        self.stale |= fresh;
-        self.polled |= !fresh;
+        self.board.clear_hint();
+        self.stale = true;
         self.active_at = Instant::now();
     }
 
@@ -266,6 +262,7 @@ impl State {
                 Err(Panicked) => self.queue.push(job, Plan::Broken),
             }
         }
+        self.hidden |= self.queue.has_full_line();
         self.board.unconfigured.store(!self.unconfigured.is_empty(), Ordering::Relaxed);
     }
 
@@ -275,6 +272,10 @@ impl State {
             return;
         }
         self.stale |= std::mem::take(&mut self.shed);
+        if self.hidden && self.queue.runs_low() {
+            self.hidden = false;
+            self.stale = true;
+        }
         if !self.around.in_flight.open(job.id) {
             // An attempt of an actor before this one has it.
             return;
@@ -379,14 +380,12 @@ impl State {
     /// When the store may be read next, if it has to be.
     fn next_read(&self, now: Instant, held: bool) -> Option<Instant> {
         let is_full = self.queue.len() >= self.queue.cap();
-        if !(self.stale || self.polled) || self.reading || is_full || self.around.in_flight.phase() != Phase::Running {
+        if !self.stale || self.reading || is_full || self.around.in_flight.phase() != Phase::Running {
             return None;
         }
         let Some(last) = self.last_read else { return Some(now) };
         let gap = if self.store_failed {
             STORE_WAIT
-        } else if held && !self.stale {
-            HELD_POLL_GAP
         } else if held {
             HELD_READ_GAP
         } else if self.queue.len() > self.queue.cap() / 4 {
@@ -403,12 +402,12 @@ impl State {
             return;
         }
         self.stale = false;
-        self.polled = false;
         self.reading = true;
         self.last_read = Some(now);
         self.unconfigured.forget_old(now);
         let mut skip = self.queue.held_work(|group| self.is_held(&group.plan.callees()));
         skip.extend(self.unconfigured.work());
+        self.hidden |= self.queue.has_full_line();
         let (store, key, limit) = (self.around.world.store.clone(), self.key.clone(), self.queue.cap());
         let (now, myself) = (self.now(), self.myself.clone());
         tokio::spawn(async move {
@@ -444,7 +443,7 @@ impl State {
 
     /// When it has been idle long enough, if it is idle.
     fn idle_at(&self) -> Option<Instant> {
-        let idle = self.queue.is_empty() && self.running == 0 && !self.reading && !self.stale && !self.polled;
+        let idle = self.queue.is_empty() && self.running == 0 && !self.reading && !self.stale;
         (idle && self.admission.lane_running(&self.key) == 0).then(|| self.active_at + self.around.world.limits.idle)
     }
 

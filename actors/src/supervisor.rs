@@ -36,6 +36,9 @@ const PAGE: usize = 512;
 const HORIZON: Duration = Duration::from_mins(1);
 /// How often what is idle is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
+/// How often the poll wakes a lane that has work in memory: what it sees in the store is most likely
+/// that, held or waiting for its turn.
+const KNOWN_GAP: Duration = Duration::from_secs(15);
 /// How long a lane waits that could not read what it remembers.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 /// How long the actors have to stop.
@@ -156,6 +159,8 @@ struct Lane {
     status: Status,
     board: Arc<Board>,
     since: Timestamp,
+    /// When it was last told of work.
+    polled_at: Instant,
     restarts: u32,
     panics: Panics,
     /// Whether the store remembers breakers of it.
@@ -355,7 +360,14 @@ impl State {
             return;
         }
         match self.lanes.get_mut(&key) {
-            Some(Lane { status: Status::Awake(actor), board, .. }) => board.hint(actor, hint == Hint::NewWork),
+            Some(Lane { status: Status::Awake(actor), board, polled_at, .. }) => {
+                let now = Instant::now();
+                let knows = hint == Hint::Polled && board.has_work() && now < *polled_at + KNOWN_GAP;
+                if !knows {
+                    *polled_at = now;
+                    board.hint(actor);
+                }
+            }
             Some(Lane { status: Status::Stopping { wake_again }, .. }) => *wake_again = true,
             // It reads the store when it starts.
             Some(_) => {}
@@ -376,6 +388,7 @@ impl State {
             status: Status::Loading,
             board: Arc::default(),
             since: self.now(),
+            polled_at: Instant::now(),
             restarts: 0,
             panics: Panics::default(),
             remembered: false,
@@ -604,6 +617,7 @@ impl State {
             status: Status::Paused,
             board: Arc::default(),
             since: now,
+            polled_at: Instant::now(),
             restarts: 0,
             panics: Panics::default(),
             remembered: true,

@@ -214,9 +214,11 @@ async fn a_busy_lane_reads_the_store_in_batches() {
         tree.store.insert(NewJob::on("acme/crm"));
     }
     tree.gateway().wake(&lane_key("acme/crm"));
+    let began = Instant::now();
     tree.settle().await;
+    assert!(began.elapsed() < secs(4), "1000 a second, the bucket begins empty: {:?}", began.elapsed());
     let reads = tree.store.calls(StoreOp::Due);
-    assert!(reads <= 40, "{reads} reads for 2000 jobs");
+    assert!(reads <= 45, "{reads} reads for 2000 jobs");
     tree.finish().await;
 }
 
@@ -235,7 +237,7 @@ async fn work_that_is_not_configured_does_not_hide_what_stands_behind_it() {
     let before = tree.store.calls(StoreOp::Due);
     tree.pass(secs(60)).await;
     let reads = tree.store.calls(StoreOp::Due) - before;
-    assert!(reads <= 70, "{reads} reads in a minute of waiting");
+    assert!(reads <= 10, "{reads} reads in a minute of waiting");
     assert_eq!(tree.lane("acme/crm").await.unwrap().status, LaneStatus::Unconfigured);
     tree.action.mend("gone");
     tree.gateway().reload();

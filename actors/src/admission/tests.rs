@@ -1,1 +1,167 @@
-//! The desk, without actors.
+//! The desk alone, without actors: what a grant costs, and that nobody is forgotten.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::time::{Instant, advance};
+
+use super::{
+    grant::Granted,
+    line::steps,
+    state::{State, Want},
+    turn::Care,
+};
+use crate::{
+    domain::{CallResult, CalleeId, JobClass, LaneKey, Timestamp},
+    ports::{CalleePolicy, LaneMemory, LanePolicy, Rate},
+    testing::{TestPolicies, default_callee, default_lane, lane_key},
+};
+
+const WALL: Timestamp = Timestamp::from_secs(1_767_225_600);
+
+/// A desk with lanes that are awake.
+struct Desk {
+    state: State,
+    policies: TestPolicies,
+}
+
+impl Desk {
+    fn new(slots: usize, callee: CalleePolicy) -> Self {
+        let lane = LanePolicy { rate: Rate { per_second: 1e6, burst: 1000 }, ..default_lane() };
+        Self { state: State::new(slots, 7, Instant::now()), policies: TestPolicies::new(lane, callee) }
+    }
+
+    fn open(&mut self, lane: &LaneKey) {
+        use crate::ports::Policies;
+        let policy = self.policies.lane(lane).unwrap();
+        let now = Instant::now();
+        self.state.open_lane(lane, policy, &LaneMemory::default(), None, Arc::new(|_, _| {}), WALL, now);
+    }
+
+    fn ask(&mut self, lane: &LaneKey, group: u64, callees: &[CalleeId], class: JobClass, care: Care) -> Vec<Granted> {
+        let now = Instant::now();
+        self.state.know(lane, callees, &self.policies, now);
+        let want = Want { group, callees: callees.into(), class, care, count: 1 };
+        self.state.ask(lane, want, now)
+    }
+
+    /// Time passes and something was given back: who is granted now.
+    fn serve(&mut self) -> Vec<Granted> {
+        self.state.serve(Instant::now());
+        self.state.take_outbox().grants.into_iter().map(|(_, _, granted)| granted).collect()
+    }
+
+    fn end(&mut self, granted: Granted, result: CallResult) {
+        let Granted { lane, care, passes } = granted;
+        let now = Instant::now();
+        for (callee, entered) in passes {
+            self.state.leave(&lane, &callee, entered, Some(result), now);
+        }
+        self.state.release(&lane, None, care, false, now);
+    }
+}
+
+fn lanes(count: usize, tenants: usize) -> Vec<LaneKey> {
+    (0..count).map(|n| lane_key(&format!("t{}/s{n}", n % tenants))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_costs_the_same_however_many_lanes_wait_for_a_slot() {
+    let llm = CalleeId::new("llm", "0123abcd");
+    for (count, tenants) in [(10_000, 1), (10_000, 10_000)] {
+        let mut desk = Desk::new(16, default_callee());
+        advance(Duration::from_secs(1)).await;
+        let mut running = Vec::new();
+        let mut served = HashSet::new();
+        for lane in lanes(count, tenants) {
+            desk.open(&lane);
+            running.extend(desk.ask(&lane, 1, std::slice::from_ref(&llm), JobClass::Fresh, Care::None));
+        }
+        let before = steps::taken();
+        while let Some(granted) = running.pop() {
+            served.insert(granted.lane.clone());
+            advance(Duration::from_millis(10)).await;
+            desk.end(granted, CallResult::Success);
+            running.extend(desk.serve());
+        }
+        assert_eq!(served.len(), count, "each lane had its turn");
+        let each = (steps::taken() - before) / count as u64;
+        assert!(each <= 48, "{each} looks for each grant, {count} lanes of {tenants} tenants");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_costs_the_same_however_many_lanes_wait_for_a_callee() {
+    let llm = CalleeId::new("llm", "0123abcd");
+    let rate = Rate { per_second: 100.0, burst: 1 };
+    for (count, tenants) in [(10_000, 1), (10_000, 10_000)] {
+        let mut desk = Desk::new(256, CalleePolicy { rate: Some(rate), concurrency: Some(3), ..default_callee() });
+        for lane in lanes(count, tenants) {
+            desk.open(&lane);
+            assert!(desk.ask(&lane, 1, std::slice::from_ref(&llm), JobClass::Fresh, Care::None).is_empty());
+        }
+        let before = steps::taken();
+        let mut served = HashSet::new();
+        while served.len() < count {
+            let at = desk.state.next_look().expect("who waits for a token is looked at when it is there");
+            tokio::time::sleep_until(at).await;
+            let mut running = desk.serve();
+            while let Some(granted) = running.pop() {
+                served.insert(granted.lane.clone());
+                desk.end(granted, CallResult::Success);
+                running.extend(desk.serve());
+            }
+        }
+        let each = (steps::taken() - before) / count as u64;
+        assert!(each <= 16, "{each} looks for each grant, {count} lanes of {tenants} tenants");
+    }
+}
+
+/// Lanes, callees, classes and suspects at random, with failures: whoever asks is served in the end,
+/// and the desk looks again whenever it could be.
+#[tokio::test(start_paused = true)]
+async fn nobody_who_waits_is_forgotten() {
+    for seed in 0..30 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let concurrency = rng.random_bool(0.5).then_some(2);
+        let rate = rng.random_bool(0.5).then_some(Rate { per_second: 5.0, burst: 2 });
+        let mut desk = Desk::new(rng.random_range(1..12), CalleePolicy { rate, concurrency, ..default_callee() });
+        let callees: Vec<_> = (0..3).map(|n| CalleeId::new("host", &format!("h{n}.example"))).collect();
+        let lanes = lanes(20, 4);
+        for lane in &lanes {
+            desk.open(lane);
+        }
+        let mut running = Vec::new();
+        let mut asked = 0_usize;
+        let mut granted = 0_usize;
+        for step in 0.. {
+            if step < 300 {
+                let lane = &lanes[rng.random_range(0..lanes.len())];
+                let care = [Care::None, Care::None, Care::None, Care::Quarantine, Care::Alone];
+                let class = [JobClass::Fresh, JobClass::Retry, JobClass::Replay][rng.random_range(0..3)];
+                let first = rng.random_range(0..callees.len());
+                let whom: Vec<_> = callees.iter().cycle().skip(first).take(rng.random_range(0..3)).cloned().collect();
+                asked += 1;
+                let care = care[rng.random_range(0..care.len())];
+                let now = desk.ask(lane, asked as u64, &whom, class, care);
+                granted += now.len();
+                running.extend(now);
+            }
+            advance(Duration::from_millis(rng.random_range(0..400))).await;
+            let ends = rng.random_bool(0.5) || step >= 300;
+            if ends && !running.is_empty() {
+                let one = running.swap_remove(rng.random_range(0..running.len()));
+                let fails = rng.random_bool(0.4) && step < 300;
+                let result = if fails { CallResult::Failure { retry_after: None } } else { CallResult::Success };
+                desk.end(one, result);
+            } else if running.is_empty() && step >= 300 {
+                let Some(at) = desk.state.next_look() else { break };
+                tokio::time::sleep_until(at).await;
+            }
+            let now = desk.serve();
+            granted += now.len();
+            running.extend(now);
+        }
+        assert_eq!(granted, asked, "seed {seed}");
+    }
+}

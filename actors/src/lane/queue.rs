@@ -193,13 +193,26 @@ impl Queue {
         self.ids.clear();
     }
 
+    /// Whether a line has half of its room filled.
+    pub(super) fn has_full_line(&self) -> bool {
+        self.groups.iter().any(|group| self.is_full(group))
+    }
+
+    /// Whether it is time to read again, where lines were too full to take what there was.
+    pub(super) fn runs_low(&self) -> bool {
+        self.groups.iter().all(|group| group.len() <= self.cap.div_ceil(8))
+    }
+
+    fn is_full(&self, group: &Group) -> bool {
+        group.len() >= self.share().div_ceil(2)
+    }
+
     /// The work of lines that `is_held`, and of lines that have half of their room filled.
     pub(super) fn held_work(&self, is_held: impl Fn(&Group) -> bool) -> Vec<HeldWork> {
-        let full = self.share().div_ceil(2);
         let mut held: Vec<HeldWork> = self
             .groups
             .iter()
-            .filter(|group| is_held(group) || group.len() >= full)
+            .filter(|group| is_held(group) || self.is_full(group))
             .flat_map(|group| &group.jobs)
             .map(work_of)
             .collect();
