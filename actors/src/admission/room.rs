@@ -36,6 +36,7 @@ pub(super) struct Waiting {
     alarm: Option<Instant>,
 }
 
+#[derive(Debug)]
 enum Place {
     /// Nothing is known to stop it; it stands for the line it came from, if any.
     Ready { from: Option<LineKey> },
@@ -102,6 +103,12 @@ impl Room {
 
     pub(super) fn of_lane(&self, lane: &LaneKey) -> impl Iterator<Item = &Waiting> {
         self.of_lane.get(lane).into_iter().flatten().filter_map(|id| self.waits.get(id))
+    }
+
+    /// Where they stand, for a test's words.
+    #[cfg(test)]
+    pub(super) fn places(&self, lane: &LaneKey) -> Vec<String> {
+        self.of_lane(lane).map(|waiting| format!("{:?}: {:?}", waiting.want, waiting.place)).collect()
     }
 
     /// Callees that someone waits to call.

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     domain::{CallResult, CalleeId, JobClass, LaneKey, Timestamp},
-    ports::{CalleePolicy, LaneMemory, LanePolicy, Rate},
-    testing::{TestPolicies, default_callee, default_lane, lane_key},
+    ports::{BreakerPolicy, CalleePolicy, LaneMemory, LanePolicy, Rate},
+    testing::{BREAKER, TestPolicies, default_callee, default_lane, lane_key},
 };
 
 const WALL: Timestamp = Timestamp::from_secs(1_767_225_600);
@@ -27,7 +27,8 @@ struct Desk {
 
 impl Desk {
     fn new(slots: usize, callee: CalleePolicy) -> Self {
-        let lane = LanePolicy { rate: Rate { per_second: 1e6, burst: 1000 }, ..default_lane() };
+        let rate = Rate { per_second: 1e6, burst: 1000 };
+        let lane = LanePolicy { rate, concurrency: 32, breaker: callee.breaker, ..default_lane() };
         Self { state: State::new(slots, 7, Instant::now()), policies: TestPolicies::new(lane, callee) }
     }
 
@@ -117,51 +118,55 @@ async fn a_grant_costs_the_same_however_many_lanes_wait_for_a_callee() {
     }
 }
 
-/// Lanes, callees, classes and suspects at random, with failures: whoever asks is served in the end,
-/// and the desk looks again whenever it could be.
+/// Lanes, callees, classes and suspects at random, with failures and refused credentials: whoever
+/// asks is served in the end, and the desk says by itself when to look again.
 #[tokio::test(start_paused = true)]
 async fn nobody_who_waits_is_forgotten() {
-    for seed in 0..30 {
+    const ASKS: usize = 300;
+    let breaker = BreakerPolicy { failures: 2, cooldown: Duration::from_secs(3), ..BREAKER };
+    for seed in 0..20 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let concurrency = rng.random_bool(0.5).then_some(2);
+        let concurrency = rng.random_bool(0.5).then(|| rng.random_range(1..12));
         let rate = rng.random_bool(0.5).then_some(Rate { per_second: 5.0, burst: 2 });
-        let mut desk = Desk::new(rng.random_range(1..12), CalleePolicy { rate, concurrency, ..default_callee() });
+        let mut desk = Desk::new(rng.random_range(1..40), CalleePolicy { rate, concurrency, breaker });
         let callees: Vec<_> = (0..3).map(|n| CalleeId::new("host", &format!("h{n}.example"))).collect();
-        let lanes = lanes(20, 4);
+        let lanes = lanes(12, 3);
         for lane in &lanes {
             desk.open(lane);
         }
-        let mut running = Vec::new();
-        let mut asked = 0_usize;
-        let mut granted = 0_usize;
-        for step in 0.. {
-            if step < 300 {
-                let lane = &lanes[rng.random_range(0..lanes.len())];
-                let care = [Care::None, Care::None, Care::None, Care::Quarantine, Care::Alone];
+        let (mut running, mut step) = (Vec::new(), 0);
+        loop {
+            let asks = step < ASKS;
+            if asks {
+                // The first tenant is noisy.
+                let lane = &lanes[if rng.random_bool(0.6) { 0 } else { rng.random_range(0..lanes.len()) }];
+                let care = match rng.random_range(0..20) {
+                    0 => Care::Quarantine,
+                    1 => Care::Alone,
+                    _ => Care::None,
+                };
                 let class = [JobClass::Fresh, JobClass::Retry, JobClass::Replay][rng.random_range(0..3)];
                 let first = rng.random_range(0..callees.len());
                 let whom: Vec<_> = callees.iter().cycle().skip(first).take(rng.random_range(0..3)).cloned().collect();
-                asked += 1;
-                let care = care[rng.random_range(0..care.len())];
-                let now = desk.ask(lane, asked as u64, &whom, class, care);
-                granted += now.len();
-                running.extend(now);
+                running.extend(desk.ask(lane, step as u64, &whom, class, care));
+                if rng.random_bool(0.02) {
+                    desk.state.refuse_credentials(lane, &callees[first], Instant::now());
+                }
+                step += 1;
             }
-            advance(Duration::from_millis(rng.random_range(0..400))).await;
-            let ends = rng.random_bool(0.5) || step >= 300;
-            if ends && !running.is_empty() {
+            advance(Duration::from_millis(rng.random_range(0..300))).await;
+            if !running.is_empty() && rng.random_bool(if asks { 0.3 } else { 1.0 }) {
                 let one = running.swap_remove(rng.random_range(0..running.len()));
-                let fails = rng.random_bool(0.4) && step < 300;
+                let fails = asks && rng.random_bool(0.3);
                 let result = if fails { CallResult::Failure { retry_after: None } } else { CallResult::Success };
                 desk.end(one, result);
-            } else if running.is_empty() && step >= 300 {
+            } else if running.is_empty() && !asks {
                 let Some(at) = desk.state.next_look() else { break };
                 tokio::time::sleep_until(at).await;
             }
-            let now = desk.serve();
-            granted += now.len();
-            running.extend(now);
+            running.extend(desk.serve());
         }
-        assert_eq!(granted, asked, "seed {seed}");
+        let waiting: Vec<_> = lanes.iter().flat_map(|lane| desk.state.room.places(lane)).collect();
+        assert_eq!(waiting, [] as [String; 0], "seed {seed}");
     }
 }
