@@ -5,6 +5,9 @@
 //! a suspect's turn. What comes free wakes only whom it concerns; of a callee's line one at a time
 //! becomes ready. So the cost of a grant does not grow with how many wait.
 
+mod lines;
+mod wake;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     mem,
@@ -20,7 +23,6 @@ use super::{
 use crate::{
     callee::Refusal,
     domain::{CalleeId, JobClass, LaneKey, TenantName},
-    policy::fairness::Shares,
 };
 
 /// A wait; the later it began the greater.
@@ -307,194 +309,5 @@ impl Room {
 
     fn has_ready(&self, lane: &LaneKey, class: JobClass) -> bool {
         !self.ready_of(lane, class).is_empty()
-    }
-}
-
-// === what comes free ===
-
-impl Room {
-    /// Wakes whose moment has come.
-    pub(super) fn ring(&mut self, now: Instant, users: &Users<'_>) {
-        while self.alarms.first().is_some_and(|(at, _)| *at <= now) {
-            match self.alarms.pop_first() {
-                Some((_, Alarm::Wait(id))) => {
-                    if let Some(waiting) = self.waits.get_mut(&id) {
-                        waiting.alarm = None;
-                    }
-                    self.become_ready(id, None, users);
-                }
-                Some((_, Alarm::Line(key))) => {
-                    if let Some(line) = self.lines.get_mut(&key) {
-                        line.alarm = None;
-                    }
-                    self.open_if_closed(&key);
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// Something of the lane itself came free: its own limits.
-    pub(super) fn wake_lane(&mut self, lane: &LaneKey, users: &Users<'_>) {
-        self.wake_lane_by(lane, |by| *by == By::Lane, users);
-    }
-
-    /// The lane's limits changed.
-    pub(super) fn wake_all_of_lane(&mut self, lane: &LaneKey, users: &Users<'_>) {
-        self.wake_lane_by(lane, |_| true, users);
-    }
-
-    /// The lane's own knowledge of a callee changed.
-    pub(super) fn wake_lane_for(&mut self, lane: &LaneKey, callee: &CalleeId, users: &Users<'_>) {
-        self.wake_lane_by(lane, |by| matches!(by, By::Own(id) if id == callee), users);
-    }
-
-    fn wake_lane_by(&mut self, lane: &LaneKey, by: impl Fn(&By) -> bool, users: &Users<'_>) {
-        for id in self.of_lane.get(lane).cloned().unwrap_or_default() {
-            if matches!(self.waits.get(&id), Some(Waiting { place: Place::Aside(why), .. }) if by(why)) {
-                self.become_ready(id, None, users);
-            }
-        }
-    }
-
-    /// What a callee knows of a tenant's credentials may have changed. Rare: looks at all.
-    pub(super) fn wake_tenant_for(&mut self, tenant: &TenantName, callee: &CalleeId, users: &Users<'_>) {
-        self.wake(users, |waiting| {
-            waiting.lane.tenant == *tenant && matches!(&waiting.place, Place::Aside(By::Own(id)) if id == callee)
-        });
-    }
-
-    /// Everything may have changed. Rare: looks at all.
-    pub(super) fn wake_all(&mut self, users: &Users<'_>) {
-        self.wake(users, |waiting| !matches!(waiting.place, Place::Ready { .. }));
-    }
-
-    fn wake(&mut self, users: &Users<'_>, whom: impl Fn(&Waiting) -> bool) {
-        let mut woken: Vec<_> = self.waits.iter().filter(|(_, it)| whom(it)).map(|(id, _)| *id).collect();
-        woken.sort_unstable();
-        for id in woken {
-            self.become_ready(id, None, users);
-        }
-    }
-
-    /// Another suspect may have its turn.
-    pub(super) fn wake_suspects(&mut self, users: &Users<'_>) {
-        let mut suspects: Vec<_> = mem::take(&mut self.turn).into_iter().collect();
-        suspects.sort_unstable();
-        for id in suspects {
-            self.become_ready(id, None, users);
-        }
-    }
-
-    /// A slot came free: tenants that may take one again are not passed over.
-    pub(super) fn pass_over_no_more(&mut self, may: impl Fn(&TenantName) -> bool) {
-        let before = self.passed_over.len();
-        self.passed_over.retain(|tenant| !may(tenant));
-        if self.passed_over.len() < before {
-            for key in mem::take(&mut self.stalled) {
-                if self.lines.get(&key).is_some_and(|line| line.mark == Mark::Stalled) {
-                    self.mark_open(key);
-                }
-            }
-        }
-    }
-
-    /// The callee may take another call.
-    pub(super) fn open_lines(&mut self, callee: &CalleeId) {
-        for line in LineKey::all(callee) {
-            self.open_if_closed(&line);
-        }
-    }
-}
-
-// === lines of callees, and who is next ===
-
-impl Room {
-    fn join(&mut self, id: WaitId, key: LineKey, users: &Users<'_>) {
-        let Some(waiting) = self.waits.get_mut(&id) else { return };
-        let line = self.lines.entry(key.clone()).or_default();
-        line.line.insert(id, waiting.want.class, &waiting.lane, users);
-        waiting.place = Place::Line(key);
-    }
-
-    fn close(&mut self, key: &LineKey, until: Option<Instant>) {
-        let Some(line) = self.lines.get_mut(key) else { return };
-        line.mark = Mark::Closed;
-        self.set_line_alarm(key, until);
-    }
-
-    fn set_line_alarm(&mut self, key: &LineKey, at: Option<Instant>) {
-        let Some(line) = self.lines.get_mut(key) else { return };
-        if let Some(at) = mem::replace(&mut line.alarm, at) {
-            self.alarms.remove(&(at, Alarm::Line(key.clone())));
-        }
-        if let Some(at) = at {
-            self.alarms.insert((at, Alarm::Line(key.clone())));
-        }
-    }
-
-    fn open_if_closed(&mut self, key: &LineKey) {
-        if self.lines.get(key).is_some_and(|line| line.mark == Mark::Closed) {
-            self.mark_open(key.clone());
-        }
-    }
-
-    fn mark_open(&mut self, key: LineKey) {
-        if let Some(line) = self.lines.get_mut(&key) {
-            line.mark = Mark::Open;
-            self.set_line_alarm(&key, None);
-            self.open.push(key);
-        }
-    }
-
-    fn drop_if_empty(&mut self, key: &LineKey) {
-        if self.lines.get(key).is_some_and(|line| line.line.is_empty() && line.mark != Mark::Represented) {
-            self.set_line_alarm(key, None);
-            self.lines.remove(key);
-        }
-    }
-
-    /// Of each line that is open the next becomes ready; `check` says whether the callee takes one.
-    pub(super) fn represent(
-        &mut self,
-        check: impl Fn(&LineKey) -> Result<(), Option<Instant>>,
-        shares: &Shares,
-        users: &Users<'_>,
-    ) {
-        while let Some(key) = self.open.pop() {
-            self.drop_if_empty(&key);
-            let Some(line) = self.lines.get_mut(&key).filter(|line| line.mark == Mark::Open) else { continue };
-            if let Err(until) = check(&key) {
-                self.close(&key, until);
-                continue;
-            }
-            let Some(id) = line.line.next(shares, &self.passed_over, users, &self.waits) else {
-                line.mark = Mark::Stalled;
-                self.stalled.push(key);
-                continue;
-            };
-            let id = self.fresh_first(id, &key);
-            self.leave(id, users);
-            // It may have been the last one.
-            self.lines.entry(key.clone()).or_default().mark = Mark::Represented;
-            self.become_ready(id, Some(key), users);
-        }
-    }
-
-    /// In place of a replay, fresh work of its lane in the same line.
-    fn fresh_first(&self, id: WaitId, key: &LineKey) -> WaitId {
-        let Some(waiting) = self.waits.get(&id).filter(|it| it.want.class == JobClass::Replay) else { return id };
-        let fresh = |id: &WaitId| {
-            let it = self.waits.get(id);
-            it.is_some_and(|it| {
-                it.want.class == JobClass::Fresh && matches!(&it.place, Place::Line(line) if line == key)
-            })
-        };
-        self.of_lane.get(&waiting.lane).into_iter().flatten().copied().find(fresh).unwrap_or(id)
-    }
-
-    /// The one whose turn it is among those that are ready.
-    pub(super) fn next(&mut self, shares: &Shares, users: &Users<'_>) -> Option<WaitId> {
-        self.ready.next(shares, &self.passed_over, users, &self.waits)
     }
 }
