@@ -15,7 +15,7 @@ use crate::{
     app::{Refused, runtime::Runtime},
     config::Input,
     error_code::ErrorCode,
-    http_client::{Call, CallError, HttpClient},
+    http_client::{Answer, Call, CallError, HttpClient},
 };
 
 /// Which gateway to talk to.
@@ -31,6 +31,8 @@ pub(super) struct Api {
 
 /// A long answer (a replay over many events) may take this long.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Health is told at once or not at all.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A gateway that runs.
 pub(super) struct Client {
@@ -107,25 +109,40 @@ impl Client {
         self.call(call).await
     }
 
+    /// `/healthz` or `/readyz`; also an answer that says no is one.
+    pub(super) async fn health<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let base = self.base.as_str().trim_end_matches('/');
+        let mut call = Call::new(Method::GET, format!("{base}/{path}").parse().context("not a URL")?);
+        call.timeout = HEALTH_PATIENCE;
+        let answer = self.send(call).await?;
+        serde_json::from_slice(answer.whole()?).with_context(|| {
+            format!("{} answered {} to /{path}; is it a Sluice admin listener?", self.base, answer.status)
+        })
+    }
+
     fn url(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.base.as_str().trim_end_matches('/');
         format!("{base}/api/v1/{path}").parse().context("not a URL")
     }
 
-    async fn call<T: DeserializeOwned>(&self, mut call: Call) -> anyhow::Result<T> {
-        call.timeout = PATIENCE;
+    async fn send(&self, mut call: Call) -> anyhow::Result<Answer> {
         call.headers.insert(header::AUTHORIZATION, self.authorization.clone());
-        let answer = match self.http.send(call).await {
-            Ok(answer) => answer,
+        match self.http.send(call).await {
+            Ok(answer) => Ok(answer),
             Err(error @ CallError::Connect(_)) => {
                 let message = format!(
                     "no gateway answers at {} ({error}); start it with `sluice serve`, or name one with --api and --token",
                     self.base
                 );
-                return Err(Refused::new(ErrorCode::NotRunning, message).into());
+                Err(Refused::new(ErrorCode::NotRunning, message).into())
             }
             Err(error) => bail!("{}: {error}", self.base),
-        };
+        }
+    }
+
+    async fn call<T: DeserializeOwned>(&self, mut call: Call) -> anyhow::Result<T> {
+        call.timeout = PATIENCE;
+        let answer = self.send(call).await?;
         let body = answer.whole().context("the answer is too long; narrow the filter")?;
         match answer.status {
             status if status.is_success() => {

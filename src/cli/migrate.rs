@@ -1,6 +1,6 @@
 //! `sluice migrate`.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 use serde_json::json;
@@ -15,13 +15,22 @@ use crate::{
 /// Brings the database to the form of this version, in one transaction a step. The gateway must not
 /// run; copy the file first.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  systemctl stop sluice && cp sluice.db sluice.db.bak && sluice migrate")]
-pub(super) struct Migrate {}
+#[command(
+    after_help = "Examples:\n  sluice migrate --dry-run\n  systemctl stop sluice && cp sluice.db sluice.db.bak && sluice migrate"
+)]
+pub(super) struct Migrate {
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
 
 impl Migrate {
     pub(super) async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self {} = self;
+        let Self { dry_run } = self;
         let Database::Sqlite(path) = Input::read(&global.config)?.database()?;
+        if dry_run {
+            return dry(&path, global).await;
+        }
         let spinner = output::spinner(format!("migrating {}", path.display()));
         let migrated = store::migrate(&path).await;
         spinner.finish_and_clear();
@@ -35,4 +44,24 @@ impl Migrate {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn dry(path: &Path, global: &Global) -> anyhow::Result<ExitCode> {
+    let found = store::inspect(path).await.map_err(Refused::from)?;
+    if global.json {
+        let missing: Vec<_> =
+            found.missing.iter().map(|(number, name)| json!({ "number": number, "name": name })).collect();
+        output::json(&json!({ "from": found.found, "to": found.newest, "missing": missing }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let shown = path.display();
+    if found.missing.is_empty() {
+        output::line(&format!("{shown} already has schema {}", found.newest));
+    } else {
+        output::line(&format!("{shown}: schema {} would become {}; nothing was changed", found.found, found.newest));
+        for (number, name) in &found.missing {
+            output::line(&format!("  {number}  {name}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

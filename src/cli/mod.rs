@@ -6,9 +6,12 @@ mod check;
 mod client;
 mod dead;
 mod demo;
+mod doctor;
 mod events;
+mod files;
 mod filter;
 mod handshake;
+mod init;
 mod jobs;
 mod lanes;
 mod migrate;
@@ -17,6 +20,8 @@ mod release;
 mod replay;
 mod send;
 mod serve;
+mod source;
+mod why;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -55,14 +60,23 @@ struct Global {
 enum Command {
     /// See the gateway at work on this machine alone
     Demo(demo::Demo),
+    /// Write a configuration that runs as it is
+    Init(init::Init),
     /// Run the gateway
     Serve(serve::Serve),
     /// Check the configuration and say what is wrong or odd
     Check(check::Check),
     /// Bring the database to this version's form
     Migrate(migrate::Migrate),
+    /// Add a source to a tenant
+    #[command(subcommand)]
+    Source(source::SourceCommand),
     /// Send signed sample deliveries; with --rate, as a load test
     Send(send::Send),
+    /// Say what is wrong with this gateway and its surroundings
+    Doctor(doctor::Doctor),
+    /// Say why a delivery did not verify
+    Why(why::Why),
     /// List or show events
     Events(events::Events),
     /// List, show or cancel jobs
@@ -95,10 +109,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Demo(command) => runtime()?.block_on(command.run(&global)),
+        Command::Init(command) => command.run(&global),
         Command::Serve(command) => runtime()?.block_on(command.run(&global)),
         Command::Check(command) => command.run(&global),
         Command::Migrate(command) => runtime()?.block_on(command.run(&global)),
         Command::Send(command) => command.run(&global),
+        Command::Source(command) => runtime()?.block_on(command.run(&global)),
+        Command::Doctor(command) => runtime()?.block_on(command.run(&global)),
+        Command::Why(command) => runtime()?.block_on(command.run(&global)),
         Command::Events(command) => runtime()?.block_on(command.run(&global)),
         Command::Jobs(command) => runtime()?.block_on(command.run(&global)),
         Command::Lanes(command) => runtime()?.block_on(command.run(&global)),

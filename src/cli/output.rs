@@ -74,6 +74,15 @@ pub(super) fn facts(facts: &[(&str, String)]) {
     }
 }
 
+/// Writes a line that begins with the word of a state.
+pub(super) fn state_line(state: &str, text: &str) {
+    if std::io::stdout().is_terminal() {
+        line(&format!("{}{text}", paint(&format!("{state:<6}"))));
+    } else {
+        line(&format!("{state:<6}{text}"));
+    }
+}
+
 /// The words of states, in the colours people expect. Only whole words between blanks are painted.
 pub(super) fn paint(text: &str) -> String {
     text.split_inclusive(' ')

@@ -66,7 +66,7 @@ impl Input {
     /// With a tenant's file.
     #[must_use]
     pub fn tenant(mut self, name: &str, text: impl Into<String>) -> Self {
-        let path = self.dir.join(TENANTS).join(format!("{name}.toml"));
+        let path = self.tenant_path(name);
         self.tenants.insert(name.to_owned(), (Arc::new(path), text.into()));
         self
     }
@@ -98,15 +98,35 @@ impl Input {
     /// Only where the store is: for commands that look for a running gateway, which may know secrets
     /// that this process does not.
     pub fn database(&self) -> Result<Database, Errors> {
+        self.only("database", Database::read)
+    }
+
+    /// Only the public listener, for commands that print what vendors call.
+    pub fn edge(&self) -> Result<Edge, Errors> {
+        self.only("edge", |section, _| Edge::read(section))
+    }
+
+    fn only<T>(&self, name: &'static str, read: impl FnOnce(Section<'_>, &Path) -> T) -> Result<T, Errors> {
         let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
         let ctx = Context::new(Secrets { dir: dir.clone(), environment: self.environment.clone() });
         let mut errors = Vec::new();
         let mut entries = tree::parse(&self.main.0, &self.main.1, &mut errors);
-        tree::override_with(&mut entries, OVERRIDE, &self.environment.with_prefix("SLUICE_DATABASE__"));
+        let overrides = self.environment.with_prefix(&format!("{OVERRIDE}{}__", tree::env_name(name)));
+        tree::override_with(&mut entries, OVERRIDE, &overrides);
         let mut root = Section::root(&ctx, Place::File(self.main.0.clone(), 0), entries, None);
-        let database = Database::read(root.table_or_empty("database"), &dir);
+        let value = read(root.table_or_empty(name), &dir);
         errors.extend(ctx.errors.into_inner());
-        if errors.is_empty() { Ok(database) } else { Err(Errors::new(errors)) }
+        if errors.is_empty() { Ok(value) } else { Err(Errors::new(errors)) }
+    }
+
+    /// The names of the tenants' files.
+    pub fn tenant_names(&self) -> impl Iterator<Item = &str> {
+        self.tenants.keys().map(String::as_str)
+    }
+
+    /// Where a tenant's file is, or would be.
+    pub fn tenant_path(&self, name: &str) -> PathBuf {
+        self.dir.join(TENANTS).join(format!("{name}.toml"))
     }
 
     /// Understands the texts. Everything that is wrong is told at once.

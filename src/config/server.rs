@@ -68,6 +68,15 @@ impl Edge {
         section.finish();
         edge
     }
+
+    /// What vendors call, without a trailing slash: `public_url`, else where it listens.
+    pub fn origin(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None if self.tls.is_some() => format!("https://{}", self.listen),
+            None => format!("http://{}", self.listen),
+        }
+    }
 }
 
 fn listen(section: &mut Section<'_>, default: &str) -> SocketAddr {

@@ -104,11 +104,7 @@ impl Directory {
         }
         media_types.sort_unstable();
         media_types.dedup();
-        let public_url = match &config.edge.public_url {
-            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None if config.edge.tls.is_some() => format!("https://{}", config.edge.listen),
-            None => format!("http://{}", config.edge.listen),
-        };
+        let public_url = config.edge.origin();
         let nowhere = match old {
             Some(old) => old.nowhere.clone(),
             None => memory.share(0),

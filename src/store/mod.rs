@@ -42,7 +42,10 @@ use async_trait::async_trait;
 use sluice_actors::ports::Clock;
 use tokio::task::JoinHandle;
 
-pub use sqlite::open::{Migrated, OpenError, database_path, migrate};
+pub use sqlite::{
+    inspect::{Inspected, inspect, is_held},
+    open::{Migrated, OpenError, database_path, migrate},
+};
 
 use self::{command::Command, counters::Counters, session::Readers, sweep::Position};
 use crate::ingest::{

@@ -6,4 +6,5 @@
 //! file; other programs may read it.
 
 pub(super) mod engine;
+pub(super) mod inspect;
 pub(super) mod open;

@@ -19,7 +19,7 @@ use crate::store::{
     sql::own,
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Where sqlx keeps which of them were run.
 const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
@@ -32,7 +32,7 @@ const SYNCHRONOUS_FULL: i64 = 2;
 
 /// How long a write waits for another program's lock. Well below the 2 s in which a delivery is
 /// answered.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Page cache of the writer in KiB. Small: the operating system caches the file as well.
 const WRITER_CACHE_KIB: i32 = 16 * 1024;
@@ -299,18 +299,19 @@ fn is_durable(library: &str) -> bool {
     (next(), next(), next()) >= MIN_LIBRARY
 }
 
-enum Schema {
+/// Where a schema stands.
+pub(super) enum Schema {
     Empty,
     Current,
     Older(i64),
 }
 
-fn newest() -> i64 {
+pub(super) fn newest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// Where the file's schema stands, by the migrations it says it has. Changes nothing.
-async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+pub(super) async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
     let tables: Vec<String> =
         sqlx::query_scalar(own!("sqlite", "tables")).fetch_all(&mut *connection).await.map_err(refused(path))?;
     if tables.is_empty() {
@@ -353,7 +354,7 @@ async fn run_migrations(path: &Path, connection: &mut SqliteConnection, found: i
     Ok(())
 }
 
-fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError + use<> {
+pub(super) fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |source| OpenError::Sqlite { path: path.clone(), source }
 }

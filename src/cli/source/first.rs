@@ -1,0 +1,78 @@
+//! Waiting for the first event of a new source.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_actors::domain::{EventId, SourceName, TenantName, Timestamp};
+use tokio::time::Instant;
+
+use crate::{
+    api::records::{EventRow, Page, RefusalRow},
+    cli::{client::Client, output},
+};
+
+/// How often it is asked for.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Nobody waits longer at a terminal.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// Whose first event, at which gateway.
+pub(super) struct First<'a> {
+    pub(super) client: &'a Client,
+    pub(super) tenant: &'a TenantName,
+    pub(super) source: &'a SourceName,
+    /// Before the source was added.
+    pub(super) since: Timestamp,
+}
+
+impl First<'_> {
+    /// Whether the gateway took the source up. It would notice the file by itself; asking is faster
+    /// and tells what it thinks of it.
+    pub(super) async fn taken_up(&self) -> bool {
+        match self.client.post::<Value>("reload", &json!({})).await {
+            Ok(_) => true,
+            Err(error) => {
+                output::warn(&format!("the running gateway did not take it up: {error:#}"));
+                false
+            }
+        }
+    }
+
+    /// The first event; none where it was not waited for to the end. Refused deliveries are told
+    /// meanwhile.
+    pub(super) async fn event(&self, url: &str) -> anyhow::Result<Option<EventId>> {
+        let spinner = output::spinner(format!("waiting for the first event at {url} (Ctrl-C ends the waiting)"));
+        let found = tokio::select! {
+            found = self.look(&spinner) => found,
+            _ = tokio::signal::ctrl_c() => Ok(None),
+        };
+        spinner.finish_and_clear();
+        if matches!(found, Ok(None)) {
+            output::note("\nNo event came yet. The source stays; `sluice events` and `sluice why` show what comes.");
+        }
+        found
+    }
+
+    async fn look(&self, spinner: &indicatif::ProgressBar) -> anyhow::Result<Option<EventId>> {
+        let end = Instant::now() + PATIENCE;
+        let mut told = 0;
+        while Instant::now() < end {
+            let events = json!({ "tenant": self.tenant, "source": self.source, "since": self.since, "limit": 1 });
+            let events: Page<EventRow> = self.client.get("events", &events).await?;
+            if let Some(event) = events.items.first() {
+                return Ok(Some(event.id));
+            }
+            let refusals = json!({ "tenant": self.tenant, "source": self.source, "limit": 10 });
+            let refusals: Vec<RefusalRow> = self.client.get("refusals", &refusals).await?;
+            let last = told;
+            for refusal in refusals.iter().rev().filter(|row| row.id > last && row.at >= self.since) {
+                spinner.suspend(|| {
+                    output::note(&format!("refused {} from {}: {}", refusal.reason, refusal.peer, refusal.hint));
+                });
+                told = refusal.id;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        Ok(None)
+    }
+}
