@@ -8,6 +8,8 @@ use serde_json::json;
 use super::{Global, output};
 use crate::config::{self, Config};
 
+/// Check the configuration and say what is wrong or odd.
+///
 /// Reads the configuration as `serve` would and says everything that is wrong (status 78) or odd.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sluice check\n  sluice check --config /etc/sluice --json")]
@@ -58,12 +60,8 @@ pub(super) fn summary(config: &Config) -> String {
     let routes: usize = sources().map(|source| source.routes.len()).sum();
     format!(
         "{}, {}, {}",
-        count(config.tenants.len(), "tenant"),
-        count(sources().count(), "source"),
-        count(routes, "route")
+        output::count(config.tenants.len(), "tenant"),
+        output::count(sources().count(), "source"),
+        output::count(routes, "route")
     )
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

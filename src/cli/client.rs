@@ -20,6 +20,7 @@ use crate::{
 
 /// Which gateway to talk to.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which gateway")]
 pub(super) struct Api {
     /// The API of a gateway elsewhere; without it, the one that runs with this configuration
     #[arg(long, value_name = "URL", env = "SLUICE_API", requires = "token")]

@@ -17,7 +17,9 @@ use self::{
 use super::{Global, output};
 use crate::lifecycle::{Asked, End, Signals, drain_or_second_signal};
 
-/// Shows the gateway at work on this machine alone: signed traffic of every vendor becomes summaries
+/// See the gateway at work on this machine alone.
+///
+/// Signed traffic of every vendor becomes summaries
 /// and posts, and what goes wrong is seen to be contained. Needs no network, account or key.
 ///
 /// It stays up with its URLs until Ctrl-C; its folder is removed at the end.

@@ -17,6 +17,8 @@ use super::{
 };
 use crate::config::Input;
 
+/// Say what is wrong with this gateway and its surroundings.
+///
 /// Looks at the configuration, its secrets, the data folder, the database, the ports, the clock,
 /// whom the gateway calls, and the running gateway itself. Changes nothing.
 ///

@@ -14,6 +14,8 @@ use super::{
 };
 use crate::config;
 
+/// Write a configuration that runs as it is.
+///
 /// Writes a configuration that runs as it is: one tenant with one source, and a fresh secret for it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sluice init my-gateway\n  sluice init /etc/sluice --tenant acme")]

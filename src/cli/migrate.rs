@@ -12,6 +12,8 @@ use crate::{
     store,
 };
 
+/// Bring the database to this version's form.
+///
 /// Brings the database to the form of this version, in one transaction a step. The gateway must not
 /// run; copy the file first.
 #[derive(Debug, Args)]

@@ -49,33 +49,32 @@ struct Cli {
 #[derive(Debug, Clone, Args)]
 struct Global {
     /// The configuration: sluice.toml or its folder
-    #[arg(long, global = true, value_name = "PATH", env = "SLUICE_CONFIG", default_value = "sluice.toml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "SLUICE_CONFIG",
+        default_value = "sluice.toml",
+        help_heading = "Of every command"
+    )]
     config: PathBuf,
     /// Print JSON instead of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Of every command")]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// See the gateway at work on this machine alone
     Demo(demo::Demo),
-    /// Write a configuration that runs as it is
     Init(init::Init),
-    /// Run the gateway
     Serve(serve::Serve),
-    /// Check the configuration and say what is wrong or odd
     Check(check::Check),
-    /// Bring the database to this version's form
     Migrate(migrate::Migrate),
     /// Add a source to a tenant
     #[command(subcommand)]
     Source(source::SourceCommand),
-    /// Send signed sample deliveries; with --rate, as a load test
     Send(send::Send),
-    /// Say what is wrong with this gateway and its surroundings
     Doctor(doctor::Doctor),
-    /// Say why a delivery did not verify
     Why(why::Why),
     /// List or show events
     Events(events::Events),
@@ -86,9 +85,7 @@ enum Command {
     /// List, show or replay dead letters
     #[command(subcommand)]
     Dead(dead::Dead),
-    /// Run past events through a route
     Replay(replay::Replay),
-    /// Release a quarantined event
     Release(release::Release),
     /// Show what a vendor handed over while its webhook was set up
     #[command(subcommand)]

@@ -100,6 +100,11 @@ pub(super) fn paint(text: &str) -> String {
         .collect()
 }
 
+/// `1 job`, `2 jobs`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// How long ago (or until) `at`, in one unit: `12s`, `5m`, `3h`, `2d`; `in 5m`.
 pub(super) fn age(now: Timestamp, at: Timestamp) -> String {
     if at > now { format!("in {}", short(at.since(now))) } else { short(now.since(at)) }

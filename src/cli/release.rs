@@ -12,6 +12,8 @@ use super::{
 };
 use crate::api::events::Released;
 
+/// Release a quarantined event.
+///
 /// Normalises a quarantined event anew from its stored payload and runs its routes.
 #[derive(Debug, Args)]
 #[command(

@@ -13,6 +13,8 @@ use super::{
 };
 use crate::api::events;
 
+/// Run past events through a route.
+///
 /// Runs stored, unrouted or released events through a route. An event that already has a job for the
 /// route keeps it; nothing runs twice.
 #[derive(Debug, Args)]

@@ -7,6 +7,8 @@ use clap::Args;
 use super::Global;
 use crate::app;
 
+/// Run the gateway.
+///
 /// Runs the gateway until a signal ends it: SIGTERM or SIGINT drain it, a second one ends it at
 /// once, SIGHUP reads the configuration again.
 #[derive(Debug, Args)]

@@ -22,13 +22,14 @@ use crate::{clock::SystemClock, vendors};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SourceCommand {
-    /// Add a source to a tenant's file, and wait for its first event
     #[command(
         after_help = "Examples:\n  sluice source add payments --tenant acme --vendor stripe\n  sluice source add chat --tenant acme --vendor slack --secret env:SLACK_SECRET --no-wait\n  sluice source add bot --tenant acme --vendor discord --secret file:secrets/discord-public-key\n  sluice source add money --tenant acme --vendor paypal --secret file:chain.pem --options 'webhook_id = \"8PT597110X687430LKGECATA\"'"
     )]
     Add(Add),
 }
 
+/// Add a source to a tenant's file, and wait for its first event.
+///
 /// Adds a source at the end of `tenants/TENANT.toml`; what stands there is not changed, and nothing
 /// is if the result would not be right. A gateway that runs takes it up by itself.
 ///

@@ -28,6 +28,8 @@ use crate::{
     vendors::{Key, Reading, Refusal, Request},
 };
 
+/// Say why a delivery did not verify.
+///
 /// Says why a delivery did not verify, by trying what usually goes wrong: another secret, a changed
 /// body, a wrong clock, another way to write the signature.
 ///

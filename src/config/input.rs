@@ -107,7 +107,7 @@ impl Input {
     }
 
     fn only<T>(&self, name: &'static str, read: impl FnOnce(Section<'_>, &Path) -> T) -> Result<T, Errors> {
-        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let dir = absolute(&self.dir);
         let ctx = Context::new(Secrets { dir: dir.clone(), environment: self.environment.clone() });
         let mut errors = Vec::new();
         let mut entries = tree::parse(&self.main.0, &self.main.1, &mut errors);
@@ -131,7 +131,7 @@ impl Input {
 
     /// Understands the texts. Everything that is wrong is told at once.
     pub fn resolve(self) -> Result<Config, Errors> {
-        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let dir = absolute(&self.dir);
         let ctx = Context::new(Secrets { dir: dir.clone(), environment: self.environment.clone() });
         let mut overrides = self.environment.with_prefix(OVERRIDE);
         overrides.retain(|name, _| name.contains("__"));
@@ -243,6 +243,12 @@ fn read_text(path: &Path, cure: &str, errors: &mut Vec<Error>) -> String {
         errors.push(unreadable(path, &error, cure));
         String::new()
     })
+}
+
+/// The folder from the root of the file system, wherever the process stands.
+fn absolute(dir: &Path) -> PathBuf {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
 }
 
 /// The main file at `path`, which is that file or its folder.

@@ -91,9 +91,9 @@ async fn records(client: &Client) -> anyhow::Result<Vec<Finding>> {
     findings.push(dead(&lanes));
     findings.push(match quarantined.items.len() {
         0 => Finding::ok("quarantine", "no event is quarantined"),
-        count => Finding::warn(
+        events => Finding::warn(
             "quarantine",
-            format!("{count}{} events are quarantined", if quarantined.next.is_some() { " or more" } else { "" }),
+            format!("{}{}", output::count(events, "event"), if quarantined.next.is_some() { " or more" } else { "" }),
             "`sluice events --state quarantined` lists them, see docs/runbooks/schema-change.md",
         ),
     });
@@ -136,7 +136,7 @@ fn stopped(lanes: &[LaneView]) -> Vec<Finding> {
         .take(MOST)
         .collect();
     if findings.is_empty() {
-        findings.push(Finding::ok(CHECK, format!("{} lanes, none is paused or parked", lanes.len())));
+        findings.push(Finding::ok(CHECK, format!("{}, none paused or parked", output::count(lanes.len(), "lane"))));
     }
     findings
 }
@@ -186,9 +186,9 @@ fn dead(lanes: &[LaneView]) -> Finding {
     };
     match lanes.iter().map(of_lane).sum::<u64>() {
         0 => Finding::ok(CHECK, "none"),
-        count => Finding::warn(
+        jobs => Finding::warn(
             CHECK,
-            format!("{count} jobs will not be tried again by themselves"),
+            format!("{} will not be tried again by itself", output::count(jobs as usize, "job")),
             "`sluice dead list` says why, `sluice dead replay` brings them back",
         ),
     }
@@ -203,8 +203,8 @@ fn refused(refusals: &[RefusalRow]) -> Finding {
         Some(newest) => Finding::warn(
             CHECK,
             format!(
-                "{} deliveries were refused within a day, the newest {} ago at {}/{} ({})",
-                recent.len(),
+                "{} refused within a day, the newest {} ago at {}/{} ({})",
+                if recent.len() == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", recent.len()) },
                 output::age(now, newest.at),
                 newest.tenant,
                 newest.source,

@@ -10,6 +10,7 @@ use crate::{
     cli::{
         check,
         files::{Made, Readers},
+        output,
     },
     config::{Config, Database, Input},
     error_code::ErrorCode,
@@ -30,7 +31,10 @@ pub(super) fn configuration(path: &Path) -> (Option<Config>, Vec<Finding>) {
             let warnings = config.warnings.iter();
             findings.extend(warnings.map(|warning| Finding::warn("configuration", warning.to_string(), "")));
             let secrets: usize = config.tenants.values().flat_map(|t| t.sources.values()).map(|s| s.keys.len()).sum();
-            findings.push(Finding::ok("secrets", format!("all are there, {secrets} of them verify deliveries")));
+            findings.push(Finding::ok(
+                "secrets",
+                format!("all are there; {} for deliveries", output::count(secrets, "key")),
+            ));
             (Some(config), findings)
         }
         Err(errors) => {

@@ -26,6 +26,8 @@ use crate::{
     vendors::{self, Outgoing, Vendor},
 };
 
+/// Send signed sample deliveries; with --rate, as a load test.
+///
 /// Signs sample deliveries as a vendor would and sends them.
 ///
 /// With --rate it is a load test in the open model: deliveries are due at fixed moments however slow
