@@ -6,6 +6,7 @@ mod actions;
 mod api;
 mod architecture;
 mod chaos;
+mod cli;
 mod config;
 mod edge;
 mod harness;

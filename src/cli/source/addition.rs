@@ -117,10 +117,7 @@ impl Addition {
 
     fn keyed(&self, tenant: &TenantName, vendor: &dyn Vendor) -> anyhow::Result<Keyed> {
         if let Some(text) = &self.secret {
-            let plain = match text.parse::<Reference>() {
-                Ok(_) => return Ok(Keyed::By(text.clone())),
-                Err(error) => error,
-            };
+            let Err(plain) = text.parse::<Reference>() else { return Ok(Keyed::By(text.clone())) };
             // A public key is no secret.
             let key = vendor.key(&Secret::new(text.clone().into_bytes()));
             if key.is_ok_and(|key| !matches!(key, Key::Symmetric(_))) {
@@ -313,7 +310,8 @@ mod tests {
         let dir = folder(known);
         fs::write(dir.path().join("a"), "s").unwrap();
         let before = files(dir.path());
-        let cases: [(&str, fn(&mut Addition), &str); 6] = [
+        type Change = fn(&mut Addition);
+        let cases: [(&str, Change, &str); 6] = [
             ("orders", |_| {}, "is there already"),
             ("new", |a| a.secret = Some("whsec_aGVsbG8=".into()), "--secret is a plain value"),
             ("new", |a| a.secret = Some("file:missing".into()), "cannot read"),

@@ -155,14 +155,19 @@ pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     let _lock = lock(path)?;
     create(path)?;
     let mut connection = connect(path).await?;
-    let found = match schema(path, &mut connection).await? {
-        Schema::Empty => 0,
-        Schema::Current => newest(),
-        Schema::Older(found) => found,
-    };
-    run_migrations(path, &mut connection, found).await?;
-    sqlx::Connection::close(connection).await.map_err(refused(path))?;
-    Ok(Migrated { from: found, to: newest() })
+    let migrated = async {
+        let found = match schema(path, &mut connection).await? {
+            Schema::Empty => 0,
+            Schema::Current => newest(),
+            Schema::Older(found) => found,
+        };
+        run_migrations(path, &mut connection, found).await?;
+        Ok(Migrated { from: found, to: newest() })
+    }
+    .await;
+    // Also where it was refused: a connection that is not closed in order leaves its log behind.
+    let closed = sqlx::Connection::close(connection).await.map_err(refused(path));
+    closed.and(migrated)
 }
 
 /// The file, open for its one writer.
@@ -196,12 +201,18 @@ pub(in crate::store) async fn open(path: &Path) -> Result<Opened, OpenError> {
     let lock = lock(path)?;
     create(path)?;
     let mut connection = connect(path).await?;
-    match schema(path, &mut connection).await? {
-        Schema::Current => {}
-        Schema::Empty => run_migrations(path, &mut connection, 0).await?,
-        Schema::Older(found) => {
-            return Err(OpenError::SchemaOlder { path: path.to_owned(), found, needed: newest() });
+    let fits = async {
+        match schema(path, &mut connection).await? {
+            Schema::Current => Ok(()),
+            Schema::Empty => run_migrations(path, &mut connection, 0).await,
+            Schema::Older(found) => Err(OpenError::SchemaOlder { path: path.to_owned(), found, needed: newest() }),
         }
+    }
+    .await;
+    if let Err(error) = fits {
+        // A connection that is not closed in order leaves its log behind.
+        let _ = sqlx::Connection::close(connection).await;
+        return Err(error);
     }
     let identity = Identity::of(path).map_err(unreadable(path))?;
     Ok(Opened { path: path.to_owned(), lock, connection, identity })

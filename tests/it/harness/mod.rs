@@ -14,7 +14,7 @@ use std::{future::Future, time::Duration};
 
 pub(crate) use app::App;
 pub(crate) use folder::Folder;
-pub(crate) use process::Process;
+pub(crate) use process::{Process, Ran, command, run, sluice};
 pub(crate) use sender::{Answer, Sender};
 pub(crate) use world::{LLM_KEY, SECRET, World, completed, summarising};
 

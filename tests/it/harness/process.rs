@@ -26,14 +26,20 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(folder: &Folder) -> Self {
-        let mut child = command(folder.path(), &["serve"]).spawn().expect("the binary starts");
+        Self::start_in(folder.path(), &[]).await
+    }
+
+    /// Starts it in a folder that has a configuration, with more environment variables.
+    pub(crate) async fn start_in(folder: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = command(folder, &["serve"]);
+        let mut child = command.envs(environment.iter().copied()).spawn().expect("the binary starts");
         let output = Arc::new(Mutex::new(Vec::new()));
         let readers = vec![
             collect(child.stdout.take().expect("a pipe"), output.clone()),
             collect(child.stderr.take().expect("a pipe"), output.clone()),
         ];
         let pid = child.id();
-        let path = folder.path().to_path_buf();
+        let path = folder.to_path_buf();
         let runtime = within(Duration::from_mins(1), "runtime.json of the child", || {
             assert_eq!(
                 child.try_wait().expect("the child's state"),
@@ -103,13 +109,49 @@ impl Drop for Process {
     }
 }
 
-/// The binary with `--config` of the folder, an environment of its own and piped output.
-fn command(folder: &Path, arguments: &[&str]) -> Command {
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// Its exit status.
+    pub(crate) status: i32,
+    /// Its results.
+    pub(crate) stdout: String,
+    /// All else it said.
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Its results as JSON, after it succeeded.
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.status, 0, "{self:#?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    fn of(output: std::process::Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        let status = output.status.code().expect("no signal ended it");
+        Self { status, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// Runs a command of the binary in a folder, with `--config` of that folder, to its end.
+pub(crate) async fn sluice(folder: &Path, arguments: &[&str]) -> Ran {
+    run(command(folder, arguments)).await
+}
+
+/// A command of the binary that a test changes before [`run`].
+pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
     command.args(arguments).arg("--config").arg(folder.join("sluice.toml"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).current_dir(folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Runs a command to its end, while the gateway in this process goes on.
+pub(crate) async fn run(mut command: Command) -> Ran {
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    Ran::of(output.expect("no panic").expect("the binary starts"))
 }
 
 fn collect(pipe: impl std::io::Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> std::thread::JoinHandle<()> {
