@@ -254,6 +254,8 @@ mod tests {
     use super::*;
     use crate::config;
 
+    type Change = fn(&mut Addition);
+
     fn folder(tenant: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("tenants")).unwrap();
@@ -310,7 +312,6 @@ mod tests {
         let dir = folder(known);
         fs::write(dir.path().join("a"), "s").unwrap();
         let before = files(dir.path());
-        type Change = fn(&mut Addition);
         let cases: [(&str, Change, &str); 6] = [
             ("orders", |_| {}, "is there already"),
             ("new", |a| a.secret = Some("whsec_aGVsbG8=".into()), "--secret is a plain value"),

@@ -167,7 +167,7 @@ pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     .await;
     // Also where it was refused: a connection that is not closed in order leaves its log behind.
     let closed = sqlx::Connection::close(connection).await.map_err(refused(path));
-    closed.and(migrated)
+    migrated.and_then(|migrated| closed.map(|()| migrated))
 }
 
 /// The file, open for its one writer.

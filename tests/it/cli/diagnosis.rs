@@ -27,7 +27,7 @@ fn every_vendor() -> (Folder, Vec<(&'static str, String)>) {
     let main = fs::read_to_string(folder.config()).unwrap();
     let main = main.replacen("[edge]", "[edge]\npublic_url = \"https://hooks.example.com\"", 1);
     fs::write(folder.config(), main).unwrap();
-    let mut text = String::new();
+    let mut sources = Vec::new();
     let mut arrived = Vec::new();
     for name in vendors::NAMES {
         let path = fixtures().join(name).join("source.toml");
@@ -39,11 +39,11 @@ fn every_vendor() -> (Folder, Vec<(&'static str, String)>) {
             }
         }
         let secret = folder.secret(&format!("{name}.secret"), &secret);
-        text += &format!("[sources.{name}]\nvendor = \"{name}\"\nsecrets = [\"{secret}\"]\n");
-        text += &options.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
+        let options: String = options.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        sources.push(format!("[sources.{name}]\nvendor = \"{name}\"\nsecrets = [\"{secret}\"]\n{options}"));
         arrived.push((name, sluice_actors::domain::Timestamp::from_secs(now).to_string()));
     }
-    folder.tenant("acme", &text);
+    folder.tenant("acme", &sources.concat());
     (folder, arrived)
 }
 
