@@ -49,7 +49,7 @@ impl Keys {
             Key::new("sluice replay 1")
                 .optional(signed_at.map(|at| at.as_millis().to_be_bytes()).as_ref().map(<[u8; 8]>::as_slice))
                 .optional(envelope.unsigned_topic.as_deref().map(str::as_bytes))
-                .field(&payload_hash)
+                .field(envelope.signed_instead.as_deref().map_or(&payload_hash[..], str::as_bytes))
                 .finish()
         });
         Self { payload_hash, dedupe_key, replay_key }
@@ -123,6 +123,7 @@ mod tests {
             api_version: None,
             payload,
             unsigned_topic: None,
+            signed_instead: None,
         }
     }
 
@@ -175,6 +176,17 @@ mod tests {
         assert_ne!(first, of("1", Some("push"), Some(6), "{}"));
         assert_ne!(first, of("1", Some("push"), None, "{}"));
         assert_ne!(first, of("1", Some("push"), Some(5), "{ }"));
+    }
+
+    #[test]
+    fn a_body_that_a_weak_digest_cannot_tell_from_the_real_one_has_its_replay_key() {
+        let of = |id: &str, amount: i64, signed: &str| {
+            let envelope =
+                Envelope { signed_instead: Some(signed.into()), ..envelope(id, json!({ "amount": amount })) };
+            keys(REVISION, &envelope).replay_key
+        };
+        assert_eq!(of("real", 1, "t1|now|wh|42"), of("forged", 1_000_000, "t1|now|wh|42"));
+        assert_ne!(of("real", 1, "t1|now|wh|42"), of("real", 1, "t2|now|wh|42"));
     }
 
     #[test]

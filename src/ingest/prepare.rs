@@ -66,6 +66,7 @@ pub fn prepare(source: &Source, envelope: Envelope, raw: Bytes, delivery: &Deliv
     let keys = Keys::of(rules, &envelope, &raw, delivery.signed_at);
 
     let Envelope { external_id, event_type, subject_id, occurred_at, api_version, mut payload, .. } = envelope;
+    let api_version = api_version.filter(|version| is_version(version));
     let fit = catalog.check(&event_type, &payload).map_err(|misfit| misfit.to_string());
     if let Ok(checked) = &fit {
         delivery.drift.record(catalog.vendor, api_version.as_deref(), checked, delivery.received_at);
@@ -192,6 +193,14 @@ fn operator_misfit(source: &Source, event_type: &str, data: &Value) -> Option<St
         let path = if path.is_empty() { "/" } else { &path };
         Some(format!("{path}: does not satisfy `{}` of the source's JSON Schema", error.kind().keyword()))
     })
+}
+
+/// The longest `api_version`; vendors' have some twenty bytes.
+const MAX_VERSION: usize = 64;
+
+/// Whether a text is a version that may be stored, shown and counted under.
+fn is_version(text: &str) -> bool {
+    text.len() <= MAX_VERSION && !text.chars().any(char::is_control)
 }
 
 fn first_byte(raw: &[u8]) -> Option<u8> {

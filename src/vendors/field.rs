@@ -39,6 +39,7 @@ impl Envelope {
             api_version: None,
             payload,
             unsigned_topic: None,
+            signed_instead: None,
         }
     }
 }

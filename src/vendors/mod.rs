@@ -203,6 +203,9 @@ pub struct Envelope {
     /// Headers outside the signature that choose the type or topic (GitHub, Shopify, Linear), as
     /// they were; part of the `replay_key`.
     pub unsigned_topic: Option<String>,
+    /// What the signature covers in place of the body's bytes, where that is weaker than they are
+    /// (PayPal signs a CRC32); stands for them in the `replay_key`.
+    pub signed_instead: Option<String>,
 }
 
 /// How duplicates are told apart (DESIGN §5).

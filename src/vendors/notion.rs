@@ -45,7 +45,8 @@ fn signature(request: &Request<'_>) -> Result<[u8; 32], Refusal> {
 }
 
 fn token(payload: &Value) -> Option<&str> {
-    field::text(payload, &["verification_token"]).filter(|_| payload.get("type").is_none())
+    field::text(payload, &["verification_token"])
+        .filter(|token| token.len() <= field::MAX_ID && payload.get("type").is_none())
 }
 
 impl Vendor for Notion {

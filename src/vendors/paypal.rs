@@ -7,7 +7,8 @@
 //! anybody can write, is only checked to be PayPal's. `certificates` replaces the public roots.
 //!
 //! A CRC32 is no digest: whoever holds one delivery can make another body with its CRC and send it
-//! within the window. The event's id is therefore treated as unsigned.
+//! within the window. The event's id is therefore treated as unsigned, and the signed text is what a
+//! replay is known by: such a body after the real one is a duplicate. Before it, nothing can tell.
 
 use std::time::Duration;
 
@@ -162,8 +163,11 @@ impl Vendor for PayPal {
         let subject_id = field::scalar(&payload, &["resource", "id"]).and_then(field::subject);
         let occurred_at = field::rfc3339(&payload, &["create_time"]);
         let api_version = field::scalar(&payload, &["resource_version"]);
+        // `verify` found them: there is nothing to add where they are not.
+        let signed = header::envelope(request, &ID)?.zip(header::envelope(request, &TIME)?);
         Ok(Reading::one(Envelope {
             id_signed: false,
+            signed_instead: signed.map(|(id, time)| self.message(id, time, request.body)),
             subject_id,
             occurred_at,
             api_version,

@@ -60,6 +60,7 @@ fn envelope(id: &str, event_type: &str, payload: Value) -> Envelope {
         api_version: Some("v1".to_owned()),
         payload,
         unsigned_topic: None,
+        signed_instead: None,
     }
 }
 
@@ -232,4 +233,15 @@ fn an_unsigned_id_gets_a_replay_key_and_keys_that_expire_only_with_a_signed_time
     assert_eq!(event.keys_expire, events.vendor.profile().signs_time);
     assert_eq!(event.on_conflict, OnConflict::Revision);
     assert_eq!(event.occurred_at, event.received_at);
+}
+
+#[test]
+fn a_version_that_is_none_is_not_kept() {
+    let source = source(&config(), "payments");
+    for (version, kept) in [("2026-06-24.dahlia", true), (&*"v".repeat(65), false), ("v1\n", false)] {
+        let event = envelope("evt_1", "invoice.paid", invoice(1));
+        let event = Envelope { api_version: Some(version.to_owned()), ..event };
+        let prepared = prepare_in(&source, "{}", vec![event], &Drift::default()).remove(0);
+        assert_eq!(prepared.api_version.is_some(), kept, "{version:?}");
+    }
 }

@@ -196,6 +196,11 @@ fn notion_offers_a_token_only_with_a_request_signed_by_it() {
     setup.signing = "another".to_owned();
     assert!(setup.vendor.offered_secret(&json_signed(&setup, &body).request()).is_none());
     assert!(setup.vendor.offered_secret(&unsigned(&first).request()).is_none());
+    let endless = "s".repeat(10_000);
+    setup.signing.clone_from(&endless);
+    assert!(
+        setup.vendor.offered_secret(&json_signed(&setup, &json!({"verification_token": endless})).request()).is_none()
+    );
     for name in ["slack", "stripe", "generic"] {
         assert!(Setup::new(name).vendor.offered_secret(&first.request()).is_none(), "{name}");
     }

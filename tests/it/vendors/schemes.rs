@@ -103,6 +103,19 @@ fn twilio_verifies_sha256_where_the_settings_say_so() {
     assert_eq!(with("key=SK1,algorithm=none"), Err(Refusal::MalformedSignature));
 }
 
+/// PayPal signs a CRC32 of the body: what was signed is kept, to know a replay by.
+#[test]
+fn paypal_events_are_told_by_what_was_signed() {
+    let setup = Setup::new("paypal");
+    let delivery = setup.fixture("genuine");
+    let [event] = &setup.events(&delivery)[..] else { panic!("one event") };
+    let text = |name: &str| delivery.headers[name].to_str().expect("text").to_owned();
+    let signed = event.signed_instead.as_deref().expect("a signed text");
+    assert!(signed.starts_with(&format!("{}|{}|", text("paypal-transmission-id"), text("paypal-transmission-time"))));
+    assert!(signed.ends_with(&format!("|{}", crc32fast::hash(&delivery.body))), "{signed}");
+    assert!(!event.id_signed);
+}
+
 #[test]
 fn paypal_takes_only_its_own_certificates() {
     let setup = Setup::new("paypal");
