@@ -28,6 +28,8 @@ use crate::{
 const EARLY: Duration = Duration::from_mins(1);
 /// The life of a token whose server does not say (RFC 6749 §5.1 leaves it open).
 const UNSAID: Duration = Duration::from_mins(5);
+/// No token is kept longer, whatever its server says.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// The header that authenticates, and whether its token came from the cache.
 #[derive(Default)]
@@ -173,11 +175,27 @@ fn judge_token(
     let token = answer.whole().ok().and_then(|body| serde_json::from_slice::<TokenAnswer>(body).ok());
     let token = token.filter(|token| token.token_type.eq_ignore_ascii_case("bearer"));
     let read = token.and_then(|token| {
-        let life = token.expires_in.map_or(UNSAID, Duration::from_secs);
-        Some((sensitive(format!("Bearer {}", token.access_token).as_bytes())?, life))
+        Some((sensitive(format!("Bearer {}", token.access_token).as_bytes())?, life(token.expires_in)))
     });
     match read {
         Some(token) => Judged::done(token),
         None => Judged::ends(Fate::Retry, Health::Ill, callee, "answered without a bearer token", None),
+    }
+}
+
+/// How long a token is good that its server gives so many seconds.
+fn life(seconds: Option<u64>) -> Duration {
+    seconds.map_or(UNSAID, Duration::from_secs).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_without_end_is_kept_a_day() {
+        for (said, kept) in [(None, UNSAID), (Some(3600), Duration::from_hours(1)), (Some(u64::MAX), LONGEST)] {
+            assert_eq!(life(said), kept);
+        }
     }
 }

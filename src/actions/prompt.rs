@@ -55,23 +55,22 @@ fn event_text(prompt: &Prompt, event: &EventEnvelope, fetched: Option<&Value>) -
     if let Some(subject) = &event.subject_id {
         view.insert("subject".into(), json!(subject));
     }
+    let mut room = MAX_EVENT_BYTES;
     if prompt.fields.is_empty() {
-        view.insert("data".into(), event.data.clone());
+        view.insert("data".into(), beginning(&event.data, &mut room));
         if let Some(fetched) = fetched {
-            view.insert("fetched".into(), fetched.clone());
+            view.insert("fetched".into(), beginning(fetched, &mut room));
         }
     } else {
         let chosen: Map<String, Value> = prompt
             .fields
             .iter()
-            .filter_map(|pointer| Some((pointer.clone(), field(pointer, &event.data, fetched)?.clone())))
+            .filter_map(|pointer| Some((pointer.clone(), beginning(field(pointer, &event.data, fetched)?, &mut room))))
             .collect();
         view.insert("data".into(), Value::Object(chosen));
     }
-    let mut view = Value::Object(view);
-    shorten(&mut view);
-    let mut text = serde_json::to_string_pretty(&view).expect("a JSON value has only string keys");
-    if text.len() > MAX_EVENT_BYTES {
+    let mut text = serde_json::to_string_pretty(&Value::Object(view)).expect("a JSON value has only string keys");
+    if room == 0 || text.len() > MAX_EVENT_BYTES {
         text.truncate(text.floor_char_boundary(MAX_EVENT_BYTES));
         text.push_str("\n… (cut)");
     }
@@ -86,17 +85,44 @@ fn field<'a>(pointer: &str, data: &'a Value, fetched: Option<&'a Value>) -> Opti
     }
 }
 
-fn shorten(value: &mut Value) {
+/// A copy of a value as far as there is room for it, long texts cut: an event of many megabytes is
+/// not copied to have its first pages read.
+fn beginning(value: &Value, room: &mut usize) -> Value {
+    let mut take = |bytes: usize| *room = room.saturating_sub(bytes + 1);
     match value {
         Value::String(text) => {
-            if let Some((at, _)) = text.char_indices().nth(MAX_FIELD_CHARS) {
-                text.truncate(at);
-                text.push('…');
-            }
+            let short = match text.char_indices().nth(MAX_FIELD_CHARS) {
+                Some((at, _)) => format!("{}…", &text[..at]),
+                None => text.clone(),
+            };
+            take(short.len());
+            Value::String(short)
         }
-        Value::Array(items) => items.iter_mut().for_each(shorten),
-        Value::Object(fields) => fields.values_mut().for_each(shorten),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Array(items) => {
+            let mut copied = Vec::new();
+            for item in items {
+                if *room == 0 {
+                    break;
+                }
+                copied.push(beginning(item, room));
+            }
+            Value::Array(copied)
+        }
+        Value::Object(fields) => {
+            let mut copied = Map::new();
+            for (key, value) in fields {
+                if *room == 0 {
+                    break;
+                }
+                *room = room.saturating_sub(key.len());
+                copied.insert(key.clone(), beginning(value, room));
+            }
+            Value::Object(copied)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            take(1);
+            value.clone()
+        }
     }
 }
 
@@ -147,6 +173,18 @@ mod tests {
         event.data = json!({ "a": "é".repeat(1 << 20), "b": vec!["x".repeat(5000); 100], "z": "end" });
         let user = messages(&Prompt::default(), &event, None, NONCE).user;
         assert!(user.len() < MAX_EVENT_BYTES + 200, "{}", user.len());
+        assert!(user.contains("… (cut)"), "{}", &user[user.len() - 100..]);
+    }
+
+    #[test]
+    fn of_a_huge_event_only_the_beginning_is_copied() {
+        let huge = json!({ "a": vec![json!({ "b": vec!["x"; 10] }); 100_000], "b": "é".repeat(1 << 20) });
+        let mut room = MAX_EVENT_BYTES;
+        let copied = beginning(&huge, &mut room);
+        assert_eq!(room, 0);
+        assert!(copied.to_string().len() < 10 * MAX_EVENT_BYTES, "{}", copied.to_string().len());
+        let small = json!({ "a": [1, null, true, "x"], "b": { "c": "d" } });
+        assert_eq!(beginning(&small, &mut MAX_EVENT_BYTES.clone()), small);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! percent-encoded, into JSON is JSON, into a header has no line breaks; it cannot choose the host,
 //! climb the path or loop for ever. An undefined value is an error, not an empty text.
 
-use std::{fmt::Write as _, sync::LazyLock};
+use std::{fmt::Write as _, io, sync::LazyLock};
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, escape_formatter,
@@ -119,13 +119,35 @@ pub(crate) fn event_json(event: &EventEnvelope) -> Value {
 
 /// Renders `template`. The error names the kind and the line, never a value.
 pub(crate) fn render(target: Target, template: &str, context: &Value) -> Result<String, String> {
-    let rendered = ENVIRONMENT
-        .render_named_str(target.name(), template, Operand::from_serialize(context))
-        .map_err(|e| words(&e))?;
-    if rendered.len() > MAX_RENDERED {
+    let template = ENVIRONMENT.template_from_named_str(target.name(), template).map_err(|e| words(&e))?;
+    let mut rendered = Capped { text: Vec::new(), full: false };
+    let done = template.render_captured_to(Operand::from_serialize(context), &mut rendered);
+    if rendered.full {
         return Err(format!("the rendered text is larger than {} KiB", MAX_RENDERED / 1024));
     }
-    Ok(rendered)
+    done.map_err(|e| words(&e))?;
+    String::from_utf8(rendered.text).map_err(|_| "the rendered text is not UTF-8".to_owned())
+}
+
+/// Ends a rendering at its cap: an event that repeats a large field would else take all memory.
+struct Capped {
+    text: Vec<u8>,
+    full: bool,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.text.len() + piece.len() > MAX_RENDERED {
+            self.full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.text.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether `template` is one: syntax only.
@@ -273,6 +295,19 @@ mod tests {
     fn a_template_that_would_never_end_runs_out_of_fuel() {
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
         assert!(render(Target::Text, endless, &with(json!({}))).is_err());
+    }
+
+    #[test]
+    fn a_text_over_the_cap_is_refused_before_it_is_made() {
+        let context = with(json!({ "large": "x".repeat(100_000), "many": vec![0; 20_000] }));
+        for template in [
+            "{{ data.large }}{{ data.large }}{{ data.large }}",
+            "{% for one in data.many %}{{ data.large }}{% endfor %}",
+        ] {
+            let error = render(Target::Text, template, &context).unwrap_err();
+            assert!(error.contains("larger than 256 KiB"), "{error}");
+        }
+        assert_eq!(render(Target::Text, "{{ data.large }}", &context).unwrap().len(), 100_000);
     }
 
     #[test]

@@ -156,15 +156,17 @@ impl Receiver {
             return line.refuse(door, &arrived, Refusal::UnknownEndpoint);
         };
         let live = intake.live(now);
-        if live.keys.is_empty() && intake.source.enabled && intake.source.await_handshake {
-            if let Some(token) = intake.source.vendor.offered_secret(&arrived.request()) {
-                if let Some(reply) = line.limits(intake, &arrived).await {
-                    return reply;
-                }
-                let token = token.expose_str().map(ToOwned::to_owned);
-                let answer = Answer { status: StatusCode::OK, content_type: None, body: Vec::new() };
-                return line.handshake(intake, answer, token, now).await;
+        if live.keys.is_empty()
+            && intake.source.enabled
+            && intake.source.await_handshake
+            && let Some(token) = intake.source.vendor.offered_secret(&arrived.request())
+        {
+            if let Some(reply) = line.limits(intake, &arrived).await {
+                return reply;
             }
+            let token = token.expose_str().map(ToOwned::to_owned);
+            let answer = Answer { status: StatusCode::OK, content_type: None, body: Vec::new() };
+            return line.handshake(intake, answer, token, now).await;
         }
         let (arrived, verified) = line.verify(intake, &live, Under::ItsKeys, arrived).await;
         let verified = match verified {

@@ -24,10 +24,15 @@ pub fn ceiling(attempts: u32) -> Duration {
 
 /// How long a job waits after its `attempts`-th outcome (from 1): full jitter below [`ceiling`].
 /// A wait that the callee asked for is a floor, up to 15 min, with the jitter on top, so that the
-/// jobs that were told the same do not come back together.
+/// jobs that were told the same do not come back together. A short wait takes nothing from the
+/// jitter: "come again at once" would spend all attempts of a job in a moment.
 pub fn delay(attempts: u32, asked: Option<Duration>, rng: &mut impl Rng) -> Duration {
     let jitter = ceiling(attempts).mul_f64(rng.random_range(0.0..1.0));
-    asked.map_or(jitter, |asked| asked.min(MAX_RETRY_AFTER) + jitter.min(asked / 4))
+    match asked {
+        None => jitter,
+        Some(asked) if asked < BASE => jitter.max(asked),
+        Some(asked) => asked.min(MAX_RETRY_AFTER) + jitter.min(asked / 4),
+    }
 }
 
 /// How long a job waits that a death of the process made a suspect, by its deaths in a row (from
@@ -67,6 +72,15 @@ mod tests {
         for (asked, least, most) in table {
             let wait = delay(7, Some(Duration::from_secs(asked)), &mut rng);
             assert!(wait >= Duration::from_secs(least) && wait <= Duration::from_secs(most), "{asked}: {wait:?}");
+        }
+    }
+
+    #[test]
+    fn who_asks_to_come_again_at_once_does_not_spend_the_attempts_of_a_job() {
+        for asked in [Duration::ZERO, Duration::from_secs(1)] {
+            let mut rng = StdRng::seed_from_u64(7);
+            let all: Duration = (1..=MAX_RETRIES).map(|attempts| delay(attempts, Some(asked), &mut rng)).sum();
+            assert!(all > Duration::from_mins(1), "{asked:?}: {all:?}");
         }
     }
 

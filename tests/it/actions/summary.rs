@@ -17,7 +17,7 @@ async fn an_event_becomes_a_summary_and_a_post() {
     let mut job = bench.job("sum", Some("in_4711"));
     assert_eq!(bench.callees(&job), ["llm", "wordpress"]);
     let result = delivered(bench.attempt(&mut job).await);
-    assert_eq!(result.title.as_deref(), Some("invoice.paid (in_4711)"));
+    assert_eq!(result.title.as_deref(), Some("invoice.paid: in_4711"));
     assert_eq!(result.post_id, Some(1));
     assert_eq!(result.reply, Some(json!({ "category": "other", "outcome": "created" })));
     let posts = bench.site.posts();
