@@ -27,6 +27,7 @@ mod tests;
 mod turn;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -43,7 +44,7 @@ pub(crate) use self::{
 use crate::{
     callee::Refusal,
     domain::{CalleeId, HoldReason, LaneKey},
-    ports::{LaneMemory, LanePolicy, ObserverEvent},
+    ports::{BreakerMemory, BreakerState, LaneMemory, LanePolicy, ObserverEvent},
     snapshot::CalleeSnapshot,
     world::World,
 };
@@ -64,13 +65,24 @@ struct Shared {
     sooner: Notify,
     /// Something was given back that a call in flight may wait for.
     released: Notify,
+    /// Lanes whose breakers opened or closed since they were kept.
+    changed: Mutex<BTreeSet<LaneKey>>,
+    /// There are some.
+    change: Notify,
 }
 
 impl Admission {
     /// A desk with the node's slots, all free.
     pub(crate) fn new(world: World) -> Self {
         let state = State::new(world.limits.concurrency, world.seed, Instant::now());
-        let shared = Shared { world, state: Mutex::new(state), sooner: Notify::new(), released: Notify::new() };
+        let shared = Shared {
+            world,
+            state: Mutex::new(state),
+            sooner: Notify::new(),
+            released: Notify::new(),
+            changed: Mutex::default(),
+            change: Notify::new(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -153,6 +165,43 @@ impl Admission {
     /// Lets the next call to each callee of the lane go as a probe now.
     pub(crate) fn probe_now(&self, lane: &LaneKey) {
         self.with(|state, now| state.probe_now(lane, now));
+    }
+
+    /// What an earlier life kept of a breaker that all lanes share.
+    pub(crate) fn restore_shared(&self, lane: &LaneKey, memory: &BreakerMemory) {
+        let (wall, policies) = (self.shared.world.clock.now(), self.shared.world.policies.clone());
+        self.with(|state, now| state.restore_shared(lane, memory, &*policies, wall, now));
+    }
+
+    /// Breakers that the lane must remember; none where it is not awake.
+    pub(crate) fn breakers_of(&self, lane: &LaneKey) -> Option<Vec<BreakerMemory>> {
+        let wall = self.shared.world.clock.now();
+        self.lock().breakers_of(lane, wall, Instant::now())
+    }
+
+    /// Whether the lane must remember that the callee's shared breaker is not closed.
+    pub(crate) fn keeps_shared(&self, lane: &LaneKey, callee: &CalleeId) -> bool {
+        self.lock().keeps_shared(lane, callee)
+    }
+
+    /// What the lane must remember is to be kept.
+    pub(crate) fn breakers_changed(&self, lane: &LaneKey) {
+        self.changed().insert(lane.clone());
+        self.shared.change.notify_one();
+    }
+
+    /// Waits for a lane whose breakers are to be kept.
+    pub(crate) async fn changed_breakers(&self) -> LaneKey {
+        loop {
+            if let Some(lane) = self.changed().pop_first() {
+                return lane;
+            }
+            self.shared.change.notified().await;
+        }
+    }
+
+    fn changed(&self) -> MutexGuard<'_, BTreeSet<LaneKey>> {
+        self.shared.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Grants nothing more.
@@ -243,9 +292,15 @@ impl Admission {
         let observer = &self.shared.world.observer;
         match notice {
             Notice::Lane { lane, callee, state } => {
+                if *state != BreakerState::HalfOpen {
+                    self.breakers_changed(lane);
+                }
                 observer.observe(&ObserverEvent::LaneBreaker { lane, callee, state: *state });
             }
-            Notice::Callee { callee, state } => {
+            Notice::Callee { kept_by, callee, state } => {
+                if *state != BreakerState::HalfOpen {
+                    kept_by.iter().for_each(|lane| self.breakers_changed(lane));
+                }
                 observer.observe(&ObserverEvent::CalleeBreaker { callee, state: *state });
             }
         }

@@ -100,6 +100,11 @@ impl Callee {
         self.policy = policy;
     }
 
+    /// Its breaker is open, as it was remembered.
+    pub(crate) fn reopen(&mut self, wait: Duration, opens: u32, now: Instant) {
+        self.breaker.reopen(wait, opens, now);
+    }
+
     /// Whether `tenant` may call it now.
     pub(crate) fn check(&self, tenant: &TenantName, now: Instant) -> Result<(), Refusal> {
         self.check_health(tenant, now)?;

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::{
-    domain::{Fence, Job, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, Fence, Job, JobId, LaneKey, Timestamp},
     ports::{
         AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Observer, ObserverEvent,
         Recovered, StoreUnavailable,
@@ -93,8 +93,14 @@ impl JobStore for ContainedStore {
         guard(self.0.abandon(job)).await
     }
 
-    async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable> {
-        guard(self.0.checkpoint(job, fence, state)).await
+    async fn checkpoint(
+        &self,
+        job: JobId,
+        fence: Fence,
+        stage: CheckpointStage,
+        state: &Value,
+    ) -> Result<Fenced, StoreUnavailable> {
+        guard(self.0.checkpoint(job, fence, stage, state)).await
     }
 
     async fn end(&self, end: AttemptEnd) -> Result<Fenced, StoreUnavailable> {
@@ -109,8 +115,8 @@ impl JobStore for ContainedStore {
         guard(self.0.save_lane(lane, memory)).await
     }
 
-    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
-        guard(self.0.paused_lanes()).await
+    async fn remembered_lanes(&self) -> Result<Vec<(LaneKey, LaneMemory)>, StoreUnavailable> {
+        guard(self.0.remembered_lanes()).await
     }
 
     async fn dead_letters(

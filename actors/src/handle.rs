@@ -56,13 +56,19 @@ impl Gateway {
             ..world
         };
         let recovered = world.store.recover().await?;
-        let paused = world.store.paused_lanes().await?;
+        let remembered = world.store.remembered_lanes().await?;
+        let paused = remembered.iter().filter(|(_, memory)| memory.paused).map(|(lane, _)| lane.clone()).collect();
         let hints = Arc::new(Hints::default());
         let letters = {
             let hints = hints.clone();
             Arc::new(Letters::new(move |lane| hints.add(lane)))
         };
         let admission = Admission::new(world.clone());
+        for (lane, memory) in &remembered {
+            for breaker in memory.breakers.iter().filter(|breaker| breaker.shared) {
+                admission.restore_shared(lane, breaker);
+            }
+        }
         let around = Surroundings { world: world.clone(), in_flight: Arc::new(InFlight::new()), letters };
         let (broken_sender, broken) = watch::channel(false);
         let args = supervisor::Args {

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{
-    CallResult, CalleeId, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId, JobResult, LaneKey,
-    Outcome, RouteName, Timestamp,
+    CallResult, CalleeId, CheckpointStage, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId,
+    JobResult, LaneKey, Outcome, RouteName, Timestamp,
 };
 pub use crate::policy::{BreakerPolicy, BreakerState, Rate};
 
@@ -53,9 +53,8 @@ pub struct LaneDue {
 pub struct HeldWork {
     /// The route.
     pub route: RouteName,
-    /// Whether it means the jobs of the route that have a checkpoint, or those that have none: the
-    /// two call different callees.
-    pub has_checkpoint: bool,
+    /// Of the jobs of the route those that have come so far: others call other callees.
+    pub stage: CheckpointStage,
     /// Of this class.
     pub class: JobClass,
 }
@@ -145,6 +144,9 @@ pub struct BreakerMemory {
     pub probe_at: Timestamp,
     /// Opens in a row, for the doubling of the cooldown.
     pub opens: u32,
+    /// Whether it is the breaker that all lanes of the node share, kept with the lane that opened it.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// A filter for dead letters.
@@ -211,8 +213,14 @@ pub trait JobStore: Send + Sync + 'static {
     /// know that nobody runs the job.
     async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable>;
 
-    /// Keeps what must not be repeated (a paid answer) for later attempts.
-    async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable>;
+    /// Keeps what must not be repeated (a paid answer) for later attempts, and how far it goes.
+    async fn checkpoint(
+        &self,
+        job: JobId,
+        fence: Fence,
+        stage: CheckpointStage,
+        state: &Value,
+    ) -> Result<Fenced, StoreUnavailable>;
 
     /// Ends an attempt.
     async fn end(&self, end: AttemptEnd) -> Result<Fenced, StoreUnavailable>;
@@ -223,8 +231,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// Keeps what a lane must remember.
     async fn save_lane(&self, lane: &LaneKey, memory: &LaneMemory) -> Result<(), StoreUnavailable>;
 
-    /// Lanes that an operator paused.
-    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable>;
+    /// At start: lanes that remember something, paused or with breakers that are not closed, in key
+    /// order.
+    async fn remembered_lanes(&self) -> Result<Vec<(LaneKey, LaneMemory)>, StoreUnavailable>;
 
     /// Dead letters that match, oldest first, at most `limit`: job and lane.
     async fn dead_letters(
@@ -261,8 +270,9 @@ pub trait Gate: Send + Sync + 'static {
     /// and concurrency; `Err` says why it may not be called now: end with [`Outcome::Hold`].
     async fn enter(&self, callee: &CalleeId) -> Result<Box<dyn Permit>, HoldReason>;
 
-    /// Stores what must not be repeated. `Lost`: the lease is gone, stop at once.
-    async fn checkpoint(&self, state: &Value) -> Result<Fenced, StoreUnavailable>;
+    /// Stores what must not be repeated, and how far it goes: [`Action::callees`] of the next attempt
+    /// is told the stage, the next attempt all of it. `Lost`: the lease is gone, stop at once.
+    async fn checkpoint(&self, stage: CheckpointStage, state: &Value) -> Result<Fenced, StoreUnavailable>;
 }
 
 /// Leave to make one call. Dropped without a report, it counts as neutral (a failed probe stays

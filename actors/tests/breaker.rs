@@ -5,8 +5,8 @@ use std::time::Duration;
 use sluice_actors::{
     domain::{CalleeId, JobState},
     handle::LaneStatus,
-    ports::{BreakerState, LanePolicy},
-    testing::{Answer, Heard, NewJob, Setup, TestTree, default_lane, lane_key},
+    ports::{BreakerState, JobStore, LanePolicy},
+    testing::{Answer, Heard, NewJob, Setup, StoreOp, TestTree, default_lane, lane_key},
 };
 
 const fn secs(n: u64) -> Duration {
@@ -207,5 +207,54 @@ async fn what_a_breaker_knows_survives_sleep_and_death() {
     tree.settle().await;
     let states = lane_states(&tree, "acme/crm");
     assert_eq!(states[states.len() - 2..], [BreakerState::HalfOpen, BreakerState::Closed]);
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_dies_in_an_outage_asks_the_dead_callee_once_per_cooldown_and_not_once_per_lane() {
+    let mut tree = TestTree::start().await;
+    let llm = CalleeId::new("llm", "0123abcd");
+    tree.action.calls("llm", &[&llm]);
+    tree.action.answers(&llm, Answer::Failure(None), Duration::from_millis(100));
+    for n in 0..100 {
+        tree.insert(NewJob::on(&format!("t{}/s{n}", n % 10)).kind("llm"));
+    }
+    tree.until(|tree| shared_states(tree).contains(&BreakerState::Open)).await;
+    // No lane goes to sleep: what is kept is kept when it changes.
+    tree.pass(secs(5)).await;
+    let before = tree.action.calls_to(&llm).len();
+    tree.die_and_restart().await;
+    tree.pass(secs(15)).await;
+    assert_eq!(tree.action.calls_to(&llm).len(), before, "it cools down as it would have");
+    tree.pass(secs(25)).await;
+    assert_eq!(tree.action.calls_to(&llm).len(), before + 1, "one probe");
+    tree.action.answers(&llm, Answer::Success, Duration::from_millis(100));
+    tree.settle().await;
+    let remembered = tree.store.remembered_lanes().await.unwrap();
+    assert_eq!(remembered, [], "what is well again is not remembered");
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lanes_open_breaker_is_kept_though_the_store_refuses_at_first() {
+    let mut tree = TestTree::start().await;
+    let crm = CalleeId::new("host", "crm.example");
+    tree.action.calls("call", &[&crm]);
+    tree.action.answers(&crm, Answer::Failure(None), QUICK);
+    tree.store.fail_next(StoreOp::SaveLane, 3);
+    for _ in 0..5 {
+        tree.insert(NewJob::on("acme/crm").kind("call"));
+    }
+    tree.until(|tree| lane_states(tree, "acme/crm").contains(&BreakerState::Open)).await;
+    tree.pass(secs(5)).await;
+    assert_eq!(tree.store.lane_memory(&lane_key("acme/crm")).breakers.len(), 1);
+    let before = tree.action.calls_to(&crm).len();
+    tree.die_and_restart().await;
+    tree.pass(secs(15)).await;
+    assert_eq!(tree.action.calls_to(&crm).len(), before);
+    tree.action.answers(&crm, Answer::Success, QUICK);
+    tree.settle().await;
+    tree.pass(secs(1)).await;
+    assert_eq!(tree.store.lane_memory(&lane_key("acme/crm")).breakers, []);
     tree.finish().await;
 }

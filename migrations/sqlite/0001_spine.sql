@@ -117,8 +117,9 @@ CREATE TABLE jobs (
     updated_at  INTEGER NOT NULL,
     finished_at INTEGER,
     last_error  TEXT,
-    -- Whether `checkpoint` is set, for the index: jobs with one call other callees.
-    has_checkpoint INTEGER NOT NULL DEFAULT 0,
+    -- How far `checkpoint` goes: 0 there is none, 1 fetched, 2 answered. In the index, for jobs that
+    -- have come further call other callees.
+    stage INTEGER NOT NULL DEFAULT 0,
     -- Last, because it can be large: a row is read from its front.
     checkpoint  TEXT
 ) STRICT;
@@ -127,7 +128,7 @@ CREATE UNIQUE INDEX jobs_event_route ON jobs (event_id, route);
 -- What a lane can begin. What a lane may have to pass over (work whose callee is held) and the class
 -- come before the time, so that a lane with 100 000 waiting jobs reads only those it takes; the
 -- state comes last, so that counting needs no row.
-CREATE INDEX jobs_due ON jobs (tenant, source, route, has_checkpoint, class, next_run_at, state)
+CREATE INDEX jobs_due ON jobs (tenant, source, route, stage, class, next_run_at, state)
 WHERE state IN ('pending', 'failed');
 -- What the process was doing: read once at the start.
 CREATE INDEX jobs_running ON jobs (owner) WHERE state = 'running';

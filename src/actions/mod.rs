@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sluice_actors::{
-    domain::{CalleeId, HoldReason, Job, JobResult, Outcome},
+    domain::{CalleeId, CheckpointStage, HoldReason, Job, JobResult, Outcome},
     ports::{Action, Attempt, Clock},
 };
 
@@ -54,7 +54,6 @@ pub use wordpress::TOKEN_HEADER;
 struct World {
     http: HttpClient,
     clock: Arc<dyn Clock>,
-    stages: run::Stages,
     tokens: auth::Tokens,
 }
 
@@ -67,7 +66,7 @@ pub struct Actions {
 impl Actions {
     /// Follows `config` through its reloads; makes all calls with `http`.
     pub fn new(config: Live, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
-        let world = World { http, clock, stages: run::Stages::default(), tokens: auth::Tokens::default() };
+        let world = World { http, clock, tokens: auth::Tokens::default() };
         Self { config, world }
     }
 }
@@ -77,21 +76,15 @@ impl Action for Actions {
     fn callees(&self, job: &Job) -> Result<Vec<CalleeId>, HoldReason> {
         let config = self.config.load();
         let (tenant, _, route) = find(&config, job)?;
-        let fetched = job.has_checkpoint;
-        let summarized = job.has_checkpoint && !self.world.stages.only_fetched(job.id);
         let bad_url = |reason: &str| HoldReason::NotConfigured(format!("a URL of route {} ({reason})", route.name));
         let mut callees = Vec::new();
-        let loads = match &route.action {
-            ActionConfig::SummarizeAndPublish { .. } => !summarized && !fetched,
-            _ => !fetched,
-        };
-        if let Some(fetch) = route.fetch.as_ref().filter(|_| loads) {
+        if let Some(fetch) = route.fetch.as_ref().filter(|_| job.stage == CheckpointStage::None) {
             callees.push(fetch::callee(fetch).map_err(bad_url)?);
         }
         let wordpress = tenant.wordpress.as_ref().map(|site| callees::wordpress(site));
         match &route.action {
             ActionConfig::SummarizeAndPublish { .. } => {
-                if !summarized {
+                if job.stage < CheckpointStage::Answered {
                     let missing = || HoldReason::NotConfigured(format!("[llm] of tenant {}", tenant.name));
                     callees.push(callees::llm(tenant.llm.as_ref().ok_or_else(missing)?));
                 }
@@ -110,7 +103,6 @@ impl Action for Actions {
 
     async fn run(&self, attempt: Attempt) -> Outcome {
         let config = self.config.load_full();
-        let job = attempt.begun.job.id;
         let (tenant, source, route) = match find(&config, &attempt.begun.job) {
             Ok(found) => found,
             Err(reason) => return Outcome::Hold { reason, after: None },
@@ -120,9 +112,6 @@ impl Action for Actions {
             Ok(result) => Outcome::Delivered(result),
             Err(end) => end.into(),
         };
-        if matches!(outcome, Outcome::Delivered(_) | Outcome::Dead { .. }) {
-            self.world.stages.forget(job);
-        }
         outcome
     }
 }

@@ -1,12 +1,12 @@
 //! What every action needs during one attempt: calls through the gate, checkpoints, the clock.
 
-use std::{collections::HashSet, sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_actors::{
-    domain::{CalleeId, DeadReason, EventEnvelope, HoldReason, Job, JobId, Outcome, Timestamp, TraceId},
+    domain::{CalleeId, CheckpointStage, DeadReason, EventEnvelope, HoldReason, Job, Outcome, Timestamp, TraceId},
     ports::{Attempt, Fenced},
 };
 
@@ -102,19 +102,14 @@ impl Run<'_> {
     /// What earlier attempts left.
     pub(crate) fn progress(&self) -> Progress {
         let stored = self.attempt.begun.checkpoint.clone();
-        let progress: Progress = stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
-        self.world.stages.note(self.job().id, &progress);
-        progress
+        stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }
 
     /// Keeps what must not be repeated, before anything else is done with it.
     pub(crate) async fn checkpoint(&self, progress: &Progress) -> Step<()> {
         let state = serde_json::to_value(progress).expect("a checkpoint has only string keys");
-        match self.attempt.gate.checkpoint(&state).await {
-            Ok(Fenced::Applied) => {
-                self.world.stages.note(self.job().id, progress);
-                Ok(())
-            }
+        match self.attempt.gate.checkpoint(progress.stage(), &state).await {
+            Ok(Fenced::Applied) => Ok(()),
             Ok(Fenced::Lost) => {
                 Err(End::from(Outcome::Retry { after: None, error: "the lease of this attempt was lost".into() }))
             }
@@ -140,34 +135,13 @@ pub(crate) struct Progress {
     pub(crate) summary: Option<Summary>,
 }
 
-/// Jobs whose checkpoint holds the fetched resource but no summary yet. [`Job`] tells only that
-/// there is a checkpoint, and the callees of the next attempt depend on which. A hint: after a
-/// restart the job's first attempt finds out by itself and is at worst held once.
-#[derive(Default)]
-pub(crate) struct Stages(Mutex<HashSet<JobId>>);
-
-/// Hints kept; beyond it they are forgotten, which costs a hold.
-const MAX_HINTS: usize = 100_000;
-
-impl Stages {
-    fn note(&self, job: JobId, progress: &Progress) {
-        let mut hints = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if progress.fetched.is_some() && progress.summary.is_none() {
-            if hints.len() >= MAX_HINTS {
-                hints.clear();
-            }
-            hints.insert(job);
-        } else {
-            hints.remove(&job);
+impl Progress {
+    /// How far it goes.
+    const fn stage(&self) -> CheckpointStage {
+        match self {
+            Self { summary: Some(_), .. } => CheckpointStage::Answered,
+            Self { fetched: Some(_), .. } => CheckpointStage::Fetched,
+            Self { .. } => CheckpointStage::None,
         }
-    }
-
-    pub(crate) fn forget(&self, job: JobId) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&job);
-    }
-
-    /// Whether the job's checkpoint is known to hold no summary yet.
-    pub(crate) fn only_fetched(&self, job: JobId) -> bool {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&job)
     }
 }

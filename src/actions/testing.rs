@@ -1,7 +1,7 @@
 //! An event and a job for unit tests.
 
 use serde_json::json;
-use sluice_actors::domain::{EventEnvelope, Fence, Job, JobClass, JobState, LaneKey, Timestamp};
+use sluice_actors::domain::{CheckpointStage, EventEnvelope, Fence, Job, JobClass, JobState, LaneKey, Timestamp};
 
 fn lane() -> LaneKey {
     LaneKey::new("acme".parse().unwrap(), "payments".parse().unwrap())
@@ -39,6 +39,6 @@ pub(crate) fn job() -> Job {
         suspicion: 0,
         next_run_at: Timestamp::parse_rfc3339("2026-11-24T08:00:00Z").unwrap(),
         fence: Fence(42),
-        has_checkpoint: false,
+        stage: CheckpointStage::None,
     }
 }

@@ -102,8 +102,8 @@ pub(super) async fn carry_out(batch: &mut Batch<'_>, commands: &mut [Command]) -
         match command {
             Command::Record { delivery, reply } => records.push((delivery.as_slice(), reply)),
             Command::Begin { job, alone, reply } => begins.push((*job, (*alone, reply))),
-            Command::Checkpoint { job, fence, state, reply } => {
-                checkpoints.push((*job, (*fence, state.as_str(), reply)));
+            Command::Checkpoint { job, fence, stage, state, reply } => {
+                checkpoints.push((*job, (*fence, *stage, state.as_str(), reply)));
             }
             Command::End { end, reply } => ends.push((end.job, (&**end, reply))),
             other => others.push(other),

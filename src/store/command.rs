@@ -1,7 +1,7 @@
 //! The requests to the writer, the same for every engine.
 
 use sluice_actors::{
-    domain::{EventId, Fence, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, EventId, Fence, JobId, LaneKey, Timestamp},
     ports::{AttemptEnd, Begin, Fenced, LaneMemory, Recovered},
 };
 
@@ -19,7 +19,7 @@ pub(super) enum Command {
     Record { delivery: Vec<NewEvent>, reply: Reply<Vec<Recorded>> },
     Begin { job: JobId, alone: bool, reply: Reply<Begin> },
     Abandon { job: JobId, reply: Reply<bool> },
-    Checkpoint { job: JobId, fence: Fence, state: String, reply: Reply<Fenced> },
+    Checkpoint { job: JobId, fence: Fence, stage: CheckpointStage, state: String, reply: Reply<Fenced> },
     End { end: Box<AttemptEnd>, reply: Reply<Fenced> },
     Recover { reply: Reply<Recovered> },
     Replay { job: JobId, by: String, run_at: Timestamp, reply: Reply<bool> },

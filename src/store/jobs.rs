@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use sluice_actors::{
-    domain::{DeadReason, Fence, Job, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, DeadReason, Fence, Job, JobId, LaneKey, Timestamp},
     ports::{
         AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Recovered,
         StoreUnavailable,
@@ -92,7 +92,7 @@ impl JobStore for Store {
         held: &[HeldWork],
     ) -> Result<Vec<Job>, StoreUnavailable> {
         let groups = held.iter();
-        let groups = groups.map(|it| (it.route.as_str(), u8::from(it.has_checkpoint), rows::class_number(it.class)));
+        let groups = groups.map(|it| (it.route.as_str(), it.stage.number(), rows::class_number(it.class)));
         let held: Vec<(&str, u8, i64)> = groups.collect();
         let held = serde_json::to_string(&held).map_err(|error| StoreUnavailable(error.to_string()))?;
         let read = async || -> Result<_, ReadFailed> {
@@ -124,9 +124,15 @@ impl JobStore for Store {
         Ok(self.shared.writer.submit(|reply| Command::Abandon { job, reply }).await?)
     }
 
-    async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable> {
+    async fn checkpoint(
+        &self,
+        job: JobId,
+        fence: Fence,
+        stage: CheckpointStage,
+        state: &Value,
+    ) -> Result<Fenced, StoreUnavailable> {
         let state = state.to_string();
-        Ok(self.shared.writer.submit(|reply| Command::Checkpoint { job, fence, state, reply }).await?)
+        Ok(self.shared.writer.submit(|reply| Command::Checkpoint { job, fence, stage, state, reply }).await?)
     }
 
     async fn end(&self, end: AttemptEnd) -> Result<Fenced, StoreUnavailable> {
@@ -150,10 +156,14 @@ impl JobStore for Store {
         Ok(self.shared.writer.submit(|reply| Command::SaveLane { lane, memory, reply }).await?)
     }
 
-    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
+    async fn remembered_lanes(&self) -> Result<Vec<(LaneKey, LaneMemory)>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.worker_rows(sql!("paused_lanes"), Values::default()).await?;
-            let lanes = rows.iter().map(|row| Reader::new(row, "lanes", "tenant").lane());
+            let rows = self.worker_rows(sql!("remembered_lanes"), Values::default()).await?;
+            let lanes = rows.iter().map(|row| {
+                let row = Reader::new(row, "lanes", "tenant");
+                let memory = LaneMemory { paused: row.get("paused")?, breakers: row.json("breaker")? };
+                Ok::<_, BadRow>((row.lane()?, memory))
+            });
             Ok(lanes.collect::<Result<_, _>>()?)
         };
         Ok(read().await?)

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use sluice_actors::domain::{
-    EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobState, LaneKey, Timestamp, TraceId,
+    CheckpointStage, EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobState, LaneKey, Timestamp, TraceId,
 };
 use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -217,7 +217,8 @@ pub(super) fn job(row: &Row) -> Result<Job, BadRow> {
         suspicion: row.number("suspicion")?,
         next_run_at: row.time("next_run_at")?,
         fence: Fence(row.get("fence")?),
-        has_checkpoint: row.get("has_checkpoint")?,
+        stage: CheckpointStage::from_number(row.get("stage")?)
+            .ok_or_else(|| row.bad("stage", "not 0, 1 or 2".into()))?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sluice_actors::{
-    domain::{DeadReason, Fence, HoldReason, JobId, JobState, LaneKey, Timestamp},
+    domain::{CheckpointStage, DeadReason, Fence, HoldReason, JobId, JobState, LaneKey, Timestamp},
     policy::retry::suspect_backoff,
     ports::{AttemptEnd, Begin, Begun, Fenced, Recovered, Verdict},
 };
@@ -120,7 +120,7 @@ fn look(row: &Row) -> Result<Found, BadRow> {
     if watermark.is_some_and(|mark| event.occurred_at < mark) {
         return Ok(Found::Superseded(job.lane, job.state));
     }
-    let checkpoint = if job.has_checkpoint { Some(columns.json("checkpoint")?) } else { None };
+    let checkpoint = if job.stage > CheckpointStage::None { Some(columns.json("checkpoint")?) } else { None };
     Ok(Found::Begun(Box::new(Begun { job, event, checkpoint })))
 }
 
@@ -133,8 +133,8 @@ pub(super) async fn abandon(batch: &mut Batch<'_>, job: JobId) -> Result<bool, s
     Ok(true)
 }
 
-/// A checkpoint asked for: under which fence, what, and who waits.
-type Checkpoint<'a, 'r> = (Fence, &'a str, &'r mut Reply<Fenced>);
+/// A checkpoint asked for: under which fence, how far it goes, what, and who waits.
+type Checkpoint<'a, 'r> = (Fence, CheckpointStage, &'a str, &'r mut Reply<Fenced>);
 
 /// Keeps checkpoints, each job's once.
 pub(super) async fn checkpoint(
@@ -142,14 +142,15 @@ pub(super) async fn checkpoint(
     asked: Vec<(JobId, Checkpoint<'_, '_>)>,
 ) -> Result<(), sqlx::Error> {
     let kept = batch
-        .bulk(&CHECKPOINT_JOBS, &asked, |(job, (fence, state, _)), values| {
+        .bulk(&CHECKPOINT_JOBS, &asked, |(job, (fence, stage, state, _)), values| {
             values.add(*job);
             values.add(fence.0);
+            values.add(i64::from(stage.number()));
             values.add(*state);
         })
         .await?;
     let kept = kept.iter().map(|row| Reader::new(row, "jobs", "id").job_id("id")).collect::<Result<HashSet<_>, _>>()?;
-    for (job, (_, state, reply)) in asked {
+    for (job, (_, _, state, reply)) in asked {
         batch.bytes += ROW + state.len() as u64;
         reply.set(if kept.contains(&job) { Fenced::Applied } else { Fenced::Lost });
     }

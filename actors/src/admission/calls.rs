@@ -53,7 +53,12 @@ impl State {
             let changed = callee.leave(taken, &key.tenant, user, result, now);
             let quota_is_shared = callee.shares_its_quota();
             if let Some(state) = changed {
-                self.outbox.notices.push(Notice::Callee { callee: id.clone(), state });
+                let mut kept_by: Vec<_> = self.kept_by.remove(id).into_iter().collect();
+                if state == BreakerState::Open {
+                    self.kept_by.insert(id.clone(), key.clone());
+                    kept_by.push(key.clone());
+                }
+                self.outbox.notices.push(Notice::Callee { kept_by, callee: id.clone(), state });
             }
             if let Some(CallResult::Failure { retry_after: Some(wait) }) = result
                 && !quota_is_shared
@@ -107,7 +112,11 @@ impl State {
             (ticket, before != known.breaker.state())
         });
         if callee.is_some_and(|(_, changed)| changed) {
-            self.outbox.notices.push(Notice::Callee { callee: id.clone(), state: BreakerState::HalfOpen });
+            self.outbox.notices.push(Notice::Callee {
+                kept_by: Vec::new(),
+                callee: id.clone(),
+                state: BreakerState::HalfOpen,
+            });
         }
         if lane.is_some_and(|(_, changed)| changed) {
             let notice = Notice::Lane { lane: key.clone(), callee: id.clone(), state: BreakerState::HalfOpen };
@@ -125,7 +134,11 @@ impl State {
             .filter(|known| known.breaker.state() != BreakerState::Closed)
             .map(|known| known.breaker.take(now));
         if callee.is_some() {
-            self.outbox.notices.push(Notice::Callee { callee: id.clone(), state: BreakerState::HalfOpen });
+            self.outbox.notices.push(Notice::Callee {
+                kept_by: Vec::new(),
+                callee: id.clone(),
+                state: BreakerState::HalfOpen,
+            });
         }
         if lane.is_some() {
             let notice = Notice::Lane { lane: key.clone(), callee: id.clone(), state: BreakerState::HalfOpen };

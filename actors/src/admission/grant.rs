@@ -104,10 +104,18 @@ impl Pass {
     }
 
     /// Fills in what a reservation lacks, waiting until `until` at most.
-    pub(crate) async fn complete(self, until: Instant) -> Result<Self, HoldReason> {
+    pub(crate) async fn complete(mut self, until: Instant) -> Result<Self, HoldReason> {
         let (admission, lane, callee) = (self.admission.clone(), self.lane.clone(), self.callee.clone());
-        // The reservation gives its probes back; the one who held them asks first.
-        drop(self);
+        if let Some(reserved) = self.entered.take() {
+            // In one step: whoever waits for the probes must not get them in between.
+            let entered = admission.with(|state, now| {
+                state.leave(&lane, &callee, reserved, None, now);
+                state.enter(&lane, &callee, now)
+            });
+            if let Ok(entered) = entered {
+                return Ok(Self::new(admission, lane, callee, entered));
+            }
+        }
         admission.enter(&lane, &callee, until).await
     }
 

@@ -12,7 +12,11 @@ use crate::{
     callee::Refusal,
     callee::{Callee, LaneCallee, rebuilt, untouched_since},
     domain::{CalleeId, HoldReason, JobId, LaneKey, Timestamp},
-    policy::{breaker::Opens, bucket::Bucket, fairness::Usage},
+    policy::{
+        breaker::{Breaker, Opens},
+        bucket::Bucket,
+        fairness::Usage,
+    },
     ports::{BreakerMemory, BreakerState, LaneMemory, LanePolicy, Policies},
     snapshot::{BreakerSnapshot, CalleeSnapshot},
 };
@@ -72,7 +76,7 @@ impl State {
         }
         let bucket = bucket_full_at
             .map_or_else(|| untouched_since(policy.rate, self.born), |full_at| Bucket::restored(policy.rate, full_at));
-        let callees = memory.breakers.iter().map(|remembered| {
+        let callees = memory.breakers.iter().filter(|remembered| !remembered.shared).map(|remembered| {
             let seed = seed_of(self.seed, &(key, &remembered.callee));
             let mut callee = LaneCallee::new(remembered.callee.clone(), policy.breaker, seed, now);
             callee.breaker.reopen(remembered.probe_at.since(wall), remembered.opens, now);
@@ -98,17 +102,53 @@ impl State {
                 self.tenants.remove(&key.tenant);
             }
         }
-        let breakers =
-            lane.callees.iter().filter(|callee| callee.breaker.state() != BreakerState::Closed).map(|callee| {
-                BreakerMemory {
-                    callee: callee.id.clone(),
-                    probe_at: wall.plus(callee.breaker.probe_at().map_or(Duration::ZERO, |at| at.duration_since(now))),
-                    opens: callee.breaker.in_a_row(),
-                }
-            });
-        let memory = LaneMemory { paused: false, breakers: breakers.collect() };
+        let breakers = self.memory_of(key, &lane, wall, now);
+        let memory = LaneMemory { paused: false, breakers };
         let full_at = lane.bucket.full_at();
         (memory, (full_at > now).then_some(full_at))
+    }
+
+    /// Breakers of the lane that are not closed, and those that all lanes share and it keeps.
+    fn memory_of(&self, key: &LaneKey, lane: &Lane, wall: Timestamp, now: Instant) -> Vec<BreakerMemory> {
+        let remember = |callee: &CalleeId, breaker: &Breaker, shared| BreakerMemory {
+            callee: callee.clone(),
+            probe_at: wall.plus(breaker.probe_at().map_or(Duration::ZERO, |at| at.saturating_duration_since(now))),
+            opens: breaker.in_a_row(),
+            shared,
+        };
+        let own = lane.callees.iter().filter(|callee| callee.breaker.state() != BreakerState::Closed);
+        let own = own.map(|callee| remember(&callee.id, &callee.breaker, false));
+        let shared = self.kept_by.iter().filter(|(_, lane)| *lane == key);
+        let shared = shared.filter_map(|(id, _)| Some(remember(id, self.callees.get(id)?.breaker(), true)));
+        let mut memory: Vec<_> = own.chain(shared).collect();
+        memory.sort_by(|a, b| (a.shared, &a.callee).cmp(&(b.shared, &b.callee)));
+        memory
+    }
+
+    pub(crate) fn breakers_of(&self, key: &LaneKey, wall: Timestamp, now: Instant) -> Option<Vec<BreakerMemory>> {
+        Some(self.memory_of(key, self.lanes.get(key)?, wall, now))
+    }
+
+    pub(crate) fn keeps_shared(&self, key: &LaneKey, callee: &CalleeId) -> bool {
+        self.kept_by.get(callee) == Some(key)
+    }
+
+    /// What an earlier life kept of the breaker that all lanes share.
+    pub(crate) fn restore_shared(
+        &mut self,
+        key: &LaneKey,
+        memory: &BreakerMemory,
+        policies: &dyn Policies,
+        wall: Timestamp,
+        now: Instant,
+    ) {
+        let id = &memory.callee;
+        let mut callee = Callee::new(id.clone(), policies.callee(id), seed_of(self.seed, id), self.born, now);
+        callee.reopen(memory.probe_at.since(wall), memory.opens, now);
+        self.callees.insert(id.clone(), callee);
+        self.kept_by.insert(id.clone(), key.clone());
+        let notice = Notice::Callee { kept_by: Vec::new(), callee: id.clone(), state: BreakerState::Open };
+        self.outbox.notices.push(notice);
     }
 
     pub(crate) fn reload_lane(&mut self, key: &LaneKey, policy: LanePolicy, now: Instant) {

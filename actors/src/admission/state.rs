@@ -99,8 +99,17 @@ impl Blocked {
 
 /// A change to be told once the lock is let go.
 pub(crate) enum Notice {
-    Lane { lane: LaneKey, callee: CalleeId, state: BreakerState },
-    Callee { callee: CalleeId, state: BreakerState },
+    Lane {
+        lane: LaneKey,
+        callee: CalleeId,
+        state: BreakerState,
+    },
+    /// Of the breaker that all lanes share, and the lanes that keep, or kept, its memory.
+    Callee {
+        kept_by: Vec<LaneKey>,
+        callee: CalleeId,
+        state: BreakerState,
+    },
 }
 
 /// What is to be done once the lock is let go.
@@ -121,6 +130,8 @@ pub(crate) struct State {
     pub(super) tenants: HashMap<TenantName, Tenant>,
     pub(super) lanes: HashMap<LaneKey, Lane>,
     pub(super) callees: HashMap<CalleeId, Callee>,
+    /// With which lane's memory the shared breaker of a callee is kept while it is not closed.
+    pub(super) kept_by: HashMap<CalleeId, LaneKey>,
     pub(super) room: Room,
     shares: Shares,
     turns: Turns,
@@ -152,6 +163,7 @@ impl State {
             tenants: HashMap::new(),
             lanes: HashMap::new(),
             callees: HashMap::new(),
+            kept_by: HashMap::new(),
             room: Room::default(),
             shares: Shares::default(),
             turns: Turns::default(),

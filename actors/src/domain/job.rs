@@ -106,6 +106,35 @@ pub enum JobClass {
     Replay,
 }
 
+/// How far the checkpoint of a job goes: what its later attempts need not do again, and so whom they
+/// call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckpointStage {
+    /// There is no checkpoint.
+    #[default]
+    None,
+    /// What the event only names was loaded.
+    Fetched,
+    /// The answer that is paid for is there: it has only to be delivered.
+    Answered,
+}
+
+impl CheckpointStage {
+    /// All stages, in order.
+    pub const ALL: [Self; 3] = [Self::None, Self::Fetched, Self::Answered];
+
+    /// The stored number: the place in [`Self::ALL`].
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The stage of a stored number.
+    pub fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| i64::from(stage.number()) == number)
+    }
+}
+
 /// A job as the store knows it, without its event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
@@ -135,6 +164,6 @@ pub struct Job {
     pub next_run_at: Timestamp,
     /// The token of the attempt that holds it (or last held it).
     pub fence: Fence,
-    /// Whether an earlier attempt left a checkpoint, so that paid work is not repeated.
-    pub has_checkpoint: bool,
+    /// What earlier attempts left, so that paid work is not repeated.
+    pub stage: CheckpointStage,
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     admission::{Admission, ENTER_WAIT, Pass},
-    domain::{CallResult, CalleeId, Fence, HoldReason, JobId, LaneKey},
+    domain::{CallResult, CalleeId, CheckpointStage, Fence, HoldReason, JobId, LaneKey},
     ports::{Fenced, Gate, JobStore, Permit, StoreUnavailable},
 };
 
@@ -50,8 +50,8 @@ impl Gate for AttemptGate {
         Ok(Box::new(CallPermit(pass.use_it())))
     }
 
-    async fn checkpoint(&self, state: &Value) -> Result<Fenced, StoreUnavailable> {
-        self.store.checkpoint(self.job, self.fence, state).await
+    async fn checkpoint(&self, stage: CheckpointStage, state: &Value) -> Result<Fenced, StoreUnavailable> {
+        self.store.checkpoint(self.job, self.fence, stage, state).await
     }
 }
 

@@ -69,7 +69,7 @@ impl Unconfigured {
 }
 
 fn work_of(job: &Job) -> HeldWork {
-    HeldWork { route: job.route.clone(), has_checkpoint: job.has_checkpoint, class: job.class }
+    HeldWork { route: job.route.clone(), stage: job.stage, class: job.class }
 }
 
 /// One line: jobs with the same plan, class and care.

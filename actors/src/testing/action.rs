@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    domain::{CallResult, CalleeId, DeadReason, HoldReason, Job, JobId, JobResult, LaneKey, Outcome},
+    domain::{CallResult, CalleeId, CheckpointStage, DeadReason, HoldReason, Job, JobId, JobResult, LaneKey, Outcome},
     ports::{Action, Attempt, Fenced},
 };
 
@@ -184,7 +184,8 @@ impl ScriptedAction {
                 return outcome;
             }
             if index + 1 < count {
-                match attempt.gate.checkpoint(&json!({ "done": index + 1 })).await {
+                let stage = if index == 0 { CheckpointStage::Fetched } else { CheckpointStage::Answered };
+                match attempt.gate.checkpoint(stage, &json!({ "done": index + 1 })).await {
                     Ok(Fenced::Applied) => {}
                     Ok(Fenced::Lost) => return Outcome::Retry { after: None, error: "lost its lease".into() },
                     Err(error) => return Outcome::Retry { after: None, error: error.to_string() },
@@ -246,8 +247,8 @@ impl Action for ScriptedAction {
             _ => {}
         }
         let callees = script.callees.get(&*job.kind).cloned().unwrap_or_default();
-        // With a checkpoint the first call is behind it.
-        Ok(callees.into_iter().skip(usize::from(job.has_checkpoint)).collect())
+        // What is behind it is not called again.
+        Ok(callees.into_iter().skip(usize::from(job.stage.number())).collect())
     }
 
     async fn run(&self, attempt: Attempt) -> Outcome {

@@ -17,7 +17,9 @@ use serde_json::json;
 
 use super::{NewJob, lane_key};
 use crate::{
-    domain::{DeadReason, Fence, HoldReason, Job, JobClass, JobId, JobResult, JobState, LaneKey, Timestamp},
+    domain::{
+        CheckpointStage, DeadReason, Fence, HoldReason, Job, JobClass, JobId, JobResult, JobState, LaneKey, Timestamp,
+    },
     ports::{
         AttemptEnd, Begin, Begun, BreakerMemory, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneMemory,
         Verdict,
@@ -289,7 +291,10 @@ pub async fn a_stale_fence_changes_nothing(fixture: &mut impl Fixture) {
     end(fixture, &first, failed(fixture, Duration::ZERO)).await;
     let second = begin(fixture, job).await;
     let store = fixture.store();
-    let late = store.checkpoint(job, first.job.fence, &json!("late")).await.expect("the store answers");
+    let late = store
+        .checkpoint(job, first.job.fence, CheckpointStage::Answered, &json!("late"))
+        .await
+        .expect("the store answers");
     assert_eq!(late, Fenced::Lost);
     for verdict in [Verdict::Succeeded(JobResult::default()), dead(DeadReason::Rejected), failed(fixture, minutes(1))] {
         assert_eq!(end_with(fixture, job, first.job.fence, verdict).await, Fenced::Lost);
@@ -317,13 +322,13 @@ pub async fn two_ends_at_once_are_one_end(fixture: &mut impl Fixture) {
 pub async fn a_checkpoint_is_there_for_the_next_attempt(fixture: &mut impl Fixture) {
     let job = fixture.insert(NewJob::on(LANE)).await;
     let begun = begin(fixture, job).await;
-    assert!(!begun.job.has_checkpoint);
-    for paid in ["first", "paid"] {
-        let kept = fixture.store().checkpoint(job, begun.job.fence, &json!({"answer": paid})).await;
+    assert_eq!(begun.job.stage, CheckpointStage::None);
+    for (stage, paid) in [(CheckpointStage::Fetched, "first"), (CheckpointStage::Answered, "paid")] {
+        let kept = fixture.store().checkpoint(job, begun.job.fence, stage, &json!({"answer": paid})).await;
         assert_eq!(kept.expect("the store answers"), Fenced::Applied);
     }
     end(fixture, &begun, failed(fixture, Duration::ZERO)).await;
-    assert!(due(fixture, LANE).await[0].has_checkpoint);
+    assert_eq!(due(fixture, LANE).await[0].stage, CheckpointStage::Answered);
     assert_eq!(begin(fixture, job).await.checkpoint, Some(json!({"answer": "paid"})));
 }
 
@@ -406,21 +411,24 @@ pub async fn what_is_held_is_passed_over(fixture: &mut impl Fixture) {
     let other = fixture.insert(NewJob::on(LANE).route("forward")).await;
     let paid = fixture.insert(NewJob::on(LANE).route("summaries")).await;
     let begun = begin(fixture, paid).await;
-    fixture.store().checkpoint(paid, begun.job.fence, &json!("paid")).await.expect("the store answers");
+    let stage = CheckpointStage::Answered;
+    fixture.store().checkpoint(paid, begun.job.fence, stage, &json!("paid")).await.expect("the store answers");
     end(fixture, &begun, failed(fixture, Duration::ZERO)).await;
 
     let now = fixture.clock().now();
     // Never tried, and tried before: what is held is named by class too.
-    let work = |has_checkpoint| {
-        let class = if has_checkpoint { JobClass::Retry } else { JobClass::Fresh };
-        HeldWork { route: "summaries".parse().expect("a name"), has_checkpoint, class }
+    let work = |stage| {
+        let class = if stage == CheckpointStage::None { JobClass::Fresh } else { JobClass::Retry };
+        HeldWork { route: "summaries".parse().expect("a name"), stage, class }
     };
+    let (none, answered) = (CheckpointStage::None, CheckpointStage::Answered);
     for (holding, expected) in [
         (vec![], vec![held, other, paid]),
-        (vec![work(false)], vec![other, paid]),
-        (vec![work(true)], vec![held, other]),
-        (vec![work(false), work(true)], vec![other]),
-        (vec![HeldWork { class: JobClass::Replay, ..work(false) }], vec![held, other, paid]),
+        (vec![work(none)], vec![other, paid]),
+        (vec![work(answered)], vec![held, other]),
+        (vec![work(none), work(answered)], vec![other]),
+        (vec![work(CheckpointStage::Fetched)], vec![held, other, paid]),
+        (vec![HeldWork { class: JobClass::Replay, ..work(none) }], vec![held, other, paid]),
     ] {
         let found = fixture.store().due(&lane_key(LANE), now, 10, &holding).await.expect("the store answers");
         let mut found: Vec<JobId> = found.into_iter().map(|job| job.id).collect();
@@ -600,13 +608,17 @@ pub async fn a_lane_remembers(fixture: &mut impl Fixture) {
             callee: crate::domain::CalleeId::new("host", "crm.example"),
             probe_at: fixture.clock().now().plus(minutes(1)),
             opens: 3,
+            shared: true,
         }],
     };
     store.save_lane(&lane, &memory).await.expect("the store answers");
     fixture.next_life().await;
     let store = fixture.store();
     assert_eq!(store.load_lane(&lane).await.expect("the store answers"), memory);
-    assert_eq!(store.paused_lanes().await.expect("the store answers"), std::slice::from_ref(&lane));
-    store.save_lane(&lane, &LaneMemory { paused: false, ..memory }).await.expect("the store answers");
-    assert!(store.paused_lanes().await.expect("the store answers").is_empty());
+    assert_eq!(store.remembered_lanes().await.expect("the store answers"), [(lane.clone(), memory.clone())]);
+    let resumed = LaneMemory { paused: false, ..memory };
+    store.save_lane(&lane, &resumed).await.expect("the store answers");
+    assert_eq!(store.remembered_lanes().await.expect("the store answers"), [(lane.clone(), resumed)]);
+    store.save_lane(&lane, &LaneMemory::default()).await.expect("the store answers");
+    assert_eq!(store.remembered_lanes().await.expect("the store answers"), []);
 }

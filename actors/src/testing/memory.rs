@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::seed::NewJob;
 use crate::{
     domain::{
-        DeadReason, EventEnvelope, EventId, Fence, HoldReason, Job, JobClass, JobId, JobResult, JobState, LaneKey,
-        RouteName, Timestamp, TraceId,
+        CheckpointStage, DeadReason, EventEnvelope, EventId, Fence, HoldReason, Job, JobClass, JobId, JobResult,
+        JobState, LaneKey, RouteName, Timestamp, TraceId,
     },
     policy::retry::suspect_backoff,
     ports::{
@@ -51,8 +51,8 @@ pub enum StoreOp {
     LoadLane,
     /// [`JobStore::save_lane`].
     SaveLane,
-    /// [`JobStore::paused_lanes`].
-    PausedLanes,
+    /// [`JobStore::remembered_lanes`].
+    RememberedLanes,
     /// [`JobStore::dead_letters`].
     DeadLetters,
     /// [`JobStore::count_dead_letters`].
@@ -75,7 +75,7 @@ impl StoreOp {
         Self::EndDead,
         Self::LoadLane,
         Self::SaveLane,
-        Self::PausedLanes,
+        Self::RememberedLanes,
         Self::DeadLetters,
         Self::CountDeadLetters,
         Self::Replay,
@@ -336,7 +336,7 @@ impl Inner {
             suspicion: 0,
             next_run_at: new.run_at.unwrap_or(now),
             fence: Fence(0),
-            has_checkpoint: false,
+            stage: CheckpointStage::None,
         };
         self.startable.entry(new.lane).or_default().insert((job.next_run_at, id));
         let stored = StoredJob {
@@ -423,9 +423,7 @@ impl Inner {
             .filter_map(|(_, id)| self.jobs.get(id))
             .map(|stored| &stored.job)
             .filter(|job| {
-                !held.iter().any(|work| {
-                    work.route == job.route && work.has_checkpoint == job.has_checkpoint && work.class == job.class
-                })
+                !held.iter().any(|work| work.route == job.route && work.stage == job.stage && work.class == job.class)
             })
             .collect();
         due.sort_by_key(|job| (job.class, job.next_run_at, job.id));
@@ -585,14 +583,20 @@ impl JobStore for MemoryStore {
         })
     }
 
-    async fn checkpoint(&self, job: JobId, fence: Fence, state: &Value) -> Result<Fenced, StoreUnavailable> {
+    async fn checkpoint(
+        &self,
+        job: JobId,
+        fence: Fence,
+        stage: CheckpointStage,
+        state: &Value,
+    ) -> Result<Fenced, StoreUnavailable> {
         self.call(StoreOp::Checkpoint, |inner| {
             if !inner.holds_fence(job, fence) {
                 return Fenced::Lost;
             }
             inner.update(job, |stored| {
                 stored.checkpoint = Some(state.clone());
-                stored.job.has_checkpoint = true;
+                stored.job.stage = stage;
             });
             Fenced::Applied
         })
@@ -616,9 +620,11 @@ impl JobStore for MemoryStore {
         })
     }
 
-    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
-        self.call(StoreOp::PausedLanes, |inner| {
-            inner.lanes.iter().filter(|(_, memory)| memory.paused).map(|(lane, _)| lane.clone()).collect()
+    async fn remembered_lanes(&self) -> Result<Vec<(LaneKey, LaneMemory)>, StoreUnavailable> {
+        self.call(StoreOp::RememberedLanes, |inner| {
+            let remembers = |memory: &LaneMemory| memory.paused || !memory.breakers.is_empty();
+            let lanes = inner.lanes.iter().filter(|(_, memory)| remembers(memory));
+            lanes.map(|(lane, memory)| (lane.clone(), memory.clone())).collect()
         })
     }
 

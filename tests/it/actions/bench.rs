@@ -21,8 +21,8 @@ use sluice::{
 };
 use sluice_actors::{
     domain::{
-        CallResult, CalleeId, EventEnvelope, EventId, Fence, HoldReason, Job, JobClass, JobId, JobState, LaneKey,
-        Outcome, Timestamp,
+        CallResult, CalleeId, CheckpointStage, EventEnvelope, EventId, Fence, HoldReason, Job, JobClass, JobId,
+        JobState, LaneKey, Outcome, Timestamp,
     },
     ports::{Action as _, Attempt, Begun, Clock, Fenced, Gate, Permit, StoreUnavailable},
 };
@@ -52,6 +52,7 @@ impl Clock for SetClock {
 pub(crate) struct Recorder {
     pub(crate) reports: Mutex<Vec<(CalleeId, CallResult)>>,
     pub(crate) checkpoint: Mutex<Option<Value>>,
+    pub(crate) stage: Mutex<CheckpointStage>,
     pub(crate) lease_lost: Mutex<bool>,
     pub(crate) refuse: Mutex<Option<HoldReason>>,
 }
@@ -75,11 +76,12 @@ impl Gate for RecordingGate {
         }
     }
 
-    async fn checkpoint(&self, state: &Value) -> Result<Fenced, StoreUnavailable> {
+    async fn checkpoint(&self, stage: CheckpointStage, state: &Value) -> Result<Fenced, StoreUnavailable> {
         if *self.0.lease_lost.lock().unwrap() {
             return Ok(Fenced::Lost);
         }
         *self.0.checkpoint.lock().unwrap() = Some(state.clone());
+        *self.0.stage.lock().unwrap() = stage;
         Ok(Fenced::Applied)
     }
 }
@@ -181,7 +183,7 @@ impl Bench {
             suspicion: 0,
             next_run_at: self.clock.now(),
             fence: Fence(100),
-            has_checkpoint: false,
+            stage: CheckpointStage::None,
         };
         TestJob { job, event, seen: Arc::default(), patience: Duration::from_secs(20), number: 0 }
     }
@@ -192,7 +194,7 @@ impl Bench {
         job.job.fence.0 += 1;
         job.job.claims += 1;
         let checkpoint = job.seen.checkpoint.lock().unwrap().clone();
-        job.job.has_checkpoint = checkpoint.is_some();
+        job.job.stage = *job.seen.stage.lock().unwrap();
         let outcome = self
             .actions
             .run(Attempt {
@@ -202,7 +204,7 @@ impl Bench {
                 gate: Arc::new(RecordingGate(Arc::clone(&job.seen))),
             })
             .await;
-        job.job.has_checkpoint = job.seen.checkpoint.lock().unwrap().is_some();
+        job.job.stage = *job.seen.stage.lock().unwrap();
         let shown = format!("{outcome:?}");
         assert!(!shown.contains("PLANTED"), "a secret shows in an outcome: {shown}");
         outcome

@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use sluice::standins::Fault;
-use sluice_actors::domain::{DeadReason, HoldReason, JobResult, Outcome};
+use sluice_actors::domain::{CheckpointStage, DeadReason, HoldReason, JobResult, Outcome};
 
 use super::{Expect, ILL, NEUTRAL, WELL, api_faults, bench::Bench, delivered, kind, patience};
 
@@ -77,7 +77,7 @@ async fn a_resource_that_never_ends_is_no_resource() {
     let mut job = bench.job("fetch", None);
     assert_eq!(kind(&bench.attempt(&mut job).await), Expect::Retry(None));
     assert_eq!(job.reports(), [("host".to_owned(), ILL)]);
-    assert!(!job.job.has_checkpoint);
+    assert_eq!(job.job.stage, CheckpointStage::None);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn what_was_fetched_stands_beside_the_data_and_is_kept() {
     assert_eq!(bench.callees(&job), ["host", "host"]);
     bench.api.fail_next(Fault::status(500));
     assert_eq!(kind(&bench.attempt(&mut job).await), Expect::Retry(None));
-    assert!(!job.job.has_checkpoint);
+    assert_eq!(job.job.stage, CheckpointStage::None);
     let result = delivered(bench.attempt(&mut job).await);
     assert_eq!(bench.callees(&job), ["host"]);
     assert_eq!(result.reply.unwrap()["body"]["fetched"], json!({ "status": "open" }));

@@ -1,8 +1,8 @@
-WITH kept (id, fence, state) AS MATERIALIZED (
+WITH kept (id, fence, stage, state) AS MATERIALIZED (
     VALUES
-    (?, ?, ?) -- repeated
+    (?, ?, ?, ?) -- repeated
 )
-UPDATE jobs SET checkpoint = kept.state, has_checkpoint = 1
+UPDATE jobs SET checkpoint = kept.state, stage = kept.stage
 FROM kept
 WHERE jobs.id = kept.id AND jobs.fence = kept.fence AND jobs.state = 'running'
 RETURNING jobs.id

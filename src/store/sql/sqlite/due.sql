@@ -1,11 +1,11 @@
 -- The first of each group of the lane (route, checkpoint or none, class) that is not held, merged:
 -- reads as many rows as it returns per group, however many wait. ?5: held groups as a JSON array of
--- [route, has_checkpoint, class].
+-- [route, stage, class].
 WITH RECURSIVE groups (seq) AS (
     SELECT * FROM (
         SELECT seq FROM jobs INDEXED BY jobs_due
         WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
-        ORDER BY route, has_checkpoint, class, next_run_at
+        ORDER BY route, stage, class, next_run_at
         LIMIT 1
     )
     UNION ALL
@@ -15,27 +15,27 @@ WITH RECURSIVE groups (seq) AS (
     CROSS JOIN jobs AS later ON later.seq = (
         SELECT seq FROM jobs INDEXED BY jobs_due
         WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
-            AND (route, has_checkpoint, class) > (here.route, here.has_checkpoint, here.class)
-        ORDER BY route, has_checkpoint, class, next_run_at
+            AND (route, stage, class) > (here.route, here.stage, here.class)
+        ORDER BY route, stage, class, next_run_at
         LIMIT 1
     )
 )
 SELECT
     j.id, j.event_id, j.tenant, j.source, j.route, j.type, j.state, j.class, j.attempts, j.claims, j.deaths, j.suspicion,
-    j.next_run_at, j.fence, j.has_checkpoint
+    j.next_run_at, j.fence, j.stage
 FROM groups
 CROSS JOIN jobs AS first ON first.seq = groups.seq
 CROSS JOIN jobs AS j ON j.seq IN (
     SELECT seq FROM jobs INDEXED BY jobs_due
     WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2 AND route = first.route
-        AND has_checkpoint = first.has_checkpoint AND class = first.class AND next_run_at <= ?3
+        AND stage = first.stage AND class = first.class AND next_run_at <= ?3
     ORDER BY next_run_at
     LIMIT ?4
 )
 WHERE first.next_run_at <= ?3
     AND NOT EXISTS (
         SELECT 1 FROM json_each(?5) AS held
-        WHERE held.value ->> 0 = first.route AND held.value ->> 1 = first.has_checkpoint
+        WHERE held.value ->> 0 = first.route AND held.value ->> 1 = first.stage
             AND held.value ->> 2 = first.class
     )
 ORDER BY j.class, j.next_run_at, j.seq

@@ -18,7 +18,7 @@ SET state = CASE
     last_error = ended.error,
     updated_at = ended.at,
     finished_at = CASE WHEN ended.verdict IN ('succeeded', 'deadletter') THEN ended.at END,
-    has_checkpoint = CASE ended.verdict WHEN 'succeeded' THEN 0 ELSE jobs.has_checkpoint END,
+    stage = CASE ended.verdict WHEN 'succeeded' THEN 0 ELSE jobs.stage END,
     checkpoint = CASE ended.verdict WHEN 'succeeded' THEN NULL ELSE jobs.checkpoint END
 FROM ended
 WHERE jobs.id = ended.id AND jobs.fence = ended.fence AND jobs.state = 'running'

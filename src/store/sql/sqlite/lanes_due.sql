@@ -4,7 +4,7 @@ WITH RECURSIVE groups (seq, lanes) AS (
     SELECT * FROM (
         SELECT seq, 1 FROM jobs INDEXED BY jobs_due
         WHERE state IN ('pending', 'failed') AND (tenant, source) > (?1, ?2)
-        ORDER BY tenant, source, route, has_checkpoint, class, next_run_at
+        ORDER BY tenant, source, route, stage, class, next_run_at
         LIMIT 1
     )
     UNION ALL
@@ -14,9 +14,9 @@ WITH RECURSIVE groups (seq, lanes) AS (
     CROSS JOIN jobs AS later ON later.seq = (
         SELECT seq FROM jobs INDEXED BY jobs_due
         WHERE state IN ('pending', 'failed')
-            AND (tenant, source, route, has_checkpoint, class)
-            > (here.tenant, here.source, here.route, here.has_checkpoint, here.class)
-        ORDER BY tenant, source, route, has_checkpoint, class, next_run_at
+            AND (tenant, source, route, stage, class)
+            > (here.tenant, here.source, here.route, here.stage, here.class)
+        ORDER BY tenant, source, route, stage, class, next_run_at
         LIMIT 1
     )
     WHERE groups.lanes <= ?3

@@ -3,7 +3,7 @@ WITH RECURSIVE groups (seq) AS (
     SELECT * FROM (
         SELECT seq FROM jobs INDEXED BY jobs_due
         WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
-        ORDER BY route, has_checkpoint, class, next_run_at
+        ORDER BY route, stage, class, next_run_at
         LIMIT 1
     )
     UNION ALL
@@ -13,8 +13,8 @@ WITH RECURSIVE groups (seq) AS (
     CROSS JOIN jobs AS later ON later.seq = (
         SELECT seq FROM jobs INDEXED BY jobs_due
         WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
-            AND (route, has_checkpoint, class) > (here.route, here.has_checkpoint, here.class)
-        ORDER BY route, has_checkpoint, class, next_run_at
+            AND (route, stage, class) > (here.route, here.stage, here.class)
+        ORDER BY route, stage, class, next_run_at
         LIMIT 1
     )
 )
