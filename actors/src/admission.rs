@@ -299,7 +299,9 @@ impl Admission {
             }
             Notice::Callee { kept_by, callee, state } => {
                 if *state != BreakerState::HalfOpen {
-                    kept_by.iter().for_each(|lane| self.breakers_changed(lane));
+                    for lane in kept_by {
+                        self.breakers_changed(lane);
+                    }
                 }
                 observer.observe(&ObserverEvent::CalleeBreaker { callee, state: *state });
             }
