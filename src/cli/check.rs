@@ -10,7 +10,8 @@ use crate::config::{self, Config};
 
 /// Check the configuration and say what is wrong or odd.
 ///
-/// Reads the configuration as `serve` would and says everything that is wrong (status 78) or odd.
+/// It is read as `serve` would read it, secrets included. What is wrong ends it with status 78; what
+/// is odd is a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sluice check\n  sluice check --config /etc/sluice --json")]
 pub(super) struct Check {

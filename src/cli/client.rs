@@ -1,6 +1,6 @@
 //! Talks to a running gateway through its API.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -59,15 +59,17 @@ impl Client {
             (None, _) => {
                 let database = Input::read(&global.config)?.database()?;
                 let folder = database.data_dir();
-                let runtime = Runtime::read(folder).map_err(|_| {
-                    Refused::new(
-                        ErrorCode::NotRunning,
-                        format!(
-                            "no gateway runs with {} (no runtime.json in {}); start it with `sluice serve`, or name one with --api and --token",
-                            global.config.display(),
-                            folder.display()
+                let runtime = Runtime::read(folder).map_err(|error| {
+                    let (config, folder) = (global.config.display(), folder.display());
+                    let message = match error.kind() {
+                        ErrorKind::NotFound => format!(
+                            "no gateway runs with {config} (no runtime.json in {folder}); start it with `sluice serve`, or name one with --api and --token"
                         ),
-                    )
+                        _ => format!(
+                            "cannot read runtime.json in {folder} ({error}); run this as the user that runs the gateway, or name it with --api and --token"
+                        ),
+                    };
+                    Refused::new(ErrorCode::NotRunning, message)
                 })?;
                 let base = runtime.admin.parse().context("runtime.json names no URL")?;
                 Self::new(base, &runtime.token, Some(runtime.public))

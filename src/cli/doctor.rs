@@ -19,8 +19,8 @@ use crate::config::Input;
 
 /// Say what is wrong with this gateway and its surroundings.
 ///
-/// Looks at the configuration, its secrets, the data folder, the database, the ports, the clock,
-/// whom the gateway calls, and the running gateway itself. Changes nothing.
+/// It looks at the configuration, its secrets, the data folder, the database, the ports, the clock,
+/// whom the gateway calls, and the running gateway itself, and changes nothing.
 ///
 /// Callees are only asked whether they answer, without any credential.
 #[derive(Debug, Args)]

@@ -5,6 +5,21 @@ use sluice_actors::{domain::Timestamp, ports::Clock};
 
 use crate::{api::records::RecordFilter, clock::SystemClock, config::parse_duration};
 
+/// What events (the first four) and jobs can be in.
+const STATES: [&str; 11] = [
+    "stored",
+    "unrouted",
+    "quarantined",
+    "released",
+    "pending",
+    "running",
+    "succeeded",
+    "failed",
+    "deadletter",
+    "superseded",
+    "cancelled",
+];
+
 /// Which events or jobs.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Narrow {
@@ -30,9 +45,8 @@ pub(super) struct More {
     /// An event type, or a prefix such as `invoice.*`
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// An event status (stored, unrouted, quarantined, released) or a job state (pending, running,
-    /// succeeded, failed, deadletter, superseded, cancelled)
-    #[arg(long, value_name = "STATE")]
+    /// The status of an event, or the state of a job
+    #[arg(long, value_name = "STATE", value_parser = STATES)]
     state: Option<String>,
     /// What the event is about
     #[arg(long, value_name = "ID")]

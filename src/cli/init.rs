@@ -16,7 +16,8 @@ use crate::config;
 
 /// Write a configuration that runs as it is.
 ///
-/// Writes a configuration that runs as it is: one tenant with one source, and a fresh secret for it.
+/// One tenant with one source, and a fresh secret for it, in files whose comments say what can be
+/// added. The next steps are printed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sluice init my-gateway\n  sluice init /etc/sluice --tenant acme")]
 pub(super) struct Init {

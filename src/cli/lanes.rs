@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use sluice_actors::{
-    domain::{JobState, LaneKey},
+    domain::{JobState, LaneKey, Timestamp},
     handle::LaneSnapshot,
     ports::{BreakerState, Clock},
 };
@@ -84,7 +84,7 @@ async fn list(api: &Api, global: &Global) -> anyhow::Result<()> {
     if global.json {
         return output::json(&lanes);
     }
-    let header = ["LANE", "VENDOR", "STATUS", "BREAKERS", "RUN", "PENDING", "FAILED", "DEAD", "OLDEST", "WHY"];
+    let header = ["LANE", "VENDOR", "STATUS", "SINCE", "BREAKERS", "RUN", "PENDING", "FAILED", "DEAD", "OLDEST", "WHY"];
     output::table(&header, lanes.iter().map(row).collect(), "no lanes");
     Ok(())
 }
@@ -101,7 +101,8 @@ fn row(view: &LaneView) -> Vec<String> {
         view.lane.to_string(),
         view.vendor.to_string(),
         snapshot.map_or_else(|| "asleep".to_owned(), |lane| word(&lane.status)),
-        snapshot.map_or_else(|| "-".to_owned(), breakers),
+        output::or_dash(snapshot.map(|lane| output::age(now, lane.since))),
+        snapshot.map_or_else(|| "-".to_owned(), |lane| breakers(lane, now)),
         snapshot.map_or(0, |lane| lane.in_flight.len()).to_string(),
         jobs(JobState::Pending),
         jobs(JobState::Failed),
@@ -111,11 +112,14 @@ fn row(view: &LaneView) -> Vec<String> {
     ]
 }
 
-/// The worst state of the lane's breakers, with whose it is.
-fn breakers(lane: &LaneSnapshot) -> String {
+/// The first of the lane's breakers that is not closed, with whose it is and when it is probed.
+fn breakers(lane: &LaneSnapshot, now: Timestamp) -> String {
     let not_closed = lane.breakers.iter().find(|breaker| breaker.state != BreakerState::Closed);
     match (not_closed, lane.breakers.is_empty()) {
-        (Some(breaker), _) => format!("{} {}", breaker.state.as_str(), breaker.callee),
+        (Some(breaker), _) => {
+            let probe = breaker.probe_at.map(|at| format!(", probe {}", output::age(now, at.max(now))));
+            format!("{} {}{}", breaker.state.as_str(), breaker.callee, probe.unwrap_or_default())
+        }
         (None, false) => "closed".to_owned(),
         (None, true) => "-".to_owned(),
     }

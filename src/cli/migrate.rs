@@ -14,8 +14,7 @@ use crate::{
 
 /// Bring the database to this version's form.
 ///
-/// Brings the database to the form of this version, in one transaction a step. The gateway must not
-/// run; copy the file first.
+/// Each step is one transaction. The gateway must not run; copy the file first.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  sluice migrate --dry-run\n  systemctl stop sluice && cp sluice.db sluice.db.bak && sluice migrate"

@@ -152,4 +152,90 @@ mod tests {
     fn the_commands_fit_together() {
         Cli::command().debug_assert();
     }
+
+    /// The words of a command as a shell takes them apart; quotes only around whole words.
+    fn words(line: &str) -> Vec<String> {
+        let parts = line.split('\'').enumerate();
+        let words = parts.map(|(n, part)| match n % 2 {
+            0 => part.split_whitespace().map(ToOwned::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        words.collect::<Vec<Vec<String>>>().concat()
+    }
+
+    fn check_examples(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = help.lines().flat_map(|line| line.split(" && ")).map(str::trim);
+        for example in examples.filter(|line| line.starts_with("sluice ") && !line.contains('…')) {
+            let parsed = Cli::command().try_get_matches_from(words(example));
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
+        command.get_subcommands().for_each(check_examples);
+    }
+
+    #[test]
+    fn the_examples_of_the_help_are_commands() {
+        check_examples(&Cli::command());
+    }
+
+    /// Commands in a document: lines of code blocks, and spans of code.
+    fn commands(text: &str) -> Vec<String> {
+        let text = text.replace("```", "");
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let spans = text.split('`').skip(1).step_by(2);
+        let all = lines.flat_map(|line| line.split(" && ")).chain(spans).map(str::trim);
+        all.filter(|command| command.starts_with("sluice ")).map(ToOwned::to_owned).collect()
+    }
+
+    /// Says what of a command as documents write it does not exist.
+    fn unknown(written: &str) -> Option<String> {
+        let mut root = Cli::command();
+        root.build();
+        let mut at = &root;
+        let mut in_names = true;
+        for word in words(written).into_iter().skip(1) {
+            if let Some(flag) = word.strip_prefix("--") {
+                let flag = flag.split('=').next().unwrap_or_default();
+                let known = at.get_arguments().any(|argument| argument.get_long() == Some(flag));
+                if !known && !flag.contains('…') {
+                    return Some(format!("--{flag}"));
+                }
+                in_names = false;
+            } else if let Some(next) = at.find_subcommand(&word).filter(|_| in_names) {
+                at = next;
+            } else if in_names && at.has_subcommands() && at.get_positionals().next().is_none() {
+                return Some(word);
+            } else {
+                in_names = false;
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn the_documents_name_only_commands_that_exist() {
+        assert_eq!(unknown("sluice dead replay --reasons x"), Some("--reasons".to_owned()));
+        assert_eq!(unknown("sluice dead bury"), Some("bury".to_owned()));
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut documents = vec![root.join("README.md"), root.join("ARCHITECTURE.md"), root.join("CHANGELOG.md")];
+        let mut folders = vec![root.join("docs")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "md") {
+                    documents.push(path);
+                }
+            }
+        }
+        let mut seen = 0;
+        for document in documents {
+            for command in commands(&std::fs::read_to_string(&document).unwrap()) {
+                seen += 1;
+                assert_eq!(unknown(&command), None, "{}: {command}", document.display());
+            }
+        }
+        assert!(seen > 20, "{seen}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::api::events::Released;
 
 /// Release a quarantined event.
 ///
-/// Normalises a quarantined event anew from its stored payload and runs its routes.
+/// It is normalised anew from its stored payload, and its routes run.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  sluice events --state quarantined\n  sluice release evt_0192f0c1a2b37def8123456789abcdef --reason 'schema was too strict'"

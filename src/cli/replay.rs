@@ -15,7 +15,7 @@ use crate::api::events;
 
 /// Run past events through a route.
 ///
-/// Runs stored, unrouted or released events through a route. An event that already has a job for the
+/// Stored, unrouted and released events can run, quarantined ones not. An event that already has a job for the
 /// route keeps it; nothing runs twice.
 #[derive(Debug, Args)]
 #[command(

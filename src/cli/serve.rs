@@ -9,7 +9,7 @@ use crate::app;
 
 /// Run the gateway.
 ///
-/// Runs the gateway until a signal ends it: SIGTERM or SIGINT drain it, a second one ends it at
+/// It runs until a signal ends it: SIGTERM or SIGINT drain it, a second one ends it at
 /// once, SIGHUP reads the configuration again.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  sluice serve --config /etc/sluice/sluice.toml")]

@@ -11,6 +11,7 @@ use sluice_actors::{
     domain::{EventId, SourceName, TenantName},
     ports::Clock,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{addition::Addition, first::First};
 use super::{
@@ -30,8 +31,9 @@ pub(super) enum SourceCommand {
 
 /// Add a source to a tenant's file, and wait for its first event.
 ///
-/// Adds a source at the end of `tenants/TENANT.toml`; what stands there is not changed, and nothing
-/// is if the result would not be right. A gateway that runs takes it up by itself.
+/// It goes to the end of `tenants/TENANT.toml`, with a route that logs its events. What stands there
+/// is not changed, and nothing is if the result would not be right. A gateway that runs takes it up
+/// by itself.
 ///
 /// Without --secret a file with a fresh secret is made. For a vendor that gives you its own, write
 /// that one over it.
@@ -86,13 +88,14 @@ impl SourceCommand {
 impl Add {
     async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { name, tenant, vendor, secret, options, no_wait, api } = self;
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let addition = Addition { name, tenant, vendor, secret, options };
         let since = SystemClock.now();
         let done = addition.make(&global.config)?;
         // Without a gateway there is nobody to wait for.
-        let client = Client::connect(&api, global).ok();
-        let origin = match (&done.public_url, client.as_ref().and_then(|client| client.public.as_ref())) {
-            (None, Some(listens)) => listens.clone(),
+        let client = Client::connect(&api, global);
+        let origin = match (&done.public_url, &client) {
+            (None, Ok(Client { public: Some(listens), .. })) => listens.clone(),
             _ => done.origin.clone(),
         };
         let mut added = Added {
@@ -118,13 +121,19 @@ impl Add {
             }
         }
         match client {
-            Some(client) => {
-                let first = First { client: &client, tenant: &added.tenant, source: &added.source, since };
+            Ok(client) => {
+                let first = First {
+                    client: &client,
+                    tenant: &added.tenant,
+                    source: &added.source,
+                    since,
+                    interrupt: &mut interrupt,
+                };
                 if first.taken_up().await && !no_wait {
                     added.first_event = first.event(&added.url).await?;
                 }
             }
-            None => output::note("\nNo gateway runs with this configuration; start it with `sluice serve`."),
+            Err(error) => output::note(&format!("\n{error:#}")),
         }
         if global.json {
             output::json(&added)?;

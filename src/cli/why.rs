@@ -30,8 +30,8 @@ use crate::{
 
 /// Say why a delivery did not verify.
 ///
-/// Says why a delivery did not verify, by trying what usually goes wrong: another secret, a changed
-/// body, a wrong clock, another way to write the signature.
+/// It tries what usually goes wrong: another secret, a changed body, a wrong clock, another way to
+/// write the signature.
 ///
 /// Without an argument it lists the last refused deliveries of each source; the gateway keeps 50 of
 /// each, redacted. A request saved as text is checked here, against the configuration, without a

@@ -28,7 +28,7 @@ use crate::{
 
 /// Send signed sample deliveries; with --rate, as a load test.
 ///
-/// Signs sample deliveries as a vendor would and sends them.
+/// They are signed now and as the vendor signs; the status is 1 if one was not accepted.
 ///
 /// With --rate it is a load test in the open model: deliveries are due at fixed moments however slow
 /// the answers are, and latency counts from the moment a delivery was due. With --connections alone

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use sluice_actors::domain::{EventId, SourceName, TenantName, Timestamp};
-use tokio::time::Instant;
+use tokio::{signal::unix::Signal, time::Instant};
 
 use crate::{
     api::records::{EventRow, Page, RefusalRow},
@@ -23,6 +24,9 @@ pub(super) struct First<'a> {
     pub(super) source: &'a SourceName,
     /// Before the source was added.
     pub(super) since: Timestamp,
+    /// Ends the waiting; registered before the source was added, so that it never ends the process
+    /// halfway.
+    pub(super) interrupt: &'a mut Signal,
 }
 
 impl First<'_> {
@@ -40,11 +44,12 @@ impl First<'_> {
 
     /// The first event; none where it was not waited for to the end. Refused deliveries are told
     /// meanwhile.
-    pub(super) async fn event(&self, url: &str) -> anyhow::Result<Option<EventId>> {
+    pub(super) async fn event(self, url: &str) -> anyhow::Result<Option<EventId>> {
         let spinner = output::spinner(format!("waiting for the first event at {url} (Ctrl-C ends the waiting)"));
+        let Self { client, tenant, source, since, interrupt } = self;
         let found = tokio::select! {
-            found = self.look(&spinner) => found,
-            _ = tokio::signal::ctrl_c() => Ok(None),
+            found = look(client, tenant, source, since, &spinner) => found,
+            _ = interrupt.recv() => Ok(None),
         };
         spinner.finish_and_clear();
         if matches!(found, Ok(None)) {
@@ -52,27 +57,34 @@ impl First<'_> {
         }
         found
     }
+}
 
-    async fn look(&self, spinner: &indicatif::ProgressBar) -> anyhow::Result<Option<EventId>> {
-        let end = Instant::now() + PATIENCE;
-        let mut told = 0;
-        while Instant::now() < end {
-            let events = json!({ "tenant": self.tenant, "source": self.source, "since": self.since, "limit": 1 });
-            let events: Page<EventRow> = self.client.get("events", &events).await?;
-            if let Some(event) = events.items.first() {
-                return Ok(Some(event.id));
-            }
-            let refusals = json!({ "tenant": self.tenant, "source": self.source, "limit": 10 });
-            let refusals: Vec<RefusalRow> = self.client.get("refusals", &refusals).await?;
-            let last = told;
-            for refusal in refusals.iter().rev().filter(|row| row.id > last && row.at >= self.since) {
-                spinner.suspend(|| {
-                    output::note(&format!("refused {} from {}: {}", refusal.reason, refusal.peer, refusal.hint));
-                });
-                told = refusal.id;
-            }
-            tokio::time::sleep(ASK_EVERY).await;
+/// Asks until there is an event, for as long as anybody waits.
+async fn look(
+    client: &Client,
+    tenant: &TenantName,
+    source: &SourceName,
+    since: Timestamp,
+    spinner: &ProgressBar,
+) -> anyhow::Result<Option<EventId>> {
+    let end = Instant::now() + PATIENCE;
+    let mut told = 0;
+    while Instant::now() < end {
+        let events = json!({ "tenant": tenant, "source": source, "since": since, "limit": 1 });
+        let events: Page<EventRow> = client.get("events", &events).await?;
+        if let Some(event) = events.items.first() {
+            return Ok(Some(event.id));
         }
-        Ok(None)
+        let refusals = json!({ "tenant": tenant, "source": source, "limit": 10 });
+        let refusals: Vec<RefusalRow> = client.get("refusals", &refusals).await?;
+        let last = told;
+        for refusal in refusals.iter().rev().filter(|row| row.id > last && row.at >= since) {
+            spinner.suspend(|| {
+                output::note(&format!("refused {} from {}: {}", refusal.reason, refusal.peer, refusal.hint));
+            });
+            told = refusal.id;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
     }
+    Ok(None)
 }

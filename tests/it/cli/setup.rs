@@ -114,6 +114,30 @@ async fn a_source_added_beside_a_running_gateway_is_taken_up_and_its_first_event
     gateway.ended().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_waiting_for_the_first_event_keeps_the_source() {
+    let folder = folder();
+    let gateway = Process::start(&folder).await;
+    let mut adding = command(folder.path(), &["source", "add", "chat", "--vendor", "generic", "--json"]);
+    let child = adding.spawn().unwrap();
+    eventually("the gateway has the source", || async {
+        let lanes = gateway.get("/api/v1/lanes").await;
+        lanes.as_array().unwrap().iter().any(|lane| lane["lane"]["source"] == "chat").then_some(())
+    })
+    .await;
+    let pid = child.id().to_string();
+    // Asked for again and again: the process may not listen for it yet.
+    let interrupt = format!("while kill -INT {pid} 2>/dev/null; do sleep 0.2; done");
+    let mut interrupting = std::process::Command::new("sh").args(["-c", &interrupt]).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    interrupting.wait().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &told["first_event"]), (Some(0), &Value::Null), "{told:#}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("The source stays"));
+    gateway.terminate();
+    gateway.ended().await;
+}
+
 #[tokio::test]
 async fn without_a_gateway_a_source_is_added_and_nobody_is_waited_for() {
     let folder = folder();
