@@ -1,8 +1,8 @@
 //! Work over large bodies, off the threads that answer everyone.
 //!
-//! Hashing, parsing and redacting 25 MiB takes most of a second. On a runtime's thread, two such
-//! bodies would hold up every other answer; so from a size on the work goes to threads of its own,
-//! a few at a time.
+//! Hashing, parsing and redacting take time in proportion to a body, and nothing else runs on their
+//! thread meanwhile: as many bodies of 25 MiB as the runtime has threads would hold up every other
+//! answer. So from a size on the work goes to threads of its own, a few at a time.
 
 use std::sync::Arc;
 
