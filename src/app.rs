@@ -131,8 +131,8 @@ pub struct Running {
 /// A [`Refused`] for what an operator can mend; nothing was changed then.
 pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Running> {
     let AppOptions { clock, seed, drain, node, config_path, logs } = options;
-    let public_listener = bind("edge.listen", config.edge.listen).await?;
-    let admin_listener = bind("admin.listen", config.admin.listen).await?;
+    let public_listener = bind("edge.listen", config.edge.listen)?;
+    let admin_listener = bind("admin.listen", config.admin.listen)?;
     let admin_options = admin_listener_options(&config.admin)?;
 
     let Database::Sqlite(path) = &config.database;
@@ -339,8 +339,8 @@ fn install_logs(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Logs> 
     Ok(logs)
 }
 
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    Ok(TcpListener::bind(address).await.map_err(|error| {
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    Ok(edge::accept::bind(address).map_err(|error| {
         let cure = match error.kind() {
             std::io::ErrorKind::AddrInUse => "another process listens there; end it or choose another port",
             std::io::ErrorKind::PermissionDenied => "this user may not listen there; choose a port from 1024",
@@ -352,7 +352,21 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// The public keys of all tenants' callback tokens, of the configuration in force.
 fn key_set(live: config::Live) -> Arc<dyn Fn() -> Bytes + Send + Sync> {
-    Arc::new(move || jwks(&live.load()).to_string().into())
+    let made = |config: Arc<Config>| {
+        let json = Bytes::from(jwks(&config).to_string());
+        Arc::new((config, json))
+    };
+    let kept = ArcSwap::new(made(live.load_full()));
+    // Anybody may ask: the keys are parsed once for each configuration, not for each request.
+    Arc::new(move || {
+        let (config, json) = &**kept.load();
+        if Arc::ptr_eq(config, &live.load()) {
+            return json.clone();
+        }
+        let made = made(live.load_full());
+        kept.store(made.clone());
+        made.1.clone()
+    })
 }
 
 fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptions> {
@@ -418,6 +432,26 @@ mod tests {
     use sluice_actors::testing::TestTree;
 
     use super::*;
+    use crate::{config::Input, secrets::Environment};
+
+    #[test]
+    fn the_key_set_is_made_once_for_a_configuration_and_anew_for_the_next() {
+        let config = |tenant: &str| {
+            let key = include_str!("../tests/fixtures/wordpress/signing-key.pem");
+            let environment = Environment::fixed([("SIGNING", key)]);
+            let resolved = Input::new("cfg").environment(environment).tenant("acme", tenant).resolve();
+            Arc::new(resolved.expect("a right configuration"))
+        };
+        let site = "[wordpress]\nsite = 'https://blog.example'\n\
+                    site_uuid = '7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6'\nsigning_key = 'env:SIGNING'\n";
+        let live = Arc::new(ArcSwap::new(config("")));
+        let keys = key_set(live.clone());
+        assert_eq!(keys(), r#"{"keys":[]}"#);
+        assert_eq!(keys().as_ptr(), keys().as_ptr());
+        live.store(config(site));
+        assert!(keys().starts_with(br#"{"keys":[{"#));
+        assert_eq!(keys().as_ptr(), keys().as_ptr());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_tree_that_is_broken_ends_the_process_with_a_failure() {
