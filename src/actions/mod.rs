@@ -108,11 +108,10 @@ impl Action for Actions {
             Err(reason) => return Outcome::Hold { reason, after: None },
         };
         let run = Run { attempt: &attempt, config: &config, tenant, source, route, world: &self.world };
-        let outcome = match dispatch(&run).await {
+        match dispatch(&run).await {
             Ok(result) => Outcome::Delivered(result),
             Err(end) => end.into(),
-        };
-        outcome
+        }
     }
 }
 
