@@ -216,6 +216,7 @@ fn each_library_has_one_home() {
         ("reqwest", &["http_client"]),
         ("jsonwebtoken", &["actions", "standins"]),
         ("minijinja", &["actions"]),
+        ("rustix", &["cli"]),
         ("ractor", &[]),
         ("governor", &[]),
         ("failsafe", &[]),

@@ -125,7 +125,7 @@ impl Addition {
             }
             bail!("--secret {plain}; write it into a file that only you can read and name that with file:PATH");
         }
-        if self.vendor == "notion" {
+        if HANDED_OVER.contains(&self.vendor.as_str()) {
             return Ok(Keyed::HandedOver);
         }
         let text = if WHSEC.contains(&self.vendor.as_str()) { files::whsec_secret() } else { files::hex_secret() };
@@ -166,6 +166,8 @@ impl Addition {
     }
 }
 
+/// Vendors that send their secret to the URL.
+const HANDED_OVER: [&str; 1] = ["notion"];
 /// Vendors whose secrets are written as `whsec_…`.
 const WHSEC: [&str; 4] = ["openai", "standard", "stripe", "svix"];
 /// Vendors that let us choose the secret; the others choose it themselves.
@@ -285,6 +287,9 @@ mod tests {
     #[test]
     fn every_vendor_can_be_added_or_says_what_it_needs() {
         let dir = folder("# mine\n");
+        for name in [&HANDED_OVER[..], &WHSEC, &OURS].concat() {
+            assert!(vendors::NAMES.contains(&name), "{name}");
+        }
         for name in vendors::NAMES {
             let mut addition = addition(name, name);
             if name == "custom" {

@@ -36,7 +36,7 @@ impl First<'_> {
         match self.client.post::<Value>("reload", &json!({})).await {
             Ok(_) => true,
             Err(error) => {
-                output::warn(&format!("the running gateway did not take it up: {error:#}"));
+                output::warn(&format!("no gateway has taken it up yet: {error:#}"));
                 false
             }
         }

@@ -67,6 +67,12 @@ async fn init_refuses_a_place_that_is_taken_and_changes_nothing() {
         assert!(ran.stderr.contains(told) && ran.stderr.lines().count() == 1, "{ran:?}");
         assert_eq!(files(dir.path()), before, "{place}");
     }
+    // What was written does not stay if it is not right.
+    let mut overridden = command(dir.path(), &["init", "new/gw"]);
+    overridden.env("SLUICE_EDGE__LISTEN", "nowhere");
+    let ran = run(overridden).await;
+    assert!(ran.status == 78 && ran.stderr.contains("SLUICE_EDGE__LISTEN"), "{ran:?}");
+    assert!(!dir.path().join("new").exists());
     fs::create_dir(dir.path().join("empty")).unwrap();
     assert_eq!(sluice(dir.path(), &["init", "empty"]).await.status, 0);
 }
