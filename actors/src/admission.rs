@@ -37,7 +37,7 @@ use tokio::{sync::Notify, time::Instant};
 use self::state::{Notice, State};
 pub(crate) use self::{
     grant::{Grant, Pass},
-    lanes::LaneView,
+    lanes::{LaneView, Opened},
     state::{GroupId, Want},
     turn::Care,
 };
@@ -103,7 +103,8 @@ impl Admission {
         }
     }
 
-    /// A lane woke up. What the node still knows of it from before a crash stays.
+    /// An actor of the lane starts. What the node still knows of the lane from before a crash stays,
+    /// but for what an actor before this one asked for.
     pub(crate) fn open_lane(
         &self,
         lane: &LaneKey,
@@ -111,9 +112,9 @@ impl Admission {
         memory: &LaneMemory,
         bucket_full_at: Option<Instant>,
         deliver: Deliver,
-    ) {
+    ) -> Opened {
         let wall = self.shared.world.clock.now();
-        self.with(|state, now| state.open_lane(lane, policy, memory, bucket_full_at, deliver, wall, now));
+        self.with(|state, now| state.open_lane(lane, policy, memory, bucket_full_at, deliver, wall, now))
     }
 
     /// A lane goes to sleep: what to remember of it.
@@ -134,11 +135,11 @@ impl Admission {
     }
 
     /// Asks for attempts. What may begin now is returned; the rest is delivered in its turn.
-    pub(crate) fn ask(&self, lane: &LaneKey, want: Want) -> Vec<Grant> {
+    pub(crate) fn ask(&self, lane: &LaneKey, opened: Opened, want: Want) -> Vec<Grant> {
         let policies = self.shared.world.policies.clone();
         let granted = self.with(|state, now| {
             state.know(lane, &want.callees, &*policies, now);
-            state.ask(lane, want, now)
+            state.ask(lane, opened, want, now)
         });
         granted.into_iter().map(|granted| Grant::new(self.clone(), granted)).collect()
     }

@@ -6,18 +6,12 @@
 //! send it a message. What it holds in memory may be lost at any time; the store has it all.
 
 mod attempt;
+mod board;
 mod gate;
 mod in_flight;
 mod queue;
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{
@@ -27,6 +21,7 @@ use tokio::{
 
 pub(crate) use self::{
     attempt::Surroundings,
+    board::Board,
     in_flight::{InFlight, Phase},
 };
 use self::{
@@ -34,7 +29,7 @@ use self::{
     queue::{Plan, Queue, Unconfigured},
 };
 use crate::{
-    admission::{Admission, Grant, GroupId, Want},
+    admission::{Admission, Grant, GroupId, Opened, Want},
     contained::{Panicked, caught_now},
     domain::{HoldReason, Job, LaneKey, Timestamp},
     ports::{LaneMemory, LanePolicy, ObserverEvent, StoreUnavailable},
@@ -68,56 +63,6 @@ pub(crate) struct Args {
     pub(crate) on_idle: Box<dyn Fn(Option<Timestamp>) + Send + Sync>,
 }
 
-/// What a lane shows without being asked, and its one pending wake hint.
-#[derive(Default)]
-pub(crate) struct Board {
-    hinted: AtomicBool,
-    queued: AtomicUsize,
-    /// Milliseconds; zero for none.
-    oldest_due: AtomicI64,
-    unconfigured: AtomicBool,
-}
-
-impl Board {
-    /// Sends a wake hint unless one is on its way.
-    pub(crate) fn hint(&self, lane: &ActorRef<Msg>) {
-        if !self.hinted.swap(true, Ordering::AcqRel) {
-            let _ = lane.cast(Msg::Wake);
-        }
-    }
-
-    /// Whether a hint is on its way.
-    pub(crate) fn is_hinted(&self) -> bool {
-        self.hinted.load(Ordering::Acquire)
-    }
-
-    /// The hint has come. (A new actor reads the store first of all: hints to the one before are
-    /// answered by that.)
-    pub(crate) fn clear_hint(&self) {
-        self.hinted.store(false, Ordering::Release);
-    }
-
-    /// Whether the lane knows of work that waits.
-    pub(crate) fn has_work(&self) -> bool {
-        self.queued() > 0 || self.is_unconfigured()
-    }
-
-    /// Jobs in memory.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Relaxed)
-    }
-
-    /// When the oldest of them was due.
-    pub(crate) fn oldest_due(&self) -> Option<Timestamp> {
-        Some(self.oldest_due.load(Ordering::Relaxed)).filter(|at| *at != 0).map(Timestamp::from_millis)
-    }
-
-    /// Whether work waits whose route is not configured.
-    pub(crate) fn is_unconfigured(&self) -> bool {
-        self.unconfigured.load(Ordering::Relaxed)
-    }
-}
-
 /// What it is told.
 pub(crate) enum Msg {
     /// There may be due jobs.
@@ -125,17 +70,21 @@ pub(crate) enum Msg {
     /// What a read of the store brought, and how many it asked for.
     Read(Result<Vec<Job>, StoreUnavailable>, usize),
     /// The desk grants what was asked for.
-    Granted(GroupId, Grant),
+    Granted(GroupId, Box<Grant>),
     /// An attempt is over.
     Ended(EndedMsg),
     /// The lane's timer.
     Alarm,
     /// The limits or routes changed.
-    Reload(LanePolicy),
+    Reload(Box<LanePolicy>),
     /// A bug of the lane itself.
     #[cfg(any(test, feature = "testing"))]
     Panic,
 }
+
+// A mailbox keeps room for 32 messages from the start, whatever comes: their size is what an idle
+// lane costs.
+const _: () = assert!(size_of::<Msg>() <= 48);
 
 /// An attempt is over.
 pub(crate) struct EndedMsg(Ended);
@@ -146,6 +95,8 @@ pub(crate) struct State {
     policy: LanePolicy,
     around: Surroundings,
     admission: Admission,
+    /// By this the desk tells it from an actor of the same lane before or after it.
+    opened: Opened,
     board: Arc<Board>,
     on_idle: Box<dyn Fn(Option<Timestamp>) + Send + Sync>,
     myself: ActorRef<Msg>,
@@ -177,11 +128,11 @@ impl Actor for LaneActor {
             let myself = myself.clone();
             Arc::new(move |group, grant| {
                 // A lane that is gone drops the grant, which gives everything back.
-                let _ = myself.cast(Msg::Granted(group, grant));
+                let _ = myself.cast(Msg::Granted(group, Box::new(grant)));
             })
         };
         let policy = args.policy;
-        args.admission.open_lane(&args.key, policy.clone(), &args.memory, args.bucket_full_at, deliver);
+        let opened = args.admission.open_lane(&args.key, policy.clone(), &args.memory, args.bucket_full_at, deliver);
         args.board.clear_hint();
         let state = State {
             queue: Queue::new(policy.queue),
@@ -190,6 +141,7 @@ impl Actor for LaneActor {
             policy,
             around: args.around,
             admission: args.admission,
+            opened,
             board: args.board,
             on_idle: args.on_idle,
             myself: myself.clone(),
@@ -212,19 +164,14 @@ impl Actor for LaneActor {
         match message {
             Msg::Wake => state.wake(),
             Msg::Read(jobs, limit) => state.take_in(jobs, limit),
-            Msg::Granted(group, grant) => state.start(group, grant),
+            Msg::Granted(group, grant) => state.start(group, *grant),
             Msg::Ended(EndedMsg(ended)) => state.ended(&ended),
             Msg::Alarm => state.ring(),
-            Msg::Reload(policy) => state.reload(policy),
+            Msg::Reload(policy) => state.reload(*policy),
             #[cfg(any(test, feature = "testing"))]
             Msg::Panic => std::panic::resume_unwind(Box::new("asked for by the test")),
         }
         state.go_on();
-        Ok(())
-    }
-
-    async fn post_stop(&self, _: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        state.admission.withdraw(&state.key);
         Ok(())
     }
 }
@@ -263,7 +210,7 @@ impl State {
             }
         }
         self.hidden |= self.queue.has_full_line();
-        self.board.unconfigured.store(!self.unconfigured.is_empty(), Ordering::Relaxed);
+        self.board.show_unconfigured(!self.unconfigured.is_empty());
     }
 
     fn start(&mut self, group: GroupId, mut grant: Grant) {
@@ -334,9 +281,7 @@ impl State {
     fn go_on(&mut self) {
         let held = self.ask();
         self.read_if_due(held);
-        self.board.queued.store(self.queue.len(), Ordering::Relaxed);
-        let oldest = self.queue.oldest_due().map_or(0, Timestamp::as_millis);
-        self.board.oldest_due.store(oldest, Ordering::Relaxed);
+        self.board.show_queue(self.queue.len(), self.queue.oldest_due());
         self.set_alarm(held);
     }
 
@@ -357,7 +302,7 @@ impl State {
                 care: group.care,
                 count: group.asked,
             };
-            for grant in self.admission.ask(&self.key, want) {
+            for grant in self.admission.ask(&self.key, self.opened, want) {
                 self.start(id, grant);
             }
         }

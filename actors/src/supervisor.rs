@@ -189,7 +189,7 @@ impl Actor for SupervisorActor {
         let (keeper, orders) = mpsc::unbounded_channel();
         let tasks = vec![
             tokio::spawn(args.admission.clone().keep_time()),
-            tokio::spawn(keep(args.around.world.store.clone(), args.admission.clone(), orders)),
+            tokio::spawn(keep(args.around.world.store.clone(), args.admission.clone(), myself.clone(), orders)),
         ];
         let _ = args.hints.supervisor.set(myself.clone());
         for message in [Msg::Hints, Msg::Poll, Msg::Tidy, Msg::StartDeadLetters] {

@@ -129,6 +129,26 @@ async fn a_source_that_is_switched_off_waits_and_goes_on_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_switched_off_and_on_keeps_its_cap_while_its_calls_are_in_flight() {
+    let tree = TestTree::start().await;
+    let (lane, crm) = (lane_key("acme/crm"), CalleeId::new("host", "crm.example"));
+    tree.action.calls("call", &[&crm]);
+    tree.action.answers(&crm, Answer::Success, secs(30));
+    for _ in 0..20 {
+        tree.insert(NewJob::on("acme/crm").kind("call"));
+    }
+    tree.until(|tree| tree.action.running() == 4).await;
+    for policy in [None, Some(default_lane())] {
+        tree.policies.set_lane(&lane, policy);
+        tree.gateway().reload();
+        tree.pass(secs(3)).await;
+    }
+    tree.settle().await;
+    assert_eq!(tree.action.most_at_once(&crm), 4);
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_holds_a_lane_over_a_restart_until_it_is_resumed() {
     let mut tree = TestTree::start().await;
     let lane = lane_key("acme/crm");

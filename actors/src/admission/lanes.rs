@@ -29,7 +29,15 @@ pub(super) struct Lane {
     pub(super) callees: Vec<LaneCallee>,
     pub(super) in_flight: Vec<JobId>,
     pub(super) deliver: Deliver,
+    pub(super) opened: Opened,
+    /// It went to sleep while calls of it were in flight: forgotten when they have ended, so that they
+    /// count if it wakes before.
+    pub(super) closed: bool,
 }
+
+/// Tells the actors of a lane apart, which follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opened(u64);
 
 impl Lane {
     pub(super) fn callee(&self, id: &CalleeId) -> Option<&LaneCallee> {
@@ -68,11 +76,16 @@ impl State {
         deliver: Deliver,
         wall: Timestamp,
         now: Instant,
-    ) {
+    ) -> Opened {
+        self.opened += 1;
+        let opened = Opened(self.opened);
+        self.withdraw(key, now);
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.deliver = deliver;
+            lane.opened = opened;
+            lane.closed = false;
             self.reload_lane(key, policy, now);
-            return;
+            return opened;
         }
         let bucket = bucket_full_at
             .map_or_else(|| untouched_since(policy.rate, self.born), |full_at| Bucket::restored(policy.rate, full_at));
@@ -87,25 +100,48 @@ impl State {
             let notice = Notice::Lane { lane: key.clone(), callee: callee.id.clone(), state: BreakerState::Open };
             self.outbox.notices.push(notice);
         }
-        let lane = Lane { policy, usage: Usage::new(now), bucket, callees, in_flight: Vec::new(), deliver };
+        let lane = Lane {
+            policy,
+            usage: Usage::new(now),
+            bucket,
+            callees,
+            in_flight: Vec::new(),
+            deliver,
+            opened,
+            closed: false,
+        };
         self.tenants.entry(key.tenant.clone()).or_insert_with(|| Tenant { usage: Usage::new(now), lanes: 0 }).lanes +=
             1;
         self.lanes.insert(key.clone(), lane);
+        opened
     }
 
     pub(crate) fn close_lane(&mut self, key: &LaneKey, wall: Timestamp, now: Instant) -> (LaneMemory, Option<Instant>) {
         self.withdraw(key, now);
-        let Some(lane) = self.lanes.remove(key) else { return (LaneMemory::default(), None) };
+        let Some(lane) = self.lanes.get(key) else { return (LaneMemory::default(), None) };
+        let breakers = self.memory_of(key, lane, wall, now);
+        let memory = LaneMemory { paused: false, breakers };
+        let full_at = lane.bucket.full_at();
+        if lane.usage.running() > 0 {
+            if let Some(lane) = self.lanes.get_mut(key) {
+                lane.closed = true;
+            }
+        } else {
+            self.forget_lane(key);
+        }
+        (memory, (full_at > now).then_some(full_at))
+    }
+
+    pub(super) fn forget_lane(&mut self, key: &LaneKey) {
+        if self.lanes.remove(key).is_none() {
+            return;
+        }
         if let Some(tenant) = self.tenants.get_mut(&key.tenant) {
             tenant.lanes -= 1;
             if tenant.lanes == 0 {
                 self.tenants.remove(&key.tenant);
             }
         }
-        let breakers = self.memory_of(key, &lane, wall, now);
-        let memory = LaneMemory { paused: false, breakers };
-        let full_at = lane.bucket.full_at();
-        (memory, (full_at > now).then_some(full_at))
     }
 
     /// Breakers of the lane that are not closed, and those that all lanes share and it keeps.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     Deliver,
     grant::Granted,
-    lanes::{Lane, Tenant},
+    lanes::{Lane, Opened, Tenant},
     room::{Room, WaitId},
     turn::{Care, Turns},
 };
@@ -133,6 +133,8 @@ pub(crate) struct State {
     /// With which lane's memory the shared breaker of a callee is kept while it is not closed.
     pub(super) kept_by: HashMap<CalleeId, LaneKey>,
     pub(super) room: Room,
+    /// How often an actor of a lane started.
+    pub(super) opened: u64,
     shares: Shares,
     turns: Turns,
     pub(super) dirty: bool,
@@ -165,6 +167,7 @@ impl State {
             callees: HashMap::new(),
             kept_by: HashMap::new(),
             room: Room::default(),
+            opened: 0,
             shares: Shares::default(),
             turns: Turns::default(),
             dirty: false,
@@ -176,7 +179,11 @@ impl State {
 
     /// Asks for as many attempts as the want counts, in place of what the group asked for before.
     /// Returns what may begin now; the rest waits and is served in its turn.
-    pub(crate) fn ask(&mut self, key: &LaneKey, mut want: Want, now: Instant) -> Vec<Granted> {
+    pub(crate) fn ask(&mut self, key: &LaneKey, opened: Opened, mut want: Want, now: Instant) -> Vec<Granted> {
+        if self.lanes.get(key).is_none_or(|lane| lane.opened != opened) {
+            // An actor that was stopped, in its last breath.
+            return Vec::new();
+        }
         // First those who were here before and whose time has come.
         self.serve(now);
         if self.room.ask_anew(key, &want) {
@@ -360,6 +367,9 @@ impl State {
             lane.in_flight.retain(|running| Some(*running) != job);
             if token {
                 lane.bucket.give_back();
+            }
+            if lane.closed && lane.usage.running() == 0 {
+                self.forget_lane(key);
             }
         }
         let free = self.slots.saturating_sub(self.running);

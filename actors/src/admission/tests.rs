@@ -1,11 +1,16 @@
 //! The desk alone, without actors: what a grant costs, and that nobody is forgotten.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, advance};
 
 use super::{
+    Admission, Deliver, Opened,
     grant::Granted,
     line::steps,
     state::{State, Want},
@@ -13,8 +18,12 @@ use super::{
 };
 use crate::{
     domain::{CallResult, CalleeId, JobClass, LaneKey, Timestamp},
-    ports::{BreakerPolicy, CalleePolicy, LaneMemory, LanePolicy, Rate},
-    testing::{BREAKER, TestPolicies, default_callee, default_lane, lane_key},
+    ports::{BreakerMemory, BreakerPolicy, CalleePolicy, Clock, LaneMemory, LanePolicy, Rate},
+    testing::{
+        BREAKER, MemoryStore, Recorder, ScriptedAction, TestPolicies, VirtualClock, default_callee, default_lane,
+        lane_key,
+    },
+    world::{NodeLimits, World},
 };
 
 const WALL: Timestamp = Timestamp::from_secs(1_767_225_600);
@@ -23,27 +32,34 @@ const WALL: Timestamp = Timestamp::from_secs(1_767_225_600);
 struct Desk {
     state: State,
     policies: TestPolicies,
+    opened: HashMap<LaneKey, Opened>,
 }
 
 impl Desk {
     fn new(slots: usize, callee: CalleePolicy) -> Self {
         let rate = Rate { per_second: 1e6, burst: 1000 };
         let lane = LanePolicy { rate, concurrency: 32, breaker: callee.breaker, ..default_lane() };
-        Self { state: State::new(slots, 7, Instant::now()), policies: TestPolicies::new(lane, callee) }
+        Self {
+            state: State::new(slots, 7, Instant::now()),
+            policies: TestPolicies::new(lane, callee),
+            opened: HashMap::new(),
+        }
     }
 
     fn open(&mut self, lane: &LaneKey) {
         use crate::ports::Policies;
         let policy = self.policies.lane(lane).unwrap();
         let now = Instant::now();
-        self.state.open_lane(lane, policy, &LaneMemory::default(), None, Arc::new(|_, _| {}), WALL, now);
+        let deliver: Deliver = Arc::new(|_, _| {});
+        let opened = self.state.open_lane(lane, policy, &LaneMemory::default(), None, deliver, WALL, now);
+        self.opened.insert(lane.clone(), opened);
     }
 
     fn ask(&mut self, lane: &LaneKey, group: u64, callees: &[CalleeId], class: JobClass, care: Care) -> Vec<Granted> {
         let now = Instant::now();
         self.state.know(lane, callees, &self.policies, now);
         let want = Want { group, callees: callees.into(), class, care, count: 1 };
-        self.state.ask(lane, want, now)
+        self.state.ask(lane, self.opened[lane], want, now)
     }
 
     /// Time passes and something was given back: who is granted now.
@@ -169,4 +185,74 @@ async fn nobody_who_waits_is_forgotten() {
         let waiting: Vec<_> = lanes.iter().flat_map(|lane| desk.state.room.places(lane)).collect();
         assert_eq!(waiting, [] as [String; 0], "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reserved_probe_becomes_a_call_before_anyone_else_gets_it() {
+    let (llm, site) = (CalleeId::new("llm", "0123abcd"), CalleeId::new("wordpress", "blog.example"));
+    let clock = Arc::new(VirtualClock::default());
+    let admission = Admission::new(World {
+        store: Arc::new(MemoryStore::new(clock.clone())),
+        action: Arc::new(ScriptedAction::default()),
+        policies: Arc::new(TestPolicies::new(default_lane(), default_callee())),
+        observer: Arc::new(Recorder::default()),
+        clock: clock.clone(),
+        seed: 7,
+        limits: NodeLimits::default(),
+    });
+    let (one, other) = (lane_key("acme/one"), lane_key("other/two"));
+    let memory = BreakerMemory { callee: site.clone(), probe_at: clock.now(), opens: 1, shared: true };
+    admission.restore_shared(&one, &memory);
+    advance(Duration::from_secs(60)).await;
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let mut opened = Vec::new();
+    for lane in [&one, &other] {
+        let served = served.clone();
+        let deliver: Deliver = Arc::new(move |_, grant| served.lock().unwrap().push(grant));
+        opened.push(admission.open_lane(lane, default_lane(), &LaneMemory::default(), Some(Instant::now()), deliver));
+    }
+    let want = || Want {
+        group: 1,
+        callees: [llm.clone(), site.clone()].into(),
+        class: JobClass::Fresh,
+        care: Care::None,
+        count: 1,
+    };
+    let mut granted = admission.ask(&one, opened[0], want());
+    assert!(
+        admission.ask(&other, opened[1], want()).is_empty(),
+        "one attempt at a time goes to a site that may be down"
+    );
+    let mut passes = granted[0].begun();
+    let reserved = passes.pop().expect("of the site");
+    passes.pop().expect("of the model").use_it().report(CallResult::Success);
+    let Ok(pass) = reserved.complete(Instant::now() + Duration::from_secs(2)).await else {
+        panic!("the model was paid, and another attempt got the probe")
+    };
+    assert!(served.lock().unwrap().is_empty());
+    pass.use_it().report(CallResult::Success);
+    tokio::spawn(admission.clone().keep_time());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(served.lock().unwrap().len(), 1, "the site is well: the other goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_actor_asked_for_is_not_its_successors() {
+    let (llm, lane, other) = (CalleeId::new("llm", "0123abcd"), lane_key("acme/one"), lane_key("acme/two"));
+    let mut desk = Desk::new(1, default_callee());
+    advance(Duration::from_secs(1)).await;
+    desk.open(&other);
+    desk.open(&lane);
+    let running = desk.ask(&other, 1, &[], JobClass::Fresh, Care::None).pop().expect("the slot is free");
+    let before = desk.opened[&lane];
+    assert!(desk.ask(&lane, 1, std::slice::from_ref(&llm), JobClass::Fresh, Care::None).is_empty());
+    // The next actor counts its groups from one again.
+    desk.open(&lane);
+    assert!(desk.ask(&lane, 1, &[], JobClass::Fresh, Care::None).is_empty());
+    let late = Want { group: 7, callees: [].into(), class: JobClass::Fresh, care: Care::None, count: 1 };
+    assert!(desk.state.ask(&lane, before, late, Instant::now()).is_empty());
+    assert_eq!(desk.state.room.places(&lane).len(), 1, "only what the actor that lives asked for");
+    desk.end(running, CallResult::Success);
+    let granted = desk.serve();
+    assert_eq!(granted.iter().map(|granted| granted.passes.len()).collect::<Vec<_>>(), [0]);
 }

@@ -3,11 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ractor::ActorRef;
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
 };
 
+use super::Msg;
 use crate::{
     admission::Admission,
     domain::LaneKey,
@@ -26,12 +28,21 @@ pub(super) enum Keep {
 }
 
 /// Does what comes, and keeps breakers whenever they change, until the supervisor is gone.
-pub(super) async fn keep(store: Arc<dyn JobStore>, admission: Admission, mut orders: mpsc::UnboundedReceiver<Keep>) {
+pub(super) async fn keep(
+    store: Arc<dyn JobStore>,
+    admission: Admission,
+    supervisor: ActorRef<Msg>,
+    mut orders: mpsc::UnboundedReceiver<Keep>,
+) {
     loop {
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Keep::Paused(lane, paused, reply)) => {
-                    let _ = reply.send(pause(&*store, &lane, paused).await);
+                    let kept = pause(&*store, &lane, paused).await;
+                    if kept.is_ok() {
+                        let _ = supervisor.cast(Msg::Paused(lane, paused));
+                    }
+                    let _ = reply.send(kept);
                 }
                 Some(Keep::Breakers(lane, breakers)) => {
                     // Without it the lane learns again, by a few failures, that the callee is down.

@@ -14,16 +14,7 @@ use crate::{
 
 impl State {
     pub(super) fn keep_pause(&self, key: LaneKey, paused: bool, reply: oneshot::Sender<Result<(), StoreUnavailable>>) {
-        let (kept, keeping) = oneshot::channel();
-        let _ = self.keeper.send(Keep::Paused(key.clone(), paused, kept));
-        let myself = self.myself.clone();
-        tokio::spawn(async move {
-            let Ok(answer) = keeping.await else { return };
-            if answer.is_ok() {
-                let _ = myself.cast(Msg::Paused(key, paused));
-            }
-            let _ = reply.send(answer);
-        });
+        let _ = self.keeper.send(Keep::Paused(key, paused, reply));
     }
 
     pub(super) fn pause(&mut self, key: &LaneKey, paused: bool) {
@@ -87,7 +78,7 @@ impl State {
             let Status::Awake(actor) = &lane.status else { continue };
             match self.around.world.policies.lane(key) {
                 Some(policy) => {
-                    let _ = actor.cast(lane::Msg::Reload(policy));
+                    let _ = actor.cast(lane::Msg::Reload(Box::new(policy)));
                 }
                 // It begins nothing more: its source is gone or switched off.
                 None => actor.stop(None),

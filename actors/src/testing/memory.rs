@@ -243,6 +243,15 @@ impl MemoryStore {
         self.lock().lanes.get(lane).cloned().unwrap_or_default()
     }
 
+    /// Forgets jobs that are final, with their events, as retention does.
+    pub fn forget_finished(&self) {
+        let mut inner = self.lock();
+        inner.jobs.retain(|_, stored| !stored.job.state.is_final());
+        let kept: BTreeSet<EventId> = inner.jobs.values().map(|stored| stored.job.event_id).collect();
+        inner.events.retain(|id, _| kept.contains(id));
+        inner.events.shrink_to_fit();
+    }
+
     /// Ends a job as a person would: it is cancelled, whatever runs for it.
     pub fn cancel(&self, id: JobId) {
         let mut inner = self.lock();

@@ -53,6 +53,11 @@ impl Recorder {
         self.lock().clone()
     }
 
+    /// Forgets everything so far.
+    pub fn forget(&self) {
+        *self.lock() = Vec::new();
+    }
+
     /// How many so far fit.
     pub fn count(&self, fits: impl Fn(&Heard) -> bool) -> usize {
         self.lock().iter().filter(|(_, heard)| fits(heard)).count()
