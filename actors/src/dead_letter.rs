@@ -24,6 +24,9 @@ use crate::{
 
 /// Letters replayed at most in one step, so that an alarm never waits long behind an order.
 const STEP: usize = 32;
+/// Alarms that wait for the actor at most; of more the oldest are not raised. (The letters are in the
+/// store all the same.)
+const ALARMS: usize = 10_000;
 /// How long an order rests when the store does not answer.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 /// How often an order that may do several letters at once looks at its bucket.
@@ -38,6 +41,7 @@ pub(crate) struct Letters {
 #[derive(Default)]
 struct Inbox {
     alarms: VecDeque<(Job, DeadReason)>,
+    missed: u64,
     orders: VecDeque<Order>,
     actor: Option<ActorRef<Msg>>,
 }
@@ -58,6 +62,10 @@ impl Letters {
     /// A job became a dead letter; its row is written.
     pub(crate) fn add(&self, job: Job, reason: DeadReason) {
         let mut inbox = self.lock();
+        if inbox.alarms.len() >= ALARMS {
+            inbox.alarms.pop_front();
+            inbox.missed += 1;
+        }
         inbox.alarms.push_back((job, reason));
         inbox.poke(Msg::Alarms);
     }
@@ -138,6 +146,10 @@ impl Actor for DeadLetterActor {
 
 impl State {
     fn raise_alarms(&self) {
+        let missed = std::mem::take(&mut self.letters.lock().missed);
+        if missed > 0 {
+            tracing::warn!(missed, "jobs became dead letters while no alarm could be raised");
+        }
         loop {
             let Some((job, reason)) = self.letters.lock().alarms.pop_front() else { return };
             tracing::warn!(job_id = %job.id, lane = %job.lane, %reason, "job became a dead letter");
@@ -226,4 +238,40 @@ enum Step {
     Done,
     /// Go on then.
     Next(Instant),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{CheckpointStage, EventId, Fence, JobClass, JobId, JobState},
+        testing::lane_key,
+    };
+
+    #[test]
+    fn alarms_that_nobody_raises_are_bounded_and_the_newest_are_kept() {
+        let letters = Letters::new(|_| {});
+        let job = |number: usize| Job {
+            id: JobId::from_uuid(uuid::Uuid::from_u128(number as u128)),
+            event_id: EventId::from_uuid(uuid::Uuid::nil()),
+            lane: lane_key("acme/payments"),
+            route: "main".parse().unwrap(),
+            kind: "log".into(),
+            state: JobState::DeadLetter,
+            class: JobClass::Fresh,
+            attempts: 8,
+            claims: 8,
+            deaths: 0,
+            suspicion: 0,
+            next_run_at: Timestamp::from_secs(0),
+            fence: Fence(8),
+            stage: CheckpointStage::None,
+        };
+        for number in 0..ALARMS + 3 {
+            letters.add(job(number), DeadReason::Rejected);
+        }
+        let inbox = letters.lock();
+        assert_eq!((inbox.alarms.len(), inbox.missed), (ALARMS, 3));
+        assert_eq!(inbox.alarms.front().map(|(job, _)| job.id), Some(job(3).id));
+    }
 }
