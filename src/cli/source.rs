@@ -17,7 +17,7 @@ use self::{addition::Addition, first::First};
 use super::{
     Global,
     client::{Api, Client},
-    output,
+    files, output,
 };
 use crate::{clock::SystemClock, vendors};
 
@@ -114,6 +114,14 @@ impl Add {
             }
             told(&added, done.new_tenant);
             output::line(&format!("  {}", done.about_secret));
+            // What `custom` signs with stands in the tenant's file, where `send` does not look.
+            if let Some(path) = done.made_secret.filter(|_| added.vendor != "custom") {
+                let (program, secret) = (files::program(), files::quoted(&path));
+                output::line(&format!(
+                    "\n  Until then, a sample from another terminal:\n  {program} send {} --url {} --secret file:{secret}",
+                    added.vendor, added.url
+                ));
+            }
             if done.public_url.is_none() {
                 output::note(
                     "\nVendors on the internet cannot call this address: set `edge.public_url` to the one that leads here.",
@@ -130,7 +138,7 @@ impl Add {
                     interrupt: &mut interrupt,
                 };
                 if first.taken_up().await && !no_wait {
-                    added.first_event = first.event(&added.url).await?;
+                    added.first_event = first.event().await?;
                 }
             }
             Err(error) => output::note(&format!("\n{error:#}")),

@@ -37,6 +37,8 @@ pub(super) struct Done {
     pub(super) file: PathBuf,
     pub(super) new_tenant: bool,
     pub(super) secret: Option<String>,
+    /// Where the secret that was made is.
+    pub(super) made_secret: Option<PathBuf>,
     /// What is to be done about the secret, in a sentence.
     pub(super) about_secret: String,
     pub(super) public_url: Option<url::Url>,
@@ -99,6 +101,10 @@ impl Addition {
             files::replace(&file, &text)?;
         }
         made.keep();
+        let made_secret = match &keyed {
+            Keyed::Made { file, .. } => Some(dir.join(file)),
+            Keyed::By(_) | Keyed::HandedOver => None,
+        };
         let (secret, about_secret) = keyed.told(&self, &tenant, dir);
         Ok(Done {
             setup: vendor.profile().setup,
@@ -108,6 +114,7 @@ impl Addition {
             file,
             new_tenant,
             secret,
+            made_secret,
             about_secret,
             public_url: resolved.public_url,
             origin: resolved.origin,

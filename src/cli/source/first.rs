@@ -44,8 +44,8 @@ impl First<'_> {
 
     /// The first event; none where it was not waited for to the end. Refused deliveries are told
     /// meanwhile.
-    pub(super) async fn event(self, url: &str) -> anyhow::Result<Option<EventId>> {
-        let spinner = output::spinner(format!("waiting for the first event at {url} (Ctrl-C ends the waiting)"));
+    pub(super) async fn event(self) -> anyhow::Result<Option<EventId>> {
+        let spinner = output::spinner("waiting for the first event (Ctrl-C ends the waiting)");
         let Self { client, tenant, source, since, interrupt } = self;
         let found = tokio::select! {
             found = look(client, tenant, source, since, &spinner) => found,

@@ -153,6 +153,12 @@ async fn without_a_gateway_a_source_is_added_and_nobody_is_waited_for() {
     assert!(ran.stdout.contains("secrets/acme-payments"), "{ran:?}");
     assert!(!ran.stdout.contains("whsec_") || !ran.stdout.contains(&secret(folder.path(), "acme-payments")), "{ran:?}");
     assert!(ran.stderr.contains("start it with `sluice serve`"), "{ran:?}");
+    let sample = ran.stdout.lines().find(|line| line.contains(" send stripe --url ")).unwrap().trim();
+    let gateway = Process::start(&folder).await;
+    let sample = sample.replace("http://127.0.0.1:0", &gateway.runtime.public);
+    assert_eq!(sluice(folder.path(), &arguments(&sample)).await.status, 0, "the sample that it prints is taken");
+    gateway.terminate();
+    gateway.ended().await;
     assert_eq!(sluice(folder.path(), &["check"]).await.stdout, "ok: 1 tenant, 2 sources, 1 route\n");
 }
 
