@@ -1,6 +1,7 @@
 //! The composition root: the one place where the parts are put together. `serve`, the demo and the
 //! tests start the same gateway through [`start`].
 
+pub mod database;
 mod operations;
 pub mod runtime;
 mod sweep;
@@ -28,7 +29,7 @@ use crate::{
     actions::{Actions, ConfigPolicies, jwks},
     api::{self, Api, records::Records, scrape::Scrape},
     clock::SystemClock,
-    config::{self, Config, Database},
+    config::{self, Config},
     edge::{
         self, EdgeOptions,
         accept::{ConnectionLimits, ListenerOptions, Server},
@@ -40,7 +41,7 @@ use crate::{
     lifecycle::{Asked, DrainPlan, End, ShutdownReport, Signals, drain_or_second_signal},
     schema::Drift,
     secrets::Secret,
-    store::{OpenError, OpenOptions, Store},
+    store::{OpenError, Store},
     telemetry::{
         deliveries::IngestObserver,
         lanes::Lanes,
@@ -135,9 +136,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let admin_listener = bind("admin.listen", config.admin.listen)?;
     let admin_options = admin_listener_options(&config.admin)?;
 
-    let Database::Sqlite(path) = &config.database;
-    let path = path.clone();
-    let store = open_store(&path, clock.clone()).await?;
+    let data_dir = config.database.data_dir().to_owned();
+    let store = database::open(&config.database, clock.clone()).await?;
     let (records, jobs): (Arc<dyn Records>, Arc<dyn JobStore>) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let events: Arc<dyn EventStore> = Arc::new(store.clone());
 
@@ -207,7 +207,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         admin: format!("{}://{admin_addr}", scheme(live.load().admin.tls.is_some())),
         public: format!("{}://{public_addr}", scheme(live.load().edge.tls.is_some())),
     };
-    let folder = data_folder(&path);
+    let folder = if data_dir.as_os_str().is_empty() { Path::new(".") } else { &data_dir };
     let written = runtime.write(folder).map_err(|error| {
         Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
     })?;
@@ -378,12 +378,6 @@ fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptio
     })
 }
 
-async fn open_store(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Store> {
-    let owner = hex::encode(ids::nonce());
-    let opened = Store::sqlite(path, OpenOptions::new(clock, owner)).await;
-    Ok(opened.map_err(Refused::from)?)
-}
-
 impl From<OpenError> for Refused {
     fn from(error: OpenError) -> Self {
         Self::new(code(&error), format!("database.url: {}", with_causes(&error)))
@@ -393,10 +387,12 @@ impl From<OpenError> for Refused {
 /// The page of a store that does not open.
 fn code(error: &OpenError) -> ErrorCode {
     match error {
-        OpenError::Url(_) => ErrorCode::Configuration,
+        OpenError::Url(_) | OpenError::PostgresUrl(_) => ErrorCode::Configuration,
         OpenError::SchemaOlder { .. } => ErrorCode::StoreOlder,
         OpenError::SchemaNewer { .. } | OpenError::SchemaDiffers { .. } => ErrorCode::StoreNewer,
-        OpenError::InUse { .. } => ErrorCode::StoreHeld,
+        OpenError::InUse { .. } | OpenError::Served { .. } => ErrorCode::StoreHeld,
+        OpenError::Unreachable { .. } => ErrorCode::StoreUnreachable,
+        OpenError::Unsafe { .. } | OpenError::Unsuitable { .. } => ErrorCode::StoreUnsafe,
         OpenError::Library { .. } | OpenError::NotDurable { .. } => ErrorCode::SqliteVersion,
         OpenError::File { .. } | OpenError::Foreign { .. } | OpenError::Migrate { .. } | OpenError::Sqlite { .. } => {
             ErrorCode::NotWritable
@@ -418,11 +414,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// The folder of the database file.
-fn data_folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

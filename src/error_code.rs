@@ -25,11 +25,15 @@ pub enum ErrorCode {
     NotRunning,
     /// The running gateway ended itself: its tree of actors was beyond repair.
     TreeBroken,
+    /// The Postgres server cannot be reached.
+    StoreUnreachable,
+    /// The Postgres server would lose acknowledged deliveries, or does not fit.
+    StoreUnsafe,
 }
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Configuration,
         Self::Secret,
         Self::PortInUse,
@@ -40,6 +44,8 @@ impl ErrorCode {
         Self::SqliteVersion,
         Self::NotRunning,
         Self::TreeBroken,
+        Self::StoreUnreachable,
+        Self::StoreUnsafe,
     ];
 
     /// The code as printed: `SLU01`.
@@ -55,6 +61,8 @@ impl ErrorCode {
             Self::SqliteVersion => "SLU08",
             Self::NotRunning => "SLU09",
             Self::TreeBroken => "SLU10",
+            Self::StoreUnreachable => "SLU11",
+            Self::StoreUnsafe => "SLU12",
         }
     }
 
@@ -70,7 +78,9 @@ impl ErrorCode {
             | Self::StoreHeld
             | Self::SqliteVersion
             | Self::NotRunning
-            | Self::TreeBroken => 1,
+            | Self::TreeBroken
+            | Self::StoreUnreachable
+            | Self::StoreUnsafe => 1,
         }
     }
 }

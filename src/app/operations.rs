@@ -82,8 +82,6 @@ impl Operations {
 
 /// Keys whose change a running process cannot follow.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let config::Database::Sqlite(old_path) = &old.database;
-    let config::Database::Sqlite(new_path) = &new.database;
     let changed = [
         ("edge.listen", old.edge.listen != new.edge.listen),
         ("edge.tls", old.edge.tls.is_some() != new.edge.tls.is_some()),
@@ -91,7 +89,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("admin.tls", old.admin.tls.is_some() != new.admin.tls.is_some()),
         ("admin.trusted_proxies", old.admin.trusted_proxies != new.admin.trusted_proxies),
-        ("database.url", old_path != new_path),
+        ("database.url", !old.database.is_same_as(&new.database)),
         ("limits.concurrency", old.limits.concurrency != new.limits.concurrency),
         ("limits.metric_lanes", old.limits.metric_lanes != new.limits.metric_lanes),
         ("telemetry.format", old.telemetry.format != new.telemetry.format),

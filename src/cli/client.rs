@@ -57,9 +57,8 @@ impl Client {
             (Some(base), Some(token)) => Self::new(base.clone(), token, None),
             (Some(_), None) => bail!("--api needs --token (or SLUICE_TOKEN)"),
             (None, _) => {
-                let database = Input::read(&global.config)?.database()?;
-                let folder = database.data_dir();
-                let runtime = Runtime::read(folder).map_err(|error| {
+                let folder = Input::read(&global.config)?.data_dir()?;
+                let runtime = Runtime::read(&folder).map_err(|error| {
                     let (config, folder) = (global.config.display(), folder.display());
                     let message = match error.kind() {
                         ErrorKind::NotFound => format!(

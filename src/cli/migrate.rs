@@ -1,20 +1,19 @@
 //! `sluice migrate`.
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
 use super::{Global, output};
 use crate::{
-    app::Refused,
+    app::database,
     config::{Database, Input},
-    store,
 };
 
 /// Bring the database to this version's form.
 ///
-/// Each step is one transaction. The gateway must not run; copy the file first.
+/// Each step is one transaction. The gateway must not run; back the database up first.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  sluice migrate --dry-run\n  systemctl stop sluice && cp sluice.db sluice.db.bak && sluice migrate"
@@ -28,34 +27,35 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { dry_run } = self;
-        let Database::Sqlite(path) = Input::read(&global.config)?.database()?;
+        let database = Input::read(&global.config)?.database()?;
         if dry_run {
-            return dry(&path, global).await;
+            return dry(&database, global).await;
         }
-        let spinner = output::spinner(format!("migrating {}", path.display()));
-        let migrated = store::migrate(&path).await;
+        let name = database::shown(&database);
+        let spinner = output::spinner(format!("migrating {name}"));
+        let migrated = database::migrate(&database).await;
         spinner.finish_and_clear();
-        let migrated = migrated.map_err(Refused::from)?;
+        let migrated = migrated?;
         if global.json {
             output::json(&json!({ "from": migrated.from, "to": migrated.to }))?;
         } else if migrated.from == migrated.to {
-            output::line(&format!("{} already has schema {}", path.display(), migrated.to));
+            output::line(&format!("{name} already has schema {}", migrated.to));
         } else {
-            output::line(&format!("{}: schema {} is now {}", path.display(), migrated.from, migrated.to));
+            output::line(&format!("{name}: schema {} is now {}", migrated.from, migrated.to));
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn dry(path: &Path, global: &Global) -> anyhow::Result<ExitCode> {
-    let found = store::inspect(path).await.map_err(Refused::from)?;
+async fn dry(database: &Database, global: &Global) -> anyhow::Result<ExitCode> {
+    let found = database::inspect(database).await?;
     if global.json {
         let missing: Vec<_> =
             found.missing.iter().map(|(number, name)| json!({ "number": number, "name": name })).collect();
         output::json(&json!({ "from": found.found, "to": found.newest, "missing": missing }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let shown = path.display();
+    let shown = database::shown(database);
     if found.missing.is_empty() {
         output::line(&format!("{shown} already has schema {}", found.newest));
     } else {

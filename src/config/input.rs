@@ -95,8 +95,20 @@ impl Input {
         if errors.is_empty() { Ok(input) } else { Err(Errors::new(errors)) }
     }
 
-    /// Only where the store is: for commands that look for a running gateway, which may know secrets
-    /// that this process does not.
+    /// Only the folder beside the store: for commands that look for a running gateway, which may know
+    /// secrets that this process does not.
+    pub fn data_dir(&self) -> Result<PathBuf, Errors> {
+        match self.database() {
+            Ok(database) => Ok(database.data_dir().to_owned()),
+            // A URL that only the gateway knows is one of a server; that leaves this folder.
+            Err(errors) if errors.0.iter().all(|error| error.code == ErrorCode::Secret) => {
+                Ok(std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone()))
+            }
+            Err(errors) => Err(errors),
+        }
+    }
+
+    /// Only where the store is.
     pub fn database(&self) -> Result<Database, Errors> {
         self.only("database", Database::read)
     }

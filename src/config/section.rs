@@ -329,6 +329,19 @@ impl<'a> Section<'a> {
         self.secret(key)
     }
 
+    /// The text under `key`, or what the reference there leads to, and whether it is one: for values
+    /// that may hold a credential and need not.
+    pub(super) fn text_or_secret(&mut self, key: &'static str) -> Option<(Secret, bool)> {
+        let item = self.take(key)?;
+        let spot = self.spot(key);
+        let text = String::from_item(&item).map_err(|problem| self.problem(key, problem)).ok()?;
+        if text.parse::<Reference>().is_ok() {
+            self.secret_at(&item, &spot).map(|(secret, _)| (secret, true))
+        } else {
+            Some((Secret::new(text.into_bytes()), false))
+        }
+    }
+
     /// The secret that the reference `item` leads to, claimed for the tenant of this file.
     pub(super) fn secret_at(&self, item: &Item, spot: &Spot) -> Option<(Secret, Reference)> {
         let (secret, reference) = self.unclaimed_secret_at(item, spot)?;

@@ -173,34 +173,96 @@ impl Admin {
 pub enum Database {
     /// The embedded store in this file.
     Sqlite(PathBuf),
+    /// A database of a Postgres server.
+    Postgres {
+        /// Its URL, which may hold a password.
+        url: Secret,
+        /// The configuration's folder, for what the running gateway keeps beside its store.
+        dir: PathBuf,
+    },
 }
+
+/// The file of the embedded store where nobody says otherwise.
+const DEFAULT_FILE: &str = "sluice.db";
 
 impl Database {
     pub(super) fn read(mut section: Section<'_>, dir: &Path) -> Self {
-        let path = section.parsed("url", |item| {
-            let text = String::from_item(item)?;
-            if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-                return Err(Problem::new(
-                    "is a Postgres URL; Postgres is not in this build yet",
-                    "write \"sqlite://sluice.db\"",
-                ));
-            }
-            let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or_default();
+        let url = section.text_or_secret("url");
+        let database = url.and_then(|(url, referred)| {
+            let read = Self::parse(url, referred, dir);
+            read.map_err(|problem| section.problem("url", problem)).ok()
+        });
+        if let Some(Self::Postgres { url, .. }) = &database
+            && travels_unguarded(url)
+        {
+            section.warn(
+                "url",
+                "leads to another machine without `sslmode=verify-full`: what is stored may travel in the clear, or to somebody else",
+                "add `?sslmode=verify-full&sslrootcert=PATH` to the URL",
+            );
+        }
+        section.finish();
+        database.unwrap_or_else(|| Self::Sqlite(dir.join(DEFAULT_FILE)))
+    }
+
+    /// `referred`: the URL is what a reference leads to, so that it may hold a password.
+    fn parse(url: Secret, referred: bool, dir: &Path) -> Result<Self, Problem> {
+        let text = url.expose_str().unwrap_or_default();
+        if let Some(path) = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
             if path.is_empty() || path.contains(['?', '#']) || path == ":memory:" {
                 return Err(Problem::new("is not the URL of a file", "write \"sqlite://sluice.db\""));
             }
-            Ok(path.to_owned())
-        });
-        section.finish();
-        Self::Sqlite(dir.join(path.as_deref().unwrap_or("sluice.db")))
+            return Ok(Self::Sqlite(dir.join(path)));
+        }
+        let form = "write \"sqlite://sluice.db\", or \"postgres://USER@HOST/DATABASE\"";
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err(Problem::new("is the URL of no database that the gateway knows", form));
+        }
+        let parsed = Url::parse(text).map_err(|_| Problem::new("is not a URL", form))?;
+        let has_password =
+            parsed.password().is_some() || parsed.query_pairs().any(|(key, _)| key.to_lowercase().contains("password"));
+        if has_password && !referred {
+            return Err(Problem::new(
+                "carries a password, which only a reference may",
+                "put the whole URL into a file that only the gateway may read and write \"file:PATH\", or into the environment and write \"env:NAME\"",
+            ));
+        }
+        Ok(Self::Postgres { url, dir: dir.to_owned() })
     }
 
     /// The folder for what the running gateway keeps beside its store.
     pub fn data_dir(&self) -> &Path {
         match self {
             Self::Sqlite(path) => path.parent().unwrap_or(Path::new("")),
+            Self::Postgres { dir, .. } => dir,
         }
     }
+
+    /// Whether it is the same store.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(one), Self::Sqlite(other)) => one == other,
+            (Self::Postgres { url: one, .. }, Self::Postgres { url: other, .. }) => one.expose() == other.expose(),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a Postgres URL leads off this machine without proof of who answers.
+fn travels_unguarded(url: &Secret) -> bool {
+    let Some(url) = url.expose_str().and_then(|text| Url::parse(text).ok()) else { return false };
+    let parameter = |names: [&str; 2]| {
+        let found = url.query_pairs().find(|(key, _)| names.contains(&&**key));
+        found.map(|(_, value)| value.into_owned())
+    };
+    let host = parameter(["host", "hostaddr"]).or_else(|| url.host_str().map(str::to_owned)).unwrap_or_default();
+    // Their brackets are not part of IPv6 addresses.
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_here = host.is_empty()
+        || host.starts_with('/')
+        || host == "localhost"
+        || address.is_ok_and(|address| address.is_loopback());
+    !is_here && parameter(["sslmode", "ssl-mode"]).as_deref() != Some("verify-full")
 }
 
 /// `[limits]`: of the node.

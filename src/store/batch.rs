@@ -43,6 +43,7 @@ impl<'a> Batch<'a> {
     pub(super) const fn others_write(&self) -> bool {
         match self.session {
             Session::Sqlite(_) => false,
+            Session::Postgres(_) => true,
         }
     }
 
@@ -157,7 +158,10 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
             reply.set(people::take_handshake(batch, tenant, source).await?);
         }
         Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),
-        Command::Ping { reply } => reply.set(()),
+        Command::Ping { reply } => {
+            batch.fetch(sql!("can_write"), Values::default()).await?;
+            reply.set(());
+        }
         Command::Record { .. } | Command::Begin { .. } | Command::Checkpoint { .. } | Command::End { .. } => {}
     }
     Ok(())

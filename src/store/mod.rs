@@ -19,11 +19,14 @@ mod command;
 mod counters;
 mod jobs;
 mod judge;
+mod open_error;
 mod people;
+mod postgres;
 mod record;
 mod records;
 mod rows;
 mod runs;
+mod schema;
 mod session;
 mod sql;
 mod sqlite;
@@ -42,9 +45,14 @@ use async_trait::async_trait;
 use sluice_actors::ports::Clock;
 use tokio::task::JoinHandle;
 
+pub use open_error::OpenError;
+pub use postgres::open::{
+    inspect as inspect_postgres, is_served as is_served_postgres, migrate as migrate_postgres, name as postgres_name,
+};
+pub use schema::{Inspected, Migrated};
 pub use sqlite::{
-    inspect::{Inspected, inspect, is_held},
-    open::{Migrated, OpenError, database_path, migrate},
+    inspect::{inspect, is_held},
+    open::{database_path, migrate},
 };
 
 use self::{command::Command, counters::Counters, session::Readers, sweep::Position};
@@ -95,6 +103,18 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let readers = Arc::new(ArcSwap::from_pointee(sqlite::open::readers(path)));
         let engine = sqlite::engine::Sqlite::start(opened, &options, counters.clone(), readers.clone()).await?;
+        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters))
+    }
+
+    /// Opens the Postgres database of `url`, creates its tables where there are none, and starts the
+    /// writer.
+    pub async fn postgres(url: &str, options: OpenOptions) -> Result<Self, OpenError> {
+        let database = postgres::open::Database::of(url)?;
+        let opened = postgres::open::open(&database).await?;
+        let counters = Arc::new(Counters::default());
+        let readers = Arc::new(ArcSwap::from_pointee(postgres::open::readers(&database)));
+        let engine =
+            postgres::engine::Postgres::start(database, opened, &options, counters.clone(), readers.clone()).await?;
         Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters))
     }
 

@@ -5,15 +5,18 @@ use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 use sluice_actors::domain::{
     CheckpointStage, EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobState, LaneKey, Timestamp, TraceId,
 };
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Decode, Row as _, TypeInfo, ValueRef, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
+use super::postgres::nul;
 use crate::api::records::{AttemptRow, DeadLetterRow, EventRow, JobRow, RefusalRow};
 
 /// A row of either engine.
 pub(super) enum Row {
     /// Of SQLite.
     Sqlite(SqliteRow),
+    /// Of Postgres.
+    Postgres(PgRow),
 }
 
 /// What a column can be read as.
@@ -26,6 +29,7 @@ impl<'r> Field<'r> for Cow<'r, str> {
     fn read(row: &'r Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
             Row::Sqlite(row) => Ok(row.try_get::<Option<&str>, _>(column)?.map(Cow::Borrowed)),
+            Row::Postgres(row) => Ok(row.try_get::<Option<&str>, _>(column)?.map(nul::unescape)),
         }
     }
 }
@@ -40,6 +44,7 @@ impl<'r> Field<'r> for &'r [u8] {
     fn read(row: &'r Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
             Row::Sqlite(row) => row.try_get(column),
+            Row::Postgres(row) => row.try_get(column),
         }
     }
 }
@@ -54,6 +59,19 @@ impl Field<'_> for i64 {
     fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
             Row::Sqlite(row) => row.try_get(column),
+            Row::Postgres(row) => {
+                let raw = row.try_get_raw(column)?;
+                if raw.is_null() {
+                    return Ok(None);
+                }
+                // Small numbers have small columns there.
+                let read = match raw.type_info().name() {
+                    "INT2" => <i16 as Decode<sqlx::Postgres>>::decode(raw).map(Self::from),
+                    "INT4" => <i32 as Decode<sqlx::Postgres>>::decode(raw).map(Self::from),
+                    _ => return row.try_get(column),
+                };
+                read.map(Some).map_err(sqlx::Error::Decode)
+            }
         }
     }
 }
@@ -62,6 +80,7 @@ impl Field<'_> for bool {
     fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
             Row::Sqlite(row) => row.try_get(column),
+            Row::Postgres(row) => row.try_get(column),
         }
     }
 }
@@ -73,6 +92,7 @@ impl Field<'_> for Uuid {
                 let bytes: Option<&[u8]> = row.try_get(column)?;
                 bytes.map(Self::from_slice).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
             }
+            Row::Postgres(row) => row.try_get(column),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Connections of either engine: where statements meet it.
 
-use sqlx::{Arguments, SqliteConnection, SqlitePool, sqlite::SqliteArguments};
+use std::time::Duration;
+
+use sqlx::{Arguments, PgConnection, PgPool, SqliteConnection, SqlitePool, sqlite::SqliteArguments};
+use tokio::time::timeout;
 
 use super::{
+    postgres::arguments,
     rows::Row,
     sql::{Bulk, Statement},
     value::{Value, Values},
@@ -12,6 +16,8 @@ use super::{
 pub(super) enum Session<'a> {
     /// Of SQLite.
     Sqlite(&'a mut SqliteConnection),
+    /// Of Postgres.
+    Postgres(&'a mut PgConnection),
 }
 
 impl Session<'_> {
@@ -26,6 +32,11 @@ impl Session<'_> {
                 let found = sqlx::query_with(statement.sqlite, sqlite(values)?).fetch_all(&mut **connection).await?;
                 Ok(found.into_iter().map(Row::Sqlite).collect())
             }
+            Self::Postgres(connection) => {
+                let values = arguments::of(values)?;
+                let found = sqlx::query_with(statement.postgres, values).fetch_all(&mut **connection).await?;
+                Ok(found.into_iter().map(Row::Postgres).collect())
+            }
         }
     }
 
@@ -38,6 +49,11 @@ impl Session<'_> {
         match self {
             Self::Sqlite(connection) => {
                 let done = sqlx::query_with(statement.sqlite, sqlite(values)?).execute(&mut **connection).await?;
+                Ok(done.rows_affected())
+            }
+            Self::Postgres(connection) => {
+                let values = arguments::of(values)?;
+                let done = sqlx::query_with(statement.postgres, values).execute(&mut **connection).await?;
                 Ok(done.rows_affected())
             }
         }
@@ -67,6 +83,11 @@ impl Session<'_> {
                 }
                 Ok(returned)
             }
+            Self::Postgres(connection) => {
+                let values = arguments::columns(bound(rows), rows.len())?;
+                let found = sqlx::query_with(statement.postgres, values).fetch_all(&mut **connection).await?;
+                Ok(found.into_iter().map(Row::Postgres).collect())
+            }
         }
     }
 }
@@ -76,7 +97,12 @@ impl Session<'_> {
 pub(super) enum Pool {
     /// Of SQLite.
     Sqlite(SqlitePool),
+    /// Of Postgres.
+    Postgres(PgPool),
 }
+
+/// How long a read of Postgres may take with the way there: past it the network swallows packets.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Pool {
     /// Rows of a read.
@@ -90,6 +116,11 @@ impl Pool {
                 let found = sqlx::query_with(statement.sqlite, sqlite(values)?).fetch_all(pool).await?;
                 Ok(found.into_iter().map(Row::Sqlite).collect())
             }
+            Self::Postgres(pool) => {
+                let reading = sqlx::query_with(statement.postgres, arguments::of(values)?).fetch_all(pool);
+                let found = timeout(PATIENCE, reading).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                Ok(found.into_iter().map(Row::Postgres).collect())
+            }
         }
     }
 
@@ -97,6 +128,7 @@ impl Pool {
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
         }
     }
 }

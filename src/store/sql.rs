@@ -2,7 +2,8 @@
 //!
 //! A statement for many rows is written for one row on SQLite, marked with the comment
 //! `-- repeated`, and becomes the same text for 1, 2, 4 … 128 rows, so that a batch of any size is a
-//! few large statements and each of them is prepared once.
+//! few large statements and each of them is prepared once. On Postgres it takes an array for each
+//! column.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub(crate) sqlite: &'static str,
+    pub(crate) postgres: &'static str,
 }
 
 /// The statement of this name: a file on every engine.
@@ -19,6 +21,7 @@ macro_rules! sql {
     ($name:literal) => {
         &$crate::store::sql::Statement {
             sqlite: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/sqlite/", $name, ".sql")),
+            postgres: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/postgres/", $name, ".sql")),
         }
     };
 }
@@ -50,12 +53,14 @@ const LARGEST: usize = 128;
 pub(crate) struct Bulk {
     /// For 1, 2, 4 … rows on SQLite.
     texts: Vec<Arc<str>>,
+    /// For any number of rows on Postgres.
+    pub(crate) postgres: &'static str,
 }
 
 impl Bulk {
     /// From a statement whose text for SQLite has one row marked `-- repeated`.
     pub(crate) fn new(statement: &Statement) -> Self {
-        Self { texts: repeated(statement.sqlite) }
+        Self { texts: repeated(statement.sqlite), postgres: statement.postgres }
     }
 
     /// Cuts `rows` into the largest chunks there are texts for.
@@ -105,7 +110,7 @@ mod tests {
 
     #[test]
     fn rows_are_cut_into_the_largest_chunks() {
-        let bulk = Bulk::new(&Statement { sqlite: "VALUES\n(?) -- repeated\n" });
+        let bulk = Bulk::new(&Statement { sqlite: "VALUES\n(?) -- repeated\n", postgres: "" });
         let rows = [0_u8; 300];
         let sizes: Vec<usize> = bulk.chunks(&rows).map(|(_, chunk)| chunk.len()).collect();
         assert_eq!(sizes, [128, 128, 32, 8, 4]);

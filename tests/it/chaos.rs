@@ -15,7 +15,9 @@ use serde_json::Value;
 use sluice::{clock::SystemClock, standins::Fault};
 use sluice_actors::ports::Clock;
 
-use crate::harness::{Process, SECRET, Sender, World, completed, eventually, summarising, within};
+use crate::harness::{
+    Engine, Process, SECRET, Sender, World, completed, eventually, on_both_engines, summarising, within,
+};
 
 /// A source whose own limits do not slow the test.
 fn fast() -> String {
@@ -48,6 +50,11 @@ async fn with_a_tenth_of_the_calls_dropped_every_job_converges_and_takes_effect_
     let retried = app.jobs("state=succeeded").await.iter().filter(|job| job["attempts"] != 1).count();
     assert!(retried > 10, "the drops struck: {retried} jobs were tried again");
     app.finish().await;
+}
+
+on_both_engines! {
+    a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_nothing
+    a_gateway_that_is_told_to_stop_under_load_ends_in_order_and_loses_nothing
 }
 
 /// What the gateway acknowledged: delivery id to event id.
@@ -124,10 +131,13 @@ async fn nothing_lost_and_nothing_doubled(world: &World, process: &Process, ledg
     assert!(effects.len() >= ledger.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_nothing() {
-    let cycles = if std::env::var_os("SLUICE_LONG").is_some() { 200 } else { 20 };
-    let world = World::new(&fast()).await;
+async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_nothing(engine: Engine) {
+    let cycles = match (std::env::var_os("SLUICE_LONG").is_some(), engine) {
+        (true, _) => 200,
+        (false, Engine::Sqlite) => 20,
+        (false, Engine::Postgres) => 8,
+    };
+    let world = World::on(engine, &fast()).await;
     let ledger = Ledger::default();
     let mut chance = StdRng::seed_from_u64(3);
     let mut struck = 0;
@@ -151,9 +161,8 @@ async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_n
     assert!(process.ended().await.0.success());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_is_told_to_stop_under_load_ends_in_order_and_loses_nothing() {
-    let world = World::new(&fast()).await;
+async fn a_gateway_that_is_told_to_stop_under_load_ends_in_order_and_loses_nothing(engine: Engine) {
+    let world = World::on(engine, &fast()).await;
     let ledger = Ledger::default();
     let process = Process::start(&world.folder).await;
     world.trust(&process.runtime.public).await;

@@ -151,6 +151,35 @@ fn a_plain_credential_is_refused_without_repeating_it() {
 }
 
 #[test]
+fn the_url_of_a_postgres_database_holds_a_password_only_behind_a_reference() {
+    let database = |url: &str| format!("[database]\nurl = '{url}'");
+    for plain in ["postgres://u:hunter-2@db/hooks", "postgresql://db/hooks?user=u&password=hunter-2"] {
+        let error = main_errors(&database(plain));
+        assert!(error.contains("sluice.toml:2: database.url: carries a password"), "{error}");
+        assert!(error.contains("file:PATH") && !error.contains("hunter-2"), "{error}");
+    }
+    let environment = Environment::fixed([
+        ("URL", "postgres://u:hunter-2@db/hooks?sslmode=verify-full&sslrootcert=ca.pem"),
+        ("LOOSE", "postgres://u:hunter-2@db/hooks"),
+        ("WRONG", "mysql://u:hunter-2@db/hooks"),
+        ("ORDERS", "one"),
+    ]);
+    let resolve = |url: &str| {
+        let input = Input::new("cfg").environment(environment.clone()).main(database(url).as_str());
+        input.tenant("acme", SOURCE).resolve()
+    };
+    let config = resolve("env:URL").expect("a right configuration");
+    assert!(!warnings(&config).contains("sslmode") && !format!("{config:?}").contains("hunter-2"));
+    assert_eq!(config.database.data_dir(), std::path::absolute("cfg").expect("a path"));
+    let here = resolve("postgres:///hooks?host=/run/postgresql&user=u").expect("a right configuration");
+    assert!(!warnings(&here).contains("sslmode"));
+    let loose = warnings(&resolve("env:LOOSE").expect("a right configuration"));
+    assert!(loose.contains("database.url: leads to another machine without `sslmode=verify-full`"), "{loose}");
+    let wrong = resolve("env:WRONG").expect_err("a mistake").to_string();
+    assert!(wrong.contains("postgres://USER@HOST/DATABASE") && !wrong.contains("hunter-2"), "{wrong}");
+}
+
+#[test]
 fn the_public_key_of_an_asymmetric_scheme_may_stand_in_plain() {
     let key = "whpk_Sas51EoSKZKs29AcXjORQ7Z3CLvd0wm5Qee7KAQpCMc=";
     let text = format!("[sources.orders]\nvendor = 'standard'\nsecrets = ['{key}']");

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use sluice::{app::Refused, error_code::ErrorCode};
 
-use crate::harness::{App, Folder};
+use crate::harness::{App, Cluster, Folder};
 
 /// Why the gateway of this folder does not start.
 async fn refused(folder: &Folder) -> Refused {
@@ -60,6 +60,27 @@ async fn a_file_that_is_no_store_of_ours_is_left_as_it_is() {
     assert!(refused.message.contains("sluice.db") && !refused.message.contains('\n'), "{refused}");
     let kept = fs::read_to_string(folder.path().join("sluice.db")).unwrap();
     assert_eq!(kept, "not a database, and precious");
+}
+
+#[tokio::test]
+async fn a_postgres_server_that_is_not_there_is_named_and_so_is_one_that_would_lose_deliveries() {
+    let folder = Folder::new();
+    let url = folder.secret("database.url", "postgres://sluice:pass-word@127.0.0.1:1/hooks");
+    folder.main(&format!("[database]\nurl = \"{url}\"\n"));
+    let away = refused(&folder).await;
+    assert_eq!(away.code, ErrorCode::StoreUnreachable);
+    assert!(away.message.starts_with("database.url: cannot reach postgres://127.0.0.1:1/hooks"), "{away}");
+    assert!(!away.message.contains('\n') && !away.message.contains("pass-word"), "{away}");
+
+    let cluster = Cluster::shared();
+    let database = cluster.database().await;
+    let careless = format!("ALTER DATABASE {database} SET synchronous_commit = off");
+    let mut connection = cluster.connect(&database).await;
+    sqlx::query(sqlx::AssertSqlSafe(careless)).execute(&mut connection).await.unwrap();
+    folder.secret("database.url", &cluster.url(&database));
+    let careless = refused(&folder).await;
+    assert_eq!(careless.code, ErrorCode::StoreUnsafe);
+    assert!(careless.message.contains("`synchronous_commit` is off") && !careless.message.contains('\n'), "{careless}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,12 +7,23 @@ use sluice::{clock::SystemClock, standins::Fault};
 use sluice_actors::ports::Clock;
 
 use crate::harness::{
-    Answer, App, LLM_KEY, Process, SECRET, Sender, World, completed, eventually, series, summarising,
+    Answer, App, Engine, LLM_KEY, Process, SECRET, Sender, World, completed, eventually, on_both_engines, series,
+    summarising,
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_generic_event_becomes_a_summary_and_a_post() {
-    let world = World::new(&summarising("chat", "generic", "")).await;
+on_both_engines! {
+    a_generic_event_becomes_a_summary_and_a_post
+    a_stripe_event_becomes_a_summary_and_a_post
+    a_delivery_sent_again_is_answered_as_the_first_and_has_no_second_effect
+    an_update_that_comes_late_does_not_undo_a_newer_one
+    what_does_not_verify_is_refused_alike_and_stores_no_event
+    what_does_not_fit_its_schema_is_kept_and_runs_once_a_person_releases_it
+    an_event_without_a_route_waits_for_one
+    what_was_acknowledged_runs_in_the_next_life
+}
+
+async fn a_generic_event_becomes_a_summary_and_a_post(engine: Engine) {
+    let world = World::on(engine, &summarising("chat", "generic", "")).await;
     let app = world.start().await;
     let answer = app.acme("chat", "generic").send("e1", &completed("thread_1", 0)).await;
     assert_eq!((answer.status, answer.is_duplicate()), (200, false), "{answer:?}");
@@ -20,10 +31,9 @@ async fn a_generic_event_becomes_a_summary_and_a_post() {
     app.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stripe_event_becomes_a_summary_and_a_post() {
+async fn a_stripe_event_becomes_a_summary_and_a_post(engine: Engine) {
     let source = summarising("pay", "stripe", "").replace("name = ", "event_types = [\"invoice.*\"]\nname = ");
-    let world = World::new(&source).await;
+    let world = World::on(engine, &source).await;
     let app = world.start().await;
     let answer = app.acme("pay", "stripe").sample("1NG8Du2eZvKYlo2C").await;
     assert_eq!((answer.status, answer.is_duplicate()), (200, false), "{answer:?}");
@@ -49,9 +59,8 @@ async fn one_post(world: &World, app: &App, answer: &Answer, event_type: &str) {
     assert_eq!(job["job"]["trace_id"], event["event"]["trace_id"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delivery_sent_again_is_answered_as_the_first_and_has_no_second_effect() {
-    let world = World::new(&summarising("chat", "generic", "")).await;
+async fn a_delivery_sent_again_is_answered_as_the_first_and_has_no_second_effect(engine: Engine) {
+    let world = World::on(engine, &summarising("chat", "generic", "")).await;
     let app = world.start().await;
     let sender = app.acme("chat", "generic");
     let body = completed("thread_1", 0);
@@ -79,9 +88,8 @@ async fn a_delivery_sent_again_is_answered_as_the_first_and_has_no_second_effect
     app.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_update_that_comes_late_does_not_undo_a_newer_one() {
-    let world = World::new(&summarising("chat", "generic", "")).await;
+async fn an_update_that_comes_late_does_not_undo_a_newer_one(engine: Engine) {
+    let world = World::on(engine, &summarising("chat", "generic", "")).await;
     let app = world.start().await;
     let sender = app.acme("chat", "generic");
     let newer = sender.send("e2", &completed("thread_1", 60)).await;
@@ -97,9 +105,8 @@ async fn an_update_that_comes_late_does_not_undo_a_newer_one() {
     app.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_verify_is_refused_alike_and_stores_no_event() {
-    let world = World::new(&summarising("chat", "generic", "")).await;
+async fn what_does_not_verify_is_refused_alike_and_stores_no_event(engine: Engine) {
+    let world = World::on(engine, &summarising("chat", "generic", "")).await;
     let app = world.start().await;
     let sender = app.acme("chat", "generic");
     let body = completed("thread_1", 0);
@@ -129,10 +136,9 @@ async fn what_does_not_verify_is_refused_alike_and_stores_no_event() {
     app.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_fit_its_schema_is_kept_and_runs_once_a_person_releases_it() {
+async fn what_does_not_fit_its_schema_is_kept_and_runs_once_a_person_releases_it(engine: Engine) {
     let source = summarising("chat", "generic", "schemas = [{ types = \"assistant.*\", file = \"schema.json\" }]");
-    let world = World::new("").await;
+    let world = World::on(engine, "").await;
     world.write("schema.json", r#"{ "required": ["answer"], "properties": { "answer": { "type": "string" } } }"#);
     world.sources(&source);
     let app = world.start().await;
@@ -181,11 +187,10 @@ async fn a_rotation_takes_both_secrets_until_the_old_one_is_gone() {
     app.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_without_a_route_waits_for_one() {
+async fn an_event_without_a_route_waits_for_one(engine: Engine) {
     let source = summarising("chat", "generic", "");
     let world =
-        World::new(&source.replace("name = \"summary\"", "name = \"summary\"\nevent_types = [\"run.*\"]")).await;
+        World::on(engine, &source.replace("name = \"summary\"", "name = \"summary\"\nevent_types = [\"run.*\"]")).await;
     let app = world.start().await;
     let answer = app.acme("chat", "generic").send("e1", &completed("thread_1", 0)).await;
     assert_eq!(answer.status, 200);
@@ -329,9 +334,8 @@ async fn a_bad_file_leaves_the_running_configuration_in_force_and_says_so() {
     app.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_runs_in_the_next_life() {
-    let world = World::new(&summarising("chat", "generic", "")).await;
+async fn what_was_acknowledged_runs_in_the_next_life(engine: Engine) {
+    let world = World::on(engine, &summarising("chat", "generic", "")).await;
     let app = world.start().await;
     let sender: Sender = app.acme("chat", "generic");
     let (status, _) = app.post("/api/v1/lanes/acme/chat/pause", &json!({ "reason": "test" })).await;

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::Finding;
 use crate::{
-    app::Refused,
+    app::{Refused, database},
     cli::{
         check,
         files::{Made, Readers},
@@ -14,7 +14,6 @@ use crate::{
     },
     config::{Config, Database, Input},
     error_code::ErrorCode,
-    store,
 };
 
 /// Less room than this fills within hours of ordinary use.
@@ -85,9 +84,8 @@ pub(super) fn data_folder(database: &Database) -> Vec<Finding> {
 /// The schema of the database, and who holds it.
 pub(super) async fn database(database: &Database, gateway_runs: bool) -> Vec<Finding> {
     const CHECK: &str = "database";
-    let Database::Sqlite(path) = database;
-    let shown = path.display();
-    let mut findings = vec![match store::inspect(path).await {
+    let shown = database::shown(database);
+    let mut findings = vec![match database::inspect(database).await {
         Ok(found) if !found.exists => Finding::ok(CHECK, format!("{shown} is not there yet; `sluice serve` makes it")),
         Ok(found) if found.missing.is_empty() || found.found == 0 => {
             Finding::ok(CHECK, format!("{shown} has schema {}", found.newest))
@@ -100,16 +98,18 @@ pub(super) async fn database(database: &Database, gateway_runs: bool) -> Vec<Fin
                 found.found,
                 found.newest
             ),
-            "stop sluice, back the file up and run `sluice migrate`",
+            "stop sluice, back the database up and run `sluice migrate`",
         ),
-        Err(error) => Finding::bad(CHECK, Refused::from(error).to_string(), ""),
+        Err(error) => Finding::bad(CHECK, error.to_string(), ""),
     }];
-    if !gateway_runs && store::is_held(path).unwrap_or(false) {
-        findings.push(Finding::bad(
-            CHECK,
-            format!("another process holds {shown}"),
-            format!("`fuser {shown}.lock` names it"),
-        ));
+    if !gateway_runs && database::is_held(database).await {
+        let cure = match database {
+            Database::Sqlite(_) => format!("`fuser {shown}.lock` names it"),
+            Database::Postgres { .. } => {
+                "`SELECT * FROM pg_stat_activity WHERE application_name = 'sluice'` names it".into()
+            }
+        };
+        findings.push(Finding::bad(CHECK, format!("another process holds {shown}"), cure));
     }
     findings
 }

@@ -10,20 +10,11 @@ use std::{
 
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::open::{self, BUSY_TIMEOUT, MIGRATIONS, OpenError, Schema};
-
-/// How a file stands to this release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspected {
-    /// Whether there is a file.
-    pub exists: bool,
-    /// The newest migration it has; 0 for none.
-    pub found: i64,
-    /// The newest migration of this release.
-    pub newest: i64,
-    /// The migrations that `migrate` would run: number and name.
-    pub missing: Vec<(i64, String)>,
-}
+use super::open::{self, BUSY_TIMEOUT, MIGRATIONS};
+use crate::store::{
+    OpenError,
+    schema::{Inspected, Schema, newest},
+};
 
 /// Says how the file at `path` stands.
 ///
@@ -35,14 +26,7 @@ pub async fn inspect(path: &Path) -> Result<Inspected, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(OpenError::File { path: path.to_owned(), source }),
     };
-    let had = found.unwrap_or(0);
-    let missing = MIGRATIONS.iter().filter(|migration| migration.version > had);
-    Ok(Inspected {
-        exists: found.is_some(),
-        found: had,
-        newest: open::newest(),
-        missing: missing.map(|migration| (migration.version, migration.description.to_string())).collect(),
-    })
+    Ok(Inspected::new(found, &MIGRATIONS))
 }
 
 async fn found(path: &Path) -> Result<i64, OpenError> {
@@ -55,11 +39,11 @@ async fn found(path: &Path) -> Result<i64, OpenError> {
         .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging();
     let mut connection = options.connect().await.map_err(open::refused(path))?;
-    let schema = open::schema(path, &mut connection).await;
+    let schema = open::schema_of(path, &mut connection).await;
     sqlx::Connection::close(connection).await.map_err(open::refused(path))?;
     Ok(match schema? {
         Schema::Empty => 0,
-        Schema::Current => open::newest(),
+        Schema::Current => newest(&MIGRATIONS),
         Schema::Older(found) => found,
     })
 }

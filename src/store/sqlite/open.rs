@@ -9,20 +9,19 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Row, SqliteConnection,
-    migrate::{Migrate, MigrateError, Migrator},
+    ConnectOptions, SqliteConnection,
+    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use crate::store::{
+    OpenError,
+    schema::{self, MIGRATIONS_TABLE, Migrated, Schema},
     session::{Pool, Readers},
     sql::own,
 };
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-
-/// Where sqlx keeps which of them were run.
-const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
 /// The first release that cannot lose committed WAL writes when a checkpoint meets a writer.
 const MIN_LIBRARY: (u32, u32, u32) = (3, 51, 3);
@@ -43,104 +42,6 @@ const WRITER_STATEMENTS: usize = 256;
 /// Connections that read.
 const READERS: u32 = 4;
 
-/// Why the store did not open. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The URL is not of this engine.
-    #[error("`{0}` is not a SQLite URL: expected sqlite://PATH")]
-    Url(String),
-    /// The file cannot be created or read.
-    #[error("cannot open {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another process serves this file.
-    #[error("{} is in use by another sluice process (it holds {}); stop that one first", path.display(), lock.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-        /// The file that carries the lock.
-        lock: PathBuf,
-    },
-    /// The SQLite library is too old to be durable.
-    #[error("SQLite {found} can lose committed writes; 3.51.3 or newer is needed: build with the bundled library")]
-    Library {
-        /// Its version.
-        found: String,
-    },
-    /// The connection does not wait for the disk.
-    #[error("{}: `synchronous` is {found}, not FULL", path.display())]
-    NotDurable {
-        /// The file.
-        path: PathBuf,
-        /// The value of the pragma.
-        found: i64,
-    },
-    /// The file has tables, and they are not ours.
-    #[error("{} is a database of another program; name another file in [database] url", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The schema is of an older release.
-    #[error("{} has schema {found}, this release needs {needed}; stop sluice, back the file up and run `sluice migrate`", path.display())]
-    SchemaOlder {
-        /// The file.
-        path: PathBuf,
-        /// The newest migration it has.
-        found: i64,
-        /// The newest migration there is.
-        needed: i64,
-    },
-    /// The schema is of a newer release.
-    #[error("{} has schema {found}, this release knows {known}; run the newer release (nothing was changed)", path.display())]
-    SchemaNewer {
-        /// The file.
-        path: PathBuf,
-        /// The newest migration it has.
-        found: i64,
-        /// The newest migration this release knows.
-        known: i64,
-    },
-    /// A migration of the file is not the one of that number that this release knows.
-    #[error("{}: migration {version} is not the one this release knows; the file is of another build", path.display())]
-    SchemaDiffers {
-        /// The file.
-        path: PathBuf,
-        /// Its number.
-        version: i64,
-    },
-    /// A migration failed and was rolled back.
-    #[error("cannot migrate {}", path.display())]
-    Migrate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: MigrateError,
-    },
-    /// SQLite refused.
-    #[error("cannot open {}: {source}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: sqlx::Error,
-    },
-}
-
-/// What a migration did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Migrated {
-    /// The newest migration before; 0 for an empty file.
-    pub from: i64,
-    /// The newest migration now.
-    pub to: i64,
-}
-
 /// The path in a `sqlite://PATH` URL, as it stands there (relative paths begin at the folder of the
 /// configuration).
 pub fn database_path(url: &str) -> Result<PathBuf, OpenError> {
@@ -156,13 +57,13 @@ pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     create(path)?;
     let mut connection = connect(path).await?;
     let migrated = async {
-        let found = match schema(path, &mut connection).await? {
+        let found = match schema_of(path, &mut connection).await? {
             Schema::Empty => 0,
-            Schema::Current => newest(),
+            Schema::Current => schema::newest(&MIGRATIONS),
             Schema::Older(found) => found,
         };
-        run_migrations(path, &mut connection, found).await?;
-        Ok(Migrated { from: found, to: newest() })
+        schema::run(&name(path), &mut connection, found, &MIGRATIONS).await?;
+        Ok(Migrated { from: found, to: schema::newest(&MIGRATIONS) })
     }
     .await;
     // Also where it was refused: a connection that is not closed in order leaves its log behind.
@@ -202,10 +103,10 @@ pub(in crate::store) async fn open(path: &Path) -> Result<Opened, OpenError> {
     create(path)?;
     let mut connection = connect(path).await?;
     let fits = async {
-        match schema(path, &mut connection).await? {
+        match schema_of(path, &mut connection).await? {
             Schema::Current => Ok(()),
-            Schema::Empty => run_migrations(path, &mut connection, 0).await,
-            Schema::Older(found) => Err(OpenError::SchemaOlder { path: path.to_owned(), found, needed: newest() }),
+            Schema::Empty => schema::run(&name(path), &mut connection, 0, &MIGRATIONS).await,
+            Schema::Older(found) => Err(schema::older(&name(path), found, &MIGRATIONS)),
         }
     }
     .await;
@@ -222,10 +123,10 @@ pub(in crate::store) async fn open(path: &Path) -> Result<Opened, OpenError> {
 pub(in crate::store) async fn reopen(path: &Path) -> Result<(SqliteConnection, Identity), OpenError> {
     let identity = Identity::of(path).map_err(unreadable(path))?;
     let mut connection = connect(path).await?;
-    match schema(path, &mut connection).await? {
+    match schema_of(path, &mut connection).await? {
         Schema::Current => Ok((connection, identity)),
-        Schema::Empty => Err(OpenError::Foreign { path: path.to_owned() }),
-        Schema::Older(found) => Err(OpenError::SchemaOlder { path: path.to_owned(), found, needed: newest() }),
+        Schema::Empty => Err(OpenError::Foreign { store: name(path) }),
+        Schema::Older(found) => Err(schema::older(&name(path), found, &MIGRATIONS)),
     }
 }
 
@@ -310,59 +211,22 @@ fn is_durable(library: &str) -> bool {
     (next(), next(), next()) >= MIN_LIBRARY
 }
 
-/// Where a schema stands.
-pub(super) enum Schema {
-    Empty,
-    Current,
-    Older(i64),
-}
-
-pub(super) fn newest() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
-/// Where the file's schema stands, by the migrations it says it has. Changes nothing.
-pub(super) async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+/// Where the file's schema stands. Changes nothing.
+pub(super) async fn schema_of(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
     let tables: Vec<String> =
         sqlx::query_scalar(own!("sqlite", "tables")).fetch_all(&mut *connection).await.map_err(refused(path))?;
-    if tables.is_empty() {
-        return Ok(Schema::Empty);
-    }
-    if !tables.iter().any(|table| table == MIGRATIONS_TABLE) {
-        return Err(OpenError::Foreign { path: path.to_owned() });
-    }
-    let applied =
-        sqlx::query(own!("sqlite", "applied_migrations")).fetch_all(&mut *connection).await.map_err(refused(path))?;
-    let mut found = 0;
-    for row in &applied {
-        let version: i64 = row.try_get("version").map_err(refused(path))?;
-        let checksum: Vec<u8> = row.try_get("checksum").map_err(refused(path))?;
-        found = found.max(version);
-        match MIGRATIONS.iter().find(|migration| migration.version == version) {
-            None => return Err(OpenError::SchemaNewer { path: path.to_owned(), found: version, known: newest() }),
-            Some(known) if known.checksum.as_ref() != checksum.as_slice() => {
-                return Err(OpenError::SchemaDiffers { path: path.to_owned(), version });
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(match found {
-        // The table of migrations alone: a first migration that was cut off.
-        0 => Schema::Empty,
-        found if found < newest() => Schema::Older(found),
-        _ => Schema::Current,
-    })
+    let applied: Option<Vec<(i64, Vec<u8>)>> = if tables.iter().any(|table| table == MIGRATIONS_TABLE) {
+        let found = sqlx::query_as(own!("sqlite", "applied_migrations")).fetch_all(&mut *connection).await;
+        Some(found.map_err(refused(path))?)
+    } else {
+        None
+    };
+    schema::judge(&name(path), !tables.is_empty(), applied.as_deref(), &MIGRATIONS)
 }
 
-/// Applies the migrations that the file does not have, each in a transaction of its own.
-/// (`Migrator::run` does the same, but its future is not `Send`.)
-async fn run_migrations(path: &Path, connection: &mut SqliteConnection, found: i64) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Migrate { path: path.to_owned(), source };
-    connection.ensure_migrations_table(MIGRATIONS_TABLE).await.map_err(failed)?;
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
-        connection.apply(MIGRATIONS_TABLE, migration).await.map_err(failed)?;
-    }
-    Ok(())
+/// The file in an error.
+fn name(path: &Path) -> String {
+    path.display().to_string()
 }
 
 pub(super) fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError + use<> {

@@ -6,6 +6,7 @@
 
 mod app;
 mod folder;
+mod postgres;
 mod process;
 mod sender;
 mod world;
@@ -14,9 +15,10 @@ use std::{future::Future, time::Duration};
 
 pub(crate) use app::App;
 pub(crate) use folder::Folder;
+pub(crate) use postgres::Cluster;
 pub(crate) use process::{Process, Ran, command, run, sluice};
 pub(crate) use sender::{Answer, Sender};
-pub(crate) use world::{LLM_KEY, SECRET, World, completed, summarising};
+pub(crate) use world::{Engine, LLM_KEY, SECRET, World, completed, on_both_engines, summarising};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use sluice::{
     standins::{StandInLlm, StandInWordPress},
 };
 
-use super::{App, Folder};
+use super::{App, Cluster, Folder};
 
 /// The secret of every source of a [`World`].
 pub(crate) const SECRET: &str = "a-test-secret-of-32-bytes-length";
@@ -28,10 +28,52 @@ pub(crate) struct World {
     pub(crate) wordpress: StandInWordPress,
 }
 
+/// What the store is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// A file of the folder.
+    Sqlite,
+    /// A database of its own in the shared cluster.
+    Postgres,
+}
+
+/// Cases of the whole gateway that hold on both engines.
+macro_rules! on_both_engines {
+    ($($case:ident)*) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::harness::Engine::Sqlite).await;
+                }
+            )*
+        }
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::harness::Engine::Postgres).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
 impl World {
     /// `acme` with these sources (TOML); `{llm}` and `{site}` blocks come before them.
     pub(crate) async fn new(sources: &str) -> Self {
+        Self::on(Engine::Sqlite, sources).await
+    }
+
+    /// As [`World::new`], with its store on an engine.
+    pub(crate) async fn on(engine: Engine, sources: &str) -> Self {
         let folder = Folder::new();
+        if engine == Engine::Postgres {
+            let cluster = Cluster::shared();
+            let url = folder.secret("database.url", &cluster.url(&cluster.database().await));
+            folder.main(&format!("[database]\nurl = \"{url}\"\n"));
+        }
         let llm = StandInLlm::start(LLM_KEY).await.expect("a port");
         let nobody = json!({ "keys": [] });
         let wordpress = StandInWordPress::start(SITE_UUID, &nobody, Arc::new(SystemClock)).await.expect("a port");

@@ -1,0 +1,35 @@
+-- One row of each kind as this migration's release writes it. Later migrations run over these rows.
+INSERT INTO events VALUES (
+    nextval('events_seq'), '019376c0-0000-7000-8000-000000000001', 'acme', 'pay', 'stripe', 'evt_1', decode(repeat('00', 32), 'hex'),
+    decode(repeat('00', 32), 'hex'), decode(repeat('00', 16), 'hex'), NULL, 'invoice.paid', 'in_1', 1767225600000,
+    1767225600000, true, 'current', '2026-01-01', NULL, 'stored', '\x00000000000000000000000000000001', true
+);
+INSERT INTO payloads VALUES (1, '019376c0-0000-7000-8000-000000000001', '\x7b7d', '{}', false, NULL, NULL);
+INSERT INTO forms VALUES (1, 1, '019376c0-0000-7000-8000-000000000001', 1, '{}');
+INSERT INTO jobs (
+    id, event_id, tenant, source, route, type, state, class, attempts, claims, next_run_at, fence, created_at, updated_at
+) VALUES (
+    '019376c0-0000-7000-8000-000000000002', '019376c0-0000-7000-8000-000000000001', 'acme', 'pay', 'main', 'log',
+    'deadletter', 1, 2, 2, 1767225600000, 2, 1767225600000, 1767225600000
+);
+INSERT INTO attempts VALUES ('019376c0-0000-7000-8000-000000000002', 1, 1767225600000, 5, 'failed', '503');
+INSERT INTO attempts VALUES ('019376c0-0000-7000-8000-000000000002', 2, 1767225600000, 5, 'deadletter', '422');
+INSERT INTO results VALUES (1, '019376c0-0000-7000-8000-000000000002', '{}', 1767225600000);
+INSERT INTO dead_letters VALUES (
+    1, '019376c0-0000-7000-8000-000000000002', 'rejected', '422', 1767225600000, NULL, NULL
+);
+INSERT INTO keys VALUES (
+    'acme', 'hub', decode(repeat('00', 16), 'hex'), '019376c0-0000-7000-8000-000000000003', 'current'
+);
+INSERT INTO watermarks VALUES ('acme', 'pay', 'main', 'in_1', 1767225600000);
+INSERT INTO handshakes VALUES (1, 'acme', 'pages', 1767225600000, NULL);
+INSERT INTO refusals VALUES (
+    1, 'acme', 'pay', 1767225600000, 'bad_signature', '192.0.2.1', 'POST /webhooks/acme/pay', '{}', '{}', 2, 'another key'
+);
+INSERT INTO audit VALUES (1, 1767225600000, 'ops', 'dead.replay', 'job_1', 'mended');
+INSERT INTO tokens VALUES (
+    '019376c0-0000-7000-8000-000000000004', decode(repeat('00', 32), 'hex'), 'cli', 'admin', NULL, 1767225600000, NULL, NULL
+);
+INSERT INTO users VALUES ('ops', 'x', 'operator', '["acme"]', 1767225600000, NULL);
+INSERT INTO nodes VALUES ('node-1', 1767225600000, 1767225610000);
+INSERT INTO lanes VALUES ('acme', 'pay', NULL, 0, true, '[]');

@@ -1,0 +1,186 @@
+//! The one that writes: batches as transactions, commits whose outcome is known or not, connecting
+//! anew.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use sluice_actors::ports::Clock;
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
+
+use super::{
+    failure::{Failure, unknown},
+    open::{self, Database},
+    warnings::Warnings,
+};
+use crate::{
+    ingest::writer::{self, WriteError},
+    store::{
+        OpenError, OpenOptions,
+        batch::{Batch, carry_out},
+        command::Command,
+        counters::{Counters, Moves, count},
+        session::{Readers, Session},
+        sql::own,
+    },
+};
+
+/// How often a batch that another transaction got in the way of is run again before those who wait
+/// hear that the store is not available.
+const ATTEMPTS: u32 = 5;
+
+/// How long a transaction or a commit may take with the way there and back. The server's own limits
+/// are shorter: past this the network swallows packets.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The engine of the writer.
+pub(in crate::store) struct Postgres {
+    database: Database,
+    /// None after a failure that the connection may not have survived, or a commit whose outcome is
+    /// not known: connected anew before the next batch.
+    connection: Option<PgConnection>,
+    clock: Arc<dyn Clock>,
+    owner: String,
+    counters: Arc<Counters>,
+    readers: Arc<ArcSwap<Readers>>,
+    warnings: Warnings,
+}
+
+impl Postgres {
+    /// From an opened connection: reads where the counters stand.
+    pub(in crate::store) async fn start(
+        database: Database,
+        connection: PgConnection,
+        options: &OpenOptions,
+        counters: Arc<Counters>,
+        readers: Arc<ArcSwap<Readers>>,
+    ) -> Result<Self, OpenError> {
+        let mut engine = Self {
+            database,
+            connection: None,
+            clock: options.clock.clone(),
+            owner: options.owner.clone(),
+            counters,
+            readers,
+            warnings: Warnings::new(),
+        };
+        let taken = engine.take(connection).await;
+        taken.map_err(|error| OpenError::Unreachable { store: engine.database.to_string(), source: error.into() })?;
+        Ok(engine)
+    }
+
+    /// Takes a connection into service.
+    async fn take(&mut self, mut connection: PgConnection) -> Result<(), sqlx::Error> {
+        self.counters.reset(count(&mut Session::Postgres(&mut connection)).await?);
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn connect_anew(&mut self) -> Result<(), WriteError> {
+        let unavailable = |error: &dyn std::fmt::Display| WriteError::Unavailable(error.to_string());
+        let connection = open::reopen(&self.database).await.map_err(|error| unavailable(&error))?;
+        self.take(connection).await.map_err(|error| unavailable(&error))?;
+        tracing::info!(store = %self.database, "store connected again");
+        Ok(())
+    }
+
+    /// Carries out the batch up to its commit. `None`: another node got in the way.
+    async fn fill(&mut self, commands: &mut [Command]) -> Result<Option<Moves>, Failure> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Failure::of_statement(&sqlx::Error::WorkerCrashed));
+        };
+        let filling = async {
+            sqlx::raw_sql(own!("postgres", "begin_transaction")).execute(&mut *connection).await?;
+            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &self.owner);
+            carry_out(&mut batch, commands).await?;
+            Ok((!batch.raced).then_some(batch.moves))
+        };
+        match timeout(PATIENCE, filling).await {
+            Ok(filled) => filled.map_err(|error| Failure::of_statement(&error)),
+            // Not committed: the server rolls back when it sees that the connection is gone.
+            Err(_) => Err(Failure::of_statement(&sqlx::Error::PoolTimedOut)),
+        }
+    }
+
+    async fn commit_filled(&mut self) -> Result<(), Failure> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Failure::of_statement(&sqlx::Error::WorkerCrashed));
+        };
+        let committing = sqlx::raw_sql(own!("postgres", "commit")).execute(&mut *connection);
+        let (committed, warned) = self.warnings.during(timeout(PATIENCE, committing)).await;
+        match committed {
+            Ok(Ok(_)) if warned => Err(unknown("the server warned while it committed".into())),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Failure::of_commit(&error)),
+            Err(_) => Err(unknown("no answer to the commit".into())),
+        }
+    }
+
+    /// Undoes an open transaction; a connection that cannot is given up.
+    async fn roll_back(&mut self) {
+        let Some(connection) = self.connection.as_mut() else { return };
+        let rolling_back = sqlx::raw_sql(own!("postgres", "rollback")).execute(&mut *connection);
+        if !matches!(timeout(PATIENCE, rolling_back).await, Ok(Ok(_))) {
+            self.connection = None;
+        }
+    }
+
+    /// One run of the batch.
+    async fn run(&mut self, batch: &mut [Command]) -> Result<(), Failure> {
+        let outcome = match self.fill(batch).await {
+            Ok(Some(moves)) => self.commit_filled().await.map(|()| moves),
+            Ok(None) => Err(Failure::Again),
+            Err(failure) => Err(failure),
+        };
+        match outcome {
+            Ok(moves) => {
+                self.counters.apply(moves);
+                Ok(())
+            }
+            Err(failure) => {
+                if matches!(failure, Failure::Failed { lost: true, .. }) {
+                    self.connection = None;
+                } else {
+                    self.roll_back().await;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl writer::Engine for Postgres {
+    type Command = Command;
+
+    async fn commit(&mut self, batch: &mut [Command]) -> Result<(), WriteError> {
+        for _ in 0..ATTEMPTS {
+            if self.connection.is_none() {
+                self.connect_anew().await?;
+            }
+            match self.run(batch).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Again) => {}
+                Err(Failure::Failed { error, .. }) => return Err(error),
+            }
+        }
+        Err(WriteError::Unavailable("other transactions were in the way".into()))
+    }
+
+    async fn tend(&mut self, _idle: bool) {}
+
+    async fn reset(&mut self) {
+        self.connection = None;
+    }
+
+    async fn close(mut self) {
+        let readers = self.readers.load_full();
+        if timeout(Duration::from_secs(5), readers.close()).await.is_err() {
+            tracing::warn!(store = %self.database, "a reader did not end in time");
+        }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(store = %self.database, %error, "store not closed cleanly");
+        }
+    }
+}

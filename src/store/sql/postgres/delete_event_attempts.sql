@@ -1,0 +1,1 @@
+DELETE FROM attempts WHERE job_id IN (SELECT id FROM jobs WHERE event_id = $1)

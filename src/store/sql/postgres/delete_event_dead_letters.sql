@@ -1,0 +1,1 @@
+DELETE FROM dead_letters WHERE job_id IN (SELECT id FROM jobs WHERE event_id = $1)

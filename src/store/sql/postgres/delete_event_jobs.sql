@@ -1,0 +1,1 @@
+DELETE FROM jobs WHERE event_id = $1

@@ -1,0 +1,1 @@
+DELETE FROM handshakes WHERE seq IN (SELECT seq FROM handshakes WHERE at < $1 ORDER BY seq LIMIT $2)

@@ -1,0 +1,1 @@
+DELETE FROM keys WHERE tenant = $1 AND source = $2 AND key = $3

@@ -1,0 +1,18 @@
+-- A window of the newest events before $10, so that no filter makes a query read the whole table.
+-- $1: the tenants of the scope as a JSON array, NULL for all.
+SELECT
+    e.seq, e.id, e.tenant, e.source, e.vendor, e.external_id, e.event_type, e.subject_id, e.occurred_at, e.received_at,
+    e.secret_version, e.api_version, e.revises, e.status, e.trace_id
+FROM events AS e
+WHERE e.seq < $10 AND e.seq >= $11
+    AND ($1::text IS NULL OR e.tenant IN (SELECT jsonb_array_elements_text($1::text::jsonb)))
+    AND ($2::text IS NULL OR e.tenant = $2)
+    AND ($3::text IS NULL OR e.source = $3)
+    AND ($4::text IS NULL OR e.event_type = $4 OR (right($4, 1) = '*' AND starts_with(e.event_type, left($4, -1))))
+    AND ($5::text IS NULL OR e.status = $5)
+    AND ($6::text IS NULL OR e.subject_id = $6)
+    AND ($7::bytea IS NULL OR e.trace_id = $7)
+    AND e.received_at >= coalesce($8, -9223372036854775808)
+    AND e.received_at < coalesce($9, 9223372036854775807)
+ORDER BY e.seq DESC
+LIMIT $12

@@ -1,0 +1,5 @@
+SELECT a.number, w.occurred_at
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
+    AS a (number, tenant, source, route, subject_id)
+JOIN watermarks AS w
+    ON w.tenant = a.tenant AND w.source = a.source AND w.route = a.route AND w.subject_id = a.subject_id

@@ -1,0 +1,5 @@
+INSERT INTO keys (tenant, source, key, event_id, secret_version)
+SELECT tenant, source, dedupe_key, id, secret_version FROM events WHERE seq = $1
+UNION ALL
+SELECT tenant, source, replay_key, id, secret_version FROM events WHERE seq = $1 AND replay_key IS NOT NULL
+ON CONFLICT (tenant, source, key) DO NOTHING

@@ -1,0 +1,1 @@
+SELECT version, checksum FROM _sqlx_migrations ORDER BY version

@@ -1,0 +1,2 @@
+-- The transaction has the write lock already.
+SELECT 1

@@ -1,0 +1,198 @@
+//! A private Postgres cluster of this test process, with a fresh database for each test.
+//!
+//! Its folder is in memory where there is room, for its `fsync` is on as the store demands. A shell
+//! keeps it: when the pipe from this process closes, however the process ended, it stops the server
+//! and removes the folder.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+
+/// A Postgres server that only this process knows.
+pub(crate) struct Cluster {
+    folder: PathBuf,
+    port: u16,
+    /// PEM of the certificate authority of its certificate, which is for `localhost`.
+    pub(crate) authority: String,
+    /// Its standard input keeps the server alive.
+    _keeper: Child,
+}
+
+/// What the server is started with beside its defaults.
+const SETTINGS: &[&str] = &["max_connections=300", "shared_buffers=64MB", "autovacuum=on", "log_min_messages=warning"];
+
+impl Cluster {
+    /// The cluster of this process.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(SETTINGS))
+    }
+
+    /// A cluster of its own, with these settings.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        let programs = programs();
+        let user = unprivileged();
+        let root = Path::new("/dev/shm");
+        let root = if root.is_dir() { root.to_owned() } else { std::env::temp_dir() };
+        let folder = tempfile::Builder::new().prefix("sluice-pg-").tempdir_in(root).expect("a folder").keep();
+        let run = |command: &mut Command| {
+            let output = command.current_dir("/").output().expect("a program of Postgres starts");
+            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let authority = certificate(&folder);
+        for entry in fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("an entry").path()) {
+            give(&entry, user);
+        }
+        give(&folder, user);
+        run(as_user(&mut Command::new(programs.join("initdb")), user).arg("-D").arg(folder.join("data")).args([
+            "--auth=trust",
+            "--username=postgres",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]));
+        let port = free_port();
+        let mut keeper = Command::new("sh");
+        let script = r#"
+            "$1/postgres" -D "$2/data" -k "$2" -p "$3" $4 >"$2/log" 2>&1 &
+            server=$!
+            echo started
+            read -r _
+            kill -QUIT "$server"
+            wait "$server"
+            rm -rf "$2"
+        "#;
+        let mut options = vec![
+            "-c listen_addresses=127.0.0.1".to_owned(),
+            "-c ssl=on".to_owned(),
+            format!("-c ssl_cert_file={}", folder.join("server.crt").display()),
+            format!("-c ssl_key_file={}", folder.join("server.key").display()),
+        ];
+        options.extend(settings.iter().map(|setting| format!("-c {setting}")));
+        let mut keeper = as_user(&mut keeper, user)
+            .args(["-c", script, "sh"])
+            .args([programs.as_os_str(), folder.as_os_str()])
+            .args([port.to_string(), options.join(" ")])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        let mut started = String::new();
+        BufReader::new(keeper.stdout.take().expect("a pipe")).read_line(&mut started).expect("the keeper's word");
+        let cluster = Self { folder, port, authority, _keeper: keeper };
+        let socket = cluster.folder.join(format!(".s.PGSQL.{port}"));
+        // Half a minute of patience.
+        for _ in 0..1500 {
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                return cluster;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the server did not start: {}", fs::read_to_string(cluster.folder.join("log")).unwrap_or_default())
+    }
+
+    /// The URL of a database, over the socket.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres:///{database}?host={}&port={}&user=postgres", self.folder.display(), self.port)
+    }
+
+    /// The URL of a database over TCP, by the name in the server's certificate.
+    pub(crate) fn tcp_url(&self, database: &str, parameters: &str) -> String {
+        format!("postgres://postgres@localhost:{}/{database}?{parameters}", self.port)
+    }
+
+    /// A connection of another program.
+    pub(crate) async fn connect(&self, database: &str) -> PgConnection {
+        let options: PgConnectOptions = self.url(database).parse().expect("a URL");
+        for _ in 0..100 {
+            // "The database system is starting up".
+            if let Ok(connection) = options.connect().await {
+                return connection;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        options.connect().await.expect("a connection")
+    }
+
+    /// A new, empty database; returns its name.
+    pub(crate) async fn database(&self) -> String {
+        static NTH: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}", NTH.fetch_add(1, Ordering::Relaxed));
+        let mut connection = self.connect("postgres").await;
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
+        sqlx::query(create).execute(&mut connection).await.expect("a new database");
+        connection.close().await.expect("a clean end");
+        name
+    }
+}
+
+/// Where Debian keeps the programs of the newest version.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists());
+    found.max().expect("these tests need the package `postgresql` (Debian): apt-get install postgresql")
+}
+
+/// Postgres does not run as root: whom to run it as then, by user and group.
+fn unprivileged() -> Option<(u32, u32)> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !is_root {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("the users");
+    let ids = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    let line = users.lines().find(|line| line.starts_with("nobody:")).expect("the user nobody");
+    Some(ids(line).expect("ids of nobody"))
+}
+
+fn as_user(command: &mut Command, user: Option<(u32, u32)>) -> &mut Command {
+    match user {
+        Some((user, group)) => command.uid(user).gid(group),
+        None => command,
+    }
+}
+
+fn give(path: &Path, user: Option<(u32, u32)>) {
+    if let Some((user, group)) = user {
+        chown(path, Some(user), Some(group)).expect("root may give files away");
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Writes a certificate for `localhost` and its key; returns the PEM of who signed it.
+fn certificate(folder: &Path) -> String {
+    let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().expect("a key");
+    let signed = authority.self_signed(&authority_key).expect("a certificate");
+    let key = KeyPair::generate().expect("a key");
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    let server = server.signed_by(&key, &Issuer::new(authority, authority_key)).expect("a certificate");
+    for (name, text) in [("server.crt", server.pem()), ("server.key", key.serialize_pem())] {
+        let mut options = fs::OpenOptions::new();
+        let options = std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600);
+        options.open(folder.join(name)).and_then(|mut file| file.write_all(text.as_bytes())).expect("a file");
+    }
+    signed.pem()
+}
