@@ -109,6 +109,8 @@ pub(super) fn cards(text: &str) -> Vec<(usize, usize)> {
                 next += 1;
             } else if let Some(length) = separator(&bytes[next..])
                 && bytes.get(next + length).is_some_and(u8::is_ascii_digit)
+                // A dot is more often that of a fraction: between groups of cards stand four digits.
+                && (bytes[next] != b'.' || bytes[next + 1..].iter().take_while(|b| b.is_ascii_digit()).count() == 4)
             {
                 next += length;
             } else {
@@ -340,9 +342,14 @@ mod tests {
 
     #[test]
     fn other_long_numbers_are_no_cards() {
-        for text in
-            ["4111111111111112", "1732435200000", "820982911946154508", "x4111111111111111", "41111111111111110000"]
-        {
+        for text in [
+            "4111111111111112",
+            "1732435200000",
+            "820982911946154508",
+            "x4111111111111111",
+            "41111111111111110000",
+            "51.50735091234565",
+        ] {
             assert!(cards(text).is_empty(), "{text}");
         }
     }
