@@ -217,7 +217,8 @@ mod tests {
         assert_eq!(unknown("sluice dead replay --reasons x"), Some("--reasons".to_owned()));
         assert_eq!(unknown("sluice dead bury"), Some("bury".to_owned()));
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut documents = vec![root.join("README.md"), root.join("ARCHITECTURE.md"), root.join("CHANGELOG.md")];
+        let named = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+        let mut documents = named.map(|name| root.join(name)).to_vec();
         let mut folders = vec![root.join("docs")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
