@@ -167,6 +167,12 @@ impl Gateway {
         let _ = self.inner.supervisor.cast(Msg::KillDeadLetters);
     }
 
+    /// Kills the supervisor, as a bug of its own would.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn kill_supervisor(&self) {
+        self.inner.supervisor.kill();
+    }
+
     /// Makes the lane's actor panic, if it is awake.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn panic_lane(&self, lane: &LaneKey) {

@@ -251,3 +251,16 @@ async fn a_store_that_panics_is_a_store_that_does_not_answer() {
     assert_eq!(tree.gateway().footprint().await.unwrap().actors, 0, "no lane believes that something is on its way");
     tree.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_is_gone_is_a_tree_that_is_broken_and_a_drain_still_ends() {
+    let mut tree = TestTree::start().await;
+    tree.insert(NewJob::on("acme/payments"));
+    tree.settle().await;
+    assert!(tokio::time::timeout(secs(60), tree.gateway().broken()).await.is_err(), "all is well");
+    tree.kill_supervisor();
+    assert!(tokio::time::timeout(secs(1), tree.gateway().broken()).await.is_ok());
+    let began = tokio::time::Instant::now();
+    tree.drain(secs(25)).await;
+    assert!(began.elapsed() < secs(30), "{:?}", began.elapsed());
+}

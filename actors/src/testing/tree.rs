@@ -205,6 +205,11 @@ impl TestTree {
         }
     }
 
+    /// Kills the supervisor, as a bug of its own would.
+    pub fn kill_supervisor(&self) {
+        self.gateway().kill_supervisor();
+    }
+
     /// Kills the dead-letter actor, as a crash would.
     pub fn kill_dead_letter_actor(&self) {
         self.gateway().kill_dead_letters();
