@@ -16,6 +16,7 @@
 //! next outcome. The node is held no longer than what is in flight may take and one attempt's
 //! deadline; after that others run for at least as long before the next suspect may ask again.
 
+mod blocked;
 mod calls;
 mod grant;
 mod lanes;

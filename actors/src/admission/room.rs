@@ -16,8 +16,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    blocked::{Blocked, By, LineKey},
     line::{Line, Users, steps},
-    state::{Blocked, By, GroupId, LineKey, Want},
+    state::{GroupId, Want},
     turn::Care,
 };
 use crate::{

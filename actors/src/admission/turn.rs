@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::state::{Blocked, By, GroupId};
+use super::{
+    blocked::{Blocked, By},
+    state::GroupId,
+};
 use crate::domain::LaneKey;
 
 /// The least time between two jobs that ran alone on the node.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Alarm, Mark, Place, Room, WaitId};
 use crate::{
-    admission::{line::Users, state::LineKey},
+    admission::{blocked::LineKey, line::Users},
     domain::JobClass,
     policy::fairness::Shares,
 };

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::{Alarm, Mark, Place, Room, Waiting};
 use crate::{
     admission::{
+        blocked::{By, LineKey},
         line::Users,
-        state::{By, LineKey},
     },
     domain::{CalleeId, LaneKey, TenantName},
 };
