@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     api,
-    config::{self, Config},
+    config::{self, Config, Tls},
     http_client::HttpClient,
     telemetry::{
         logs::Logs,
@@ -84,17 +84,33 @@ impl Operations {
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("edge.listen", old.edge.listen != new.edge.listen),
-        ("edge.tls", old.edge.tls.is_some() != new.edge.tls.is_some()),
+        ("edge.tls", is_other_tls(old.edge.tls.as_ref(), new.edge.tls.as_ref())),
         ("edge.trusted_proxies", old.edge.trusted_proxies != new.edge.trusted_proxies),
+        ("edge.max_connections", old.edge.max_connections != new.edge.max_connections),
+        (
+            "edge.max_connections_per_address",
+            old.edge.max_connections_per_address != new.edge.max_connections_per_address,
+        ),
         ("admin.listen", old.admin.listen != new.admin.listen),
-        ("admin.tls", old.admin.tls.is_some() != new.admin.tls.is_some()),
+        ("admin.tls", is_other_tls(old.admin.tls.as_ref(), new.admin.tls.as_ref())),
         ("admin.trusted_proxies", old.admin.trusted_proxies != new.admin.trusted_proxies),
         ("database.url", !old.database.is_same_as(&new.database)),
         ("limits.concurrency", old.limits.concurrency != new.limits.concurrency),
         ("limits.metric_lanes", old.limits.metric_lanes != new.limits.metric_lanes),
+        ("limits.ingest_per_second", old.limits.ingest_per_second != new.limits.ingest_per_second),
+        ("limits.body_memory", old.limits.body_memory != new.limits.body_memory),
         ("telemetry.format", old.telemetry.format != new.telemetry.format),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+/// A renewed certificate has the same reference: only its content tells.
+fn is_other_tls(old: Option<&Tls>, new: Option<&Tls>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.cert.expose() != new.cert.expose() || old.key.expose() != new.key.expose(),
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    }
 }
 
 #[async_trait]
@@ -119,11 +135,70 @@ impl api::Operations for Operations {
                 }
                 Err(errors.to_string())
             }
-            Err(panic) => Err(format!("the configuration could not be read: {panic}")),
+            // What a panic said is not told: it could carry a secret.
+            Err(_) => {
+                self.metrics.config_last_reload_successful.with_label_values(NONE).set(0);
+                tracing::error!("reading the configuration failed, the running one stays in force");
+                Err("reading the configuration failed; the log tells where".to_owned())
+            }
         }
     }
 
     fn is_accepting(&self) -> bool {
         self.accepting.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+
+    use super::*;
+    use crate::{config::Input, secrets::Environment};
+
+    fn config(main: &str) -> Config {
+        let certificate = || {
+            let made = generate_simple_self_signed(vec!["hooks.example.com".to_owned()]).unwrap();
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        let ((cert, key), (scrape, _)) = (certificate(), certificate());
+        let environment = Environment::fixed([("CERT", &*cert), ("KEY", &*key), ("SCRAPE", &*scrape)]);
+        Input::new("cfg").main(main).environment(environment).resolve().unwrap()
+    }
+
+    #[test]
+    fn every_key_that_a_running_process_cannot_follow_is_named() {
+        let plain = config("");
+        for (main, key) in [
+            ("[edge]\nlisten = '127.0.0.1:1'", "edge.listen"),
+            ("[edge]\ntls = { cert = 'env:CERT', key = 'env:KEY' }", "edge.tls"),
+            ("[edge]\ntrusted_proxies = ['10.0.0.1']", "edge.trusted_proxies"),
+            ("[edge]\nmax_connections = 1", "edge.max_connections"),
+            ("[edge]\nmax_connections_per_address = 1", "edge.max_connections_per_address"),
+            ("[admin]\nlisten = '127.0.0.1:1'", "admin.listen"),
+            ("[admin]\ntls = { cert = 'env:CERT', key = 'env:KEY' }", "admin.tls"),
+            ("[admin]\ntrusted_proxies = ['10.0.0.1']", "admin.trusted_proxies"),
+            ("[database]\nurl = 'sqlite://other.db'", "database.url"),
+            ("[limits]\nconcurrency = 1", "limits.concurrency"),
+            ("[limits]\nmetric_lanes = 1", "limits.metric_lanes"),
+            ("[limits]\ningest_per_second = 1", "limits.ingest_per_second"),
+            ("[limits]\nbody_memory = '2MiB'", "limits.body_memory"),
+            ("[telemetry]\nformat = 'json'", "telemetry.format"),
+        ] {
+            assert_eq!(needs_restart(&plain, &config(main)), [key], "{main}");
+        }
+        // These are followed.
+        let followed = "[edge]\nmax_body = '1KiB'\npublic_url = 'https://hooks.example.com'\n[admin]\n\
+                        scrape_token = 'env:SCRAPE'\n[outbound]\nallow_private = ['10.0.0.0/8']\n\
+                        [telemetry]\nfilter = 'debug'\n";
+        assert_eq!(needs_restart(&plain, &config(followed)), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_told_though_its_reference_is_the_same() {
+        let tls = "[edge]\ntls = { cert = 'env:CERT', key = 'env:KEY' }";
+        let running = config(tls);
+        assert_eq!(needs_restart(&running, &running), [] as [&str; 0]);
+        assert_eq!(needs_restart(&running, &config(tls)), ["edge.tls"]);
     }
 }

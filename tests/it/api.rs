@@ -1,5 +1,10 @@
 //! The admin listener: who may call it, what it tells, what it does.
 
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use sluice::{
@@ -86,6 +91,37 @@ async fn a_scrape_asks_for_its_token_where_one_is_configured() {
     assert_eq!(ask(app.anonymous(Method::GET, "/api/v1/jobs").bearer_auth("the-token-of-the-scraper")).await, 401);
     assert_eq!(ask(app.anonymous(Method::GET, "/healthz")).await, 200);
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_has_nothing_to_say_against_a_scrape() {
+    let world = World::new(&summarising("chat", "generic", "")).await;
+    world.wordpress.fail_next(Fault::status(422));
+    let app = world.start().await;
+    let sender = app.acme("chat", "generic");
+    for n in 0..2 {
+        sender.send(&format!("e{n}"), &completed(&format!("t{n}"), n)).await;
+    }
+    sender.with_secret("a-guessed-secret-of-32-bytes-len").send("e2", &completed("t", 0)).await;
+    app.quiet().await;
+    let scrape = app.scrape().await;
+    assert!(series(&scrape, "sluice_lane_attempts_total", &["source=\"chat\""]) >= 2, "{scrape}");
+    let checked = tokio::task::spawn_blocking(move || promtool(&scrape)).await.unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    app.finish().await;
+}
+
+/// `promtool check metrics` of a scrape: its form, its names, its units, its help.
+fn promtool(scrape: &str) -> std::process::Output {
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts: it is in Debian's package `prometheus`, which `scripts/test` installs");
+    child.stdin.take().expect("a pipe").write_all(scrape.as_bytes()).expect("promtool reads");
+    child.wait_with_output().expect("promtool ends")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

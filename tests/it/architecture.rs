@@ -246,27 +246,31 @@ fn the_actors_do_not_depend_on_the_world() {
     }
 }
 
-#[test]
-fn links_between_documents_lead_somewhere() {
+/// The documents of the root and of `docs/`.
+fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut documents: Vec<PathBuf> = fs::read_dir(root)
-        .expect("the root")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .collect();
+    let is_document = |path: &Path| path.extension().is_some_and(|extension| extension == "md");
+    let mut documents: Vec<PathBuf> =
+        fs::read_dir(root).expect("the root").map(|entry| entry.expect("an entry").path()).collect();
     let mut folders = vec![root.join("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of documents") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else {
                 documents.push(path);
             }
         }
     }
+    documents.retain(|path| is_document(path));
+    documents
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
     let mut broken = Vec::new();
-    for document in documents {
+    for document in documents() {
         let text = fs::read_to_string(&document).expect("a document");
         for (at, _) in text.match_indices("](") {
             let target: String = text[at + 2..].chars().take_while(|c| *c != ')' && *c != '#' && *c != ' ').collect();
@@ -279,4 +283,44 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
+
+/// Source files may be named by the end of their path: `edge/accept.rs`.
+#[test]
+fn files_that_documents_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["src", "actors", "tests", "benches", "docs", "scripts", "migrations", "examples"];
+    let sources: Vec<PathBuf> =
+        ["src", "actors", "tests", "benches"].iter().flat_map(|f| every_file(&root.join(f))).collect();
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).expect("a document").replace("```", "");
+        for span in text.split('`').skip(1).step_by(2) {
+            if span.contains(|c: char| c.is_whitespace() || "<>{}*…".contains(c)) {
+                continue;
+            }
+            let path = Path::new(span);
+            let is_source = path.extension().is_some_and(|extension| extension == "rs");
+            let is_path = span.contains('/') && folders.iter().any(|folder| path.starts_with(folder));
+            if !is_source && !is_path {
+                continue;
+            }
+            named += 1;
+            if !root.join(path).exists() && !(is_source && sources.iter().any(|source| source.ends_with(path))) {
+                missing.push(format!("{}: {span}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "files that are not there:\n{}", missing.join("\n"));
+    assert!(named > 20, "{named}");
+}
+
+fn every_file(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files.extend(every_file(&path)) } else { files.push(path) }
+    }
+    files
 }
