@@ -307,7 +307,9 @@ fn files_that_documents_name_are_there() {
                 continue;
             }
             named += 1;
-            if !root.join(path).exists() && !(is_source && sources.iter().any(|source| source.ends_with(path))) {
+            let is_there =
+                root.join(path).exists() || (is_source && sources.iter().any(|source| source.ends_with(path)));
+            if !is_there {
                 missing.push(format!("{}: {span}", document.display()));
             }
         }

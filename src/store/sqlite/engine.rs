@@ -227,3 +227,73 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::*;
+    use crate::{
+        api::records::AuditEntry,
+        clock::SystemClock,
+        ingest::writer::{Engine, Writer, WriterLimits},
+    };
+
+    /// The engine on a disk that is full while the flag is up: a file that may not grow gets the same
+    /// answer from SQLite as one that cannot.
+    struct Disk {
+        engine: Sqlite,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Engine for Disk {
+        type Command = Command;
+
+        async fn commit(&mut self, batch: &mut [Command]) -> Result<(), WriteError> {
+            let pages =
+                if self.full.load(Relaxed) { "PRAGMA max_page_count = 1" } else { "PRAGMA max_page_count = 99999" };
+            let connection = self.engine.connection.as_mut().expect("a full disk does not cost the connection");
+            sqlx::raw_sql(pages).execute(connection).await.expect("a limit");
+            self.engine.commit(batch).await
+        }
+
+        async fn tend(&mut self, idle: bool) {
+            self.engine.tend(idle).await;
+        }
+
+        async fn reset(&mut self) {
+            self.engine.reset().await;
+        }
+
+        async fn close(self) {
+            self.engine.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_and_then_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sluice.db");
+        let options = OpenOptions::new(Arc::new(SystemClock), "test".into());
+        let readers = Arc::new(ArcSwap::from_pointee(open::readers(&path)));
+        let opened = open::open(&path).await.unwrap();
+        let engine = Sqlite::start(opened, &options, Arc::default(), readers).await.unwrap();
+        let full = Arc::new(AtomicBool::new(false));
+        let (writer, task) = Writer::spawn(Disk { engine, full: full.clone() }, WriterLimits::default());
+        let write = async || {
+            let reason = "x".repeat(1 << 20);
+            let entry = AuditEntry { actor: String::new(), action: String::new(), object: String::new(), reason };
+            writer.submit(|reply| Command::Audit { entry, reply }).await
+        };
+        assert_eq!(write().await, Ok(()));
+        full.store(true, Relaxed);
+        for _ in 0..2 {
+            let refused = write().await;
+            assert!(matches!(&refused, Err(WriteError::Unavailable(why)) if why.contains("full")), "{refused:?}");
+        }
+        full.store(false, Relaxed);
+        assert_eq!(write().await, Ok(()));
+        writer.close().await;
+        task.await.unwrap();
+    }
+}
