@@ -103,6 +103,7 @@ pub fn routes() -> Vec<Route> {
         route(&post, "/api/v1/lanes/{tenant}/{source}/probe", token, lanes::probe),
         route(&get, "/api/v1/callees", token, lanes::callees),
         route(&get, "/api/v1/snapshot", token, lanes::snapshot),
+        route(&get, "/api/v1/drift", token, scrape::drift),
         route(&get, "/api/v1/refusals", token, events::refusals),
         route(&get, "/api/v1/refusals/{id}", token, events::refusal),
         route(&post, "/api/v1/handshakes/take", token, events::take_handshake),

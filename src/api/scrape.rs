@@ -70,6 +70,12 @@ pub(super) async fn metrics(api: Arc<Api>, _call: Call) -> Result<Answer, ApiErr
     Ok(Answer { status: StatusCode::OK, content_type: TEXT_FORMAT, body })
 }
 
+/// Which fields deviate, in which version and since when: what the series only sum up, for a path and
+/// a version are no labels.
+pub(super) async fn drift(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
+    Answer::json(&api.scrape.drift.rows())
+}
+
 /// Takes over the totals that normalisation keeps.
 fn drifted(scrape: &Scrape) {
     scrape.metrics.schema_drift_total.reset();

@@ -15,7 +15,7 @@ use sluice::{
 use crate::harness::{App, Folder, World, completed, eventually, series, summarising};
 
 /// Every path of the admin listener; a new one is added here on purpose.
-const ROUTES: [&str; 22] = [
+const ROUTES: [&str; 23] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -34,6 +34,7 @@ const ROUTES: [&str; 22] = [
     "POST /api/v1/lanes/{tenant}/{source}/probe",
     "GET /api/v1/callees",
     "GET /api/v1/snapshot",
+    "GET /api/v1/drift",
     "GET /api/v1/refusals",
     "GET /api/v1/refusals/{id}",
     "POST /api/v1/handshakes/take",
@@ -108,6 +109,35 @@ async fn prometheus_has_nothing_to_say_against_a_scrape() {
     assert!(series(&scrape, "sluice_lane_attempts_total", &["source=\"chat\""]) >= 2, "{scrape}");
     let checked = tokio::task::spawn_blocking(move || promtool(&scrape)).await.unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vendors_new_and_missing_fields_are_told_with_their_version() {
+    let invoices = summarising("pay", "stripe", "").replace("name = ", "event_types = [\"invoice.*\"]\nname = ");
+    let world = World::new(&invoices).await;
+    let app = world.start().await;
+    let object = json!({
+        "id": "in_1", "object": "invoice", "status": "paid", "currency": "eur", "amount_due": 1, "amount_paid": 1,
+        "amount_remaining": 0, "created": 1_795_507_200, "unheard_of": true,
+    });
+    let event = json!({
+        "id": "evt_1", "object": "event", "api_version": "2031-01-01", "created": 1_795_507_200, "livemode": false,
+        "pending_webhooks": 1, "type": "invoice.paid", "data": { "object": object },
+    });
+    let answer = app.acme("pay", "stripe").send("evt_1", &event).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let drift = app.get("/api/v1/drift").await;
+    let told: Vec<_> =
+        drift.as_array().unwrap().iter().map(|row| (&row["kind"], &row["path"], &row["count"])).collect();
+    let (missing, unknown) = (json!("missing"), json!("unknown"));
+    let (customer, new) = (json!("/data/object/customer"), json!("/data/object/unheard_of"));
+    assert_eq!(told, [(&missing, &customer, &json!(1)), (&unknown, &new, &json!(1))], "{drift:#}");
+    for row in drift.as_array().unwrap() {
+        let of = (&row["vendor"], &row["schema"], &row["api_version"]);
+        assert_eq!(of, (&json!("stripe"), &json!("invoice"), &json!("2031-01-01")), "{row:#}");
+    }
+    assert_eq!(series(&app.scrape().await, "sluice_schema_drift_total", &["vendor=\"stripe\""]), 2);
     app.finish().await;
 }
 
