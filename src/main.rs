@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Rows are made by one thread and freed by another, which the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     sluice::cli::main()
 }

@@ -182,7 +182,8 @@ fn filter_matches(filter: &Filter, event_type: &str, subject_id: Option<&str>, d
 }
 
 fn form(catalog: &Catalog, data: &Value) -> NewForm {
-    NewForm { schema_version: catalog.version, json: data.to_string() }
+    let json = serde_json::to_string(data).expect("a value has only text for keys");
+    NewForm { schema_version: catalog.version, json }
 }
 
 /// Why an operator's JSON Schema does not fit; names the place and the rule, never a value.

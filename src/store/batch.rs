@@ -12,7 +12,7 @@ use super::{
     session::Session,
     sql::{Bulk, Statement, sql},
     sweep,
-    value::{Values, values},
+    value::{Rows, Values, values},
 };
 
 /// What a small write costs in a log, about.
@@ -29,6 +29,8 @@ pub(super) struct Batch<'a> {
     pub(super) moves: Moves,
     /// Bytes handed to the engine, about.
     pub(super) bytes: u64,
+    /// The number of the next event, where nobody else gives numbers and it is known.
+    pub(super) next_number: Option<i64>,
     /// Another node changed what this batch had looked at: roll it back and run it again.
     pub(super) raced: bool,
 }
@@ -36,7 +38,7 @@ pub(super) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// An empty one. `session`: in a transaction.
     pub(super) fn new(session: Session<'a>, now: Timestamp, owner: &'a str) -> Self {
-        Self { session, now, owner, moves: Moves::default(), bytes: 0, raced: false }
+        Self { session, now, owner, moves: Moves::default(), bytes: 0, next_number: None, raced: false }
     }
 
     /// Whether others may write between two statements of this batch.
@@ -54,10 +56,16 @@ impl<'a> Batch<'a> {
         rows: &'v [T],
         bind: impl Fn(&'v T, &mut Values<'v>),
     ) -> Result<Vec<Row>, sqlx::Error> {
-        if rows.is_empty() {
+        self.together(statement, vec![Rows::of(rows, bind)]).await
+    }
+
+    /// Runs several statements, each for its rows, as one request where the engine can; returns the
+    /// rows they returned.
+    pub(super) async fn together(&mut self, statements: &Bulk, parts: Vec<Rows<'_>>) -> Result<Vec<Row>, sqlx::Error> {
+        if parts.iter().all(|part| part.count == 0) {
             return Ok(Vec::new());
         }
-        self.session.bulk(statement, rows, bind).await
+        self.session.bulk(statements, parts).await
     }
 
     /// Runs a statement; returns how many rows it changed.
@@ -84,10 +92,18 @@ impl<'a> Batch<'a> {
         if count == 0 {
             return Ok(Vec::new());
         }
+        if let Some(next) = self.next_number {
+            let after = next + count as i64;
+            self.next_number = Some(after);
+            return Ok((next..after).collect());
+        }
         let rows = self.fetch(sql!("event_numbers"), values![count as i64]).await?;
         let numbers = rows.iter().map(|row| Reader::new(row, "events", "number").get("number"));
         let mut numbers = numbers.collect::<Result<Vec<i64>, _>>()?;
         numbers.sort_unstable();
+        if !self.others_write() {
+            self.next_number = numbers.last().map(|last| last + 1);
+        }
         Ok(numbers)
     }
 }

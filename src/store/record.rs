@@ -9,19 +9,20 @@ use super::{
     judge::{Judged, Known, judge},
     rows::{Reader, class_number},
     sql::bulk,
+    value::{Rows, Values},
 };
 use crate::{
     ingest::{NewEvent, NewJob, Recorded, writer::Reply},
     vendors::OnConflict,
 };
 
-bulk!(FIND_DUPLICATES, "find_duplicates");
-bulk!(INSERT_EVENTS, "insert_events");
-bulk!(INSERT_PAYLOADS, "insert_payloads");
-bulk!(INSERT_FORMS, "insert_forms");
-bulk!(FIND_WATERMARKS, "find_watermarks");
-bulk!(ADVANCE_WATERMARKS, "advance_watermarks");
-bulk!(INSERT_JOBS, "insert_jobs");
+bulk!(LOOK_UP, "find_duplicates", "find_watermarks");
+bulk!(STORE, "insert_events", "insert_payloads", "insert_forms", "insert_jobs", "advance_watermarks");
+bulk!(LOOK_UP_WATERMARKS, "find_watermarks");
+bulk!(STORE_JOBS, "insert_jobs", "advance_watermarks");
+
+/// What `kind` is in the rows of `find_watermarks`.
+const WATERMARK: i64 = 4;
 
 /// An event that claims to be further in the future does not advance a watermark.
 const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
@@ -29,13 +30,37 @@ const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
 /// The deliveries of one batch.
 pub(super) type Deliveries<'a> = Vec<(&'a [NewEvent], &'a mut Reply<Vec<Recorded>>)>;
 
-/// Records all deliveries of a batch.
+/// Records all deliveries of a batch: one request that looks everything up, one that stores
+/// everything.
 pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) -> Result<(), sqlx::Error> {
     let events: Vec<&NewEvent> = deliveries.iter().flat_map(|(events, _)| *events).collect();
     if events.is_empty() {
         return Ok(());
     }
-    let judged = judge(&events, &look_up(batch, &events).await?);
+    let numbered: Vec<(i64, &NewEvent)> = (0..).zip(events.iter().copied()).collect();
+    let jobs: Vec<Routed<'_>> = events.iter().flat_map(|event| routed(event)).collect();
+    let mut watermarks = Watermarks::asked_by(&jobs);
+    let found = batch
+        .together(&LOOK_UP, vec![Rows::of(&numbered, bind_duplicate), Rows::of(&watermarks.asked, bind_asked)])
+        .await?;
+    let mut known: Vec<Known> = events.iter().map(|_| Known::default()).collect();
+    for row in &found {
+        let row = Reader::new(row, "events", "event_id");
+        let number: usize = row.number("number")?;
+        let kind = row.get::<i64>("kind")?;
+        if kind == WATERMARK {
+            watermarks.found(number, row.time("occurred_at")?);
+            continue;
+        }
+        let (Some(known), Some(event)) = (known.get_mut(number), events.get(number)) else { continue };
+        let id = row.event_id("event_id")?;
+        match kind {
+            0 => known.same = Some((id, row.get::<&[u8]>("payload_hash")? == event.payload_hash)),
+            1 | 2 => known.replayed = Some(id),
+            _ => known.revised = Some(id),
+        }
+    }
+    let judged = judge(&events, &known);
     let mut new: Vec<New<'_>> = events
         .iter()
         .zip(&judged)
@@ -46,7 +71,7 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
         .collect();
     let numbers = batch.event_numbers(new.len()).await?;
     new.iter_mut().zip(numbers).for_each(|(new, number)| new.seq = number);
-    insert(batch, &new).await?;
+    store(batch, &new, watermarks).await?;
 
     let mut answers = events.iter().zip(&judged).map(|(event, judged)| match judged {
         Judged::New { .. } => Recorded::New(event.id),
@@ -58,6 +83,14 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
     Ok(())
 }
 
+fn bind_duplicate<'v>((number, event): &'v (i64, &'v NewEvent), values: &mut Values<'v>) {
+    values.add(*number);
+    values.lane(&event.lane);
+    values.add(event.dedupe_key.as_slice());
+    values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice));
+    values.add((event.on_conflict == OnConflict::Revision).then_some(event.external_id.as_str()));
+}
+
 /// An event that is to be stored.
 struct New<'a> {
     seq: i64,
@@ -65,81 +98,55 @@ struct New<'a> {
     revises: Option<EventId>,
 }
 
-async fn look_up(batch: &mut Batch<'_>, events: &[&NewEvent]) -> Result<Vec<Known>, sqlx::Error> {
-    let mut known: Vec<Known> = events.iter().map(|_| Known::default()).collect();
-    let numbered: Vec<(i64, &NewEvent)> = (0..).zip(events.iter().copied()).collect();
-    let found = batch
-        .bulk(&FIND_DUPLICATES, &numbered, |(number, event), values| {
-            values.add(*number);
-            values.lane(&event.lane);
-            values.add(event.dedupe_key.as_slice());
-            values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice));
-            values.add((event.on_conflict == OnConflict::Revision).then_some(event.external_id.as_str()));
-        })
-        .await?;
-    for row in &found {
-        let row = Reader::new(row, "events", "event_id");
-        let number: usize = row.number("number")?;
-        let (Some(known), Some(event)) = (known.get_mut(number), events.get(number)) else { continue };
-        let id = row.event_id("event_id")?;
-        match row.get::<i64>("kind")? {
-            0 => known.same = Some((id, row.get::<&[u8]>("payload_hash")? == event.payload_hash)),
-            1 | 2 => known.replayed = Some(id),
-            _ => known.revised = Some(id),
-        }
-    }
-    Ok(known)
-}
-
-async fn insert(batch: &mut Batch<'_>, new: &[New<'_>]) -> Result<(), sqlx::Error> {
-    let stored = batch
-        .bulk(&INSERT_EVENTS, new, |New { seq, event, revises }, values| {
-            values.add(*seq);
-            values.add(event.id);
-            values.lane(&event.lane);
-            values.add(&*event.vendor);
-            values.add(event.external_id.as_str());
-            values.add(event.payload_hash.as_slice());
-            values.add(event.stored_hash.as_slice());
-            values.add(event.dedupe_key.as_slice());
-            values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice));
-            values.add(event.event_type.as_str());
-            values.add(event.subject_id.as_deref());
-            values.add(event.occurred_at);
-            values.add(event.received_at);
-            values.add(&*event.secret_version);
-            values.add(event.api_version.as_deref());
-            values.add(*revises);
-            values.add(event.status.as_str());
-            values.add(event.trace_id.as_bytes().as_slice());
-            values.add(event.keys_expire);
-        })
-        .await?;
+async fn store(batch: &mut Batch<'_>, new: &[New<'_>], mut watermarks: Watermarks<'_>) -> Result<(), sqlx::Error> {
+    let forms: Vec<_> = new.iter().filter_map(|new| new.event.form.as_ref().map(|form| (new, form))).collect();
+    let jobs: Vec<Routed<'_>> = new.iter().flat_map(|new| routed(new.event)).collect();
+    let jobs = watermarks.pass(&jobs, batch.now);
+    let advanced = watermarks.advanced();
+    let now = batch.now;
+    let events = Rows::of(new, |New { seq, event, revises }, values| {
+        values.add(*seq);
+        values.add(event.id);
+        values.lane(&event.lane);
+        values.add(&*event.vendor);
+        values.add(event.external_id.as_str());
+        values.add(event.payload_hash.as_slice());
+        values.add(event.stored_hash.as_slice());
+        values.add(event.dedupe_key.as_slice());
+        values.add(event.replay_key.as_ref().map(<[u8; 16]>::as_slice));
+        values.add(event.event_type.as_str());
+        values.add(event.subject_id.as_deref());
+        values.add(event.occurred_at);
+        values.add(event.received_at);
+        values.add(&*event.secret_version);
+        values.add(event.api_version.as_deref());
+        values.add(*revises);
+        values.add(event.status.as_str());
+        values.add(event.trace_id.as_bytes().as_slice());
+        values.add(event.keys_expire);
+    });
+    let payloads = Rows::of(new, |New { seq, event, .. }, values| {
+        values.add(*seq);
+        values.add(event.id);
+        values.add(&event.raw[..]);
+        values.add(event.headers.as_str());
+        values.add(event.redacted);
+        values.add(event.trace_link.as_deref());
+        values.add(event.quarantine_reason.as_deref());
+    });
+    let forms = Rows::of(&forms, |(New { seq, event, .. }, form), values| {
+        values.add(*seq);
+        values.add(event.id);
+        values.add(form.schema_version);
+        values.add(form.json.as_str());
+    });
+    let parts = vec![events, payloads, forms, bind_jobs(&jobs, now), Rows::of(&advanced, bind_advanced)];
+    let stored = batch.together(&STORE, parts).await?;
     if batch.others_write() && stored.len() < new.len() {
         // Another node was first with one of them: what that means shows when it is looked up anew.
         batch.raced = true;
         return Ok(());
     }
-    batch
-        .bulk(&INSERT_PAYLOADS, new, |New { seq, event, .. }, values| {
-            values.add(*seq);
-            values.add(event.id);
-            values.add(&event.raw[..]);
-            values.add(event.headers.as_str());
-            values.add(event.redacted);
-            values.add(event.trace_link.as_deref());
-            values.add(event.quarantine_reason.as_deref());
-        })
-        .await?;
-    let forms: Vec<_> = new.iter().filter_map(|new| new.event.form.as_ref().map(|form| (new, form))).collect();
-    batch
-        .bulk(&INSERT_FORMS, &forms, |(New { seq, event, .. }, form), values| {
-            values.add(*seq);
-            values.add(event.id);
-            values.add(form.schema_version);
-            values.add(form.json.as_str());
-        })
-        .await?;
     batch.bytes += new
         .iter()
         .map(|New { event, .. }| {
@@ -147,20 +154,8 @@ async fn insert(batch: &mut Batch<'_>, new: &[New<'_>]) -> Result<(), sqlx::Erro
             (event.raw.len() + event.headers.len() + form + 2048) as u64
         })
         .sum::<u64>();
-    let jobs: Vec<Routed<'_>> = new
-        .iter()
-        .flat_map(|New { event, .. }| {
-            event.jobs.iter().map(|job| Routed {
-                job,
-                event: event.id,
-                lane: &event.lane,
-                subject: event.subject_id.as_deref(),
-                occurred_at: event.occurred_at,
-                class: JobClass::Fresh,
-            })
-        })
-        .collect();
-    insert_jobs(batch, &jobs).await
+    count(batch, &jobs);
+    Ok(())
 }
 
 /// A job of an event for a route.
@@ -173,89 +168,132 @@ pub(super) struct Routed<'a> {
     pub(super) class: JobClass,
 }
 
+/// The jobs of an event that is new.
+fn routed(event: &NewEvent) -> impl Iterator<Item = Routed<'_>> {
+    event.jobs.iter().map(|job| Routed {
+        job,
+        event: event.id,
+        lane: &event.lane,
+        subject: event.subject_id.as_deref(),
+        occurred_at: event.occurred_at,
+        class: JobClass::Fresh,
+    })
+}
+
 /// Inserts jobs that are new, those behind their watermark as `superseded`, and advances the
 /// watermarks.
 pub(super) async fn insert_jobs(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> Result<(), sqlx::Error> {
-    let states = pass_watermarks(batch, jobs).await?;
-    let now = batch.now;
-    let rows: Vec<_> = jobs.iter().zip(states).collect();
-    batch
-        .bulk(&INSERT_JOBS, &rows, |(routed, state), values| {
-            values.add(routed.job.id);
-            values.add(routed.event);
-            values.lane(routed.lane);
-            values.add(routed.job.route.as_str());
-            values.add(&*routed.job.kind);
-            values.add(state.as_str());
-            values.add(class_number(routed.class));
-            values.add(now);
-            values.add(now);
-            values.add(now);
-            values.add(state.is_final().then_some(now.as_millis()));
-        })
-        .await?;
-    for (routed, state) in &rows {
-        batch.moves.add(routed.lane, None, Some(*state));
+    let mut watermarks = Watermarks::asked_by(jobs);
+    let found = batch.together(&LOOK_UP_WATERMARKS, vec![Rows::of(&watermarks.asked, bind_asked)]).await?;
+    for row in &found {
+        let row = Reader::new(row, "watermarks", "number");
+        watermarks.found(row.number("number")?, row.time("occurred_at")?);
     }
+    let jobs = watermarks.pass(jobs, batch.now);
+    let advanced = watermarks.advanced();
+    let parts = vec![bind_jobs(&jobs, batch.now), Rows::of(&advanced, bind_advanced)];
+    batch.together(&STORE_JOBS, parts).await?;
+    count(batch, &jobs);
     Ok(())
 }
 
-/// Compares jobs with the watermarks of their subjects, in order, and advances those. Returns the
-/// state in which each job begins its life.
-async fn pass_watermarks(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> Result<Vec<JobState>, sqlx::Error> {
-    type Key<'a> = (&'a LaneKey, &'a RouteName, &'a str);
-    let mut asked: Vec<Key<'_>> = jobs
-        .iter()
-        .filter_map(|routed| routed.subject.map(|subject| (routed.lane, &routed.job.route, subject)))
-        .collect();
-    asked.sort_unstable();
-    asked.dedup();
-    let numbered: Vec<(i64, Key<'_>)> = (0..).zip(asked.iter().copied()).collect();
-    let found = batch
-        .bulk(&FIND_WATERMARKS, &numbered, |(number, (lane, route, subject)), values| {
-            values.add(*number);
-            values.lane(lane);
-            values.add(route.as_str());
-            values.add(*subject);
-        })
-        .await?;
-    let mut marks = HashMap::<Key<'_>, Timestamp>::new();
-    for row in &found {
-        let row = Reader::new(row, "watermarks", "number");
-        if let Some(key) = asked.get(row.number::<usize>("number")?) {
-            marks.insert(*key, row.time("occurred_at")?);
+fn bind_jobs<'v>(jobs: &'v [(&'v Routed<'v>, JobState)], now: Timestamp) -> Rows<'v> {
+    Rows::of(jobs, |(routed, state), values| {
+        values.add(routed.job.id);
+        values.add(routed.event);
+        values.lane(routed.lane);
+        values.add(routed.job.route.as_str());
+        values.add(&*routed.job.kind);
+        values.add(state.as_str());
+        values.add(class_number(routed.class));
+        values.add(now);
+        values.add(now);
+        values.add(now);
+        values.add(state.is_final().then_some(now.as_millis()));
+    })
+}
+
+fn count(batch: &mut Batch<'_>, jobs: &[(&Routed<'_>, JobState)]) {
+    for (routed, state) in jobs {
+        batch.moves.add(routed.lane, None, Some(*state));
+    }
+}
+
+/// The subject of a route.
+type Subject<'a> = (&'a LaneKey, &'a RouteName, &'a str);
+
+/// The watermarks of the subjects of some jobs.
+struct Watermarks<'a> {
+    /// Whose are looked up, with the numbers by which the store answers.
+    asked: Vec<(i64, Subject<'a>)>,
+    /// Where they stand.
+    marks: HashMap<Subject<'a>, Timestamp>,
+    /// Where they are to stand.
+    advanced: HashMap<Subject<'a>, Timestamp>,
+}
+
+impl<'a> Watermarks<'a> {
+    fn asked_by(jobs: &[Routed<'a>]) -> Self {
+        let mut asked: Vec<Subject<'a>> = jobs
+            .iter()
+            .filter_map(|routed| routed.subject.map(|subject| (routed.lane, &routed.job.route, subject)))
+            .collect();
+        asked.sort_unstable();
+        asked.dedup();
+        Self { asked: (0..).zip(asked).collect(), marks: HashMap::new(), advanced: HashMap::new() }
+    }
+
+    /// The store's answer for what was asked under this number.
+    fn found(&mut self, number: usize, mark: Timestamp) {
+        if let Some((_, subject)) = self.asked.get(number) {
+            self.marks.insert(*subject, mark);
         }
     }
-    let horizon = batch.now.plus(MAX_AHEAD);
-    let mut advanced = HashMap::<Key<'_>, Timestamp>::new();
-    let mut states = Vec::with_capacity(jobs.len());
-    for routed in jobs {
-        let Some(subject) = routed.subject else {
-            states.push(JobState::Pending);
-            continue;
-        };
-        let key = (routed.lane, &routed.job.route, subject);
-        let mark = marks.get(&key).copied();
-        // Equal is not older: vendors with whole seconds send several events of one moment.
-        if mark.is_some_and(|mark| routed.occurred_at < mark) {
-            states.push(JobState::Superseded);
-            continue;
+
+    /// Compares jobs with the marks, in order, and advances those. Each job with the state in which
+    /// it begins its life.
+    fn pass<'j>(&mut self, jobs: &'j [Routed<'a>], now: Timestamp) -> Vec<(&'j Routed<'a>, JobState)> {
+        let horizon = now.plus(MAX_AHEAD);
+        let mut passed = Vec::with_capacity(jobs.len());
+        for routed in jobs {
+            let Some(subject) = routed.subject else {
+                passed.push((routed, JobState::Pending));
+                continue;
+            };
+            let key = (routed.lane, &routed.job.route, subject);
+            let mark = self.marks.get(&key).copied();
+            // Equal is not older: vendors with whole seconds send several events of one moment.
+            if mark.is_some_and(|mark| routed.occurred_at < mark) {
+                passed.push((routed, JobState::Superseded));
+                continue;
+            }
+            passed.push((routed, JobState::Pending));
+            if routed.occurred_at <= horizon && mark.is_none_or(|mark| mark < routed.occurred_at) {
+                self.marks.insert(key, routed.occurred_at);
+                self.advanced.insert(key, routed.occurred_at);
+            }
         }
-        states.push(JobState::Pending);
-        if routed.occurred_at <= horizon && mark.is_none_or(|mark| mark < routed.occurred_at) {
-            marks.insert(key, routed.occurred_at);
-            advanced.insert(key, routed.occurred_at);
-        }
+        passed
     }
-    let mut advanced: Vec<(Key<'_>, Timestamp)> = advanced.into_iter().collect();
-    advanced.sort_unstable_by_key(|(key, _)| *key);
-    batch
-        .bulk(&ADVANCE_WATERMARKS, &advanced, |((lane, route, subject), occurred_at), values| {
-            values.lane(lane);
-            values.add(route.as_str());
-            values.add(*subject);
-            values.add(*occurred_at);
-        })
-        .await?;
-    Ok(states)
+
+    /// The marks that moved, sorted.
+    fn advanced(self) -> Vec<(Subject<'a>, Timestamp)> {
+        let mut advanced: Vec<_> = self.advanced.into_iter().collect();
+        advanced.sort_unstable_by_key(|(subject, _)| *subject);
+        advanced
+    }
+}
+
+fn bind_asked<'v>((number, (lane, route, subject)): &'v (i64, Subject<'v>), values: &mut Values<'v>) {
+    values.add(*number);
+    values.lane(lane);
+    values.add(route.as_str());
+    values.add(*subject);
+}
+
+fn bind_advanced<'v>(((lane, route, subject), occurred_at): &'v (Subject<'v>, Timestamp), values: &mut Values<'v>) {
+    values.lane(lane);
+    values.add(route.as_str());
+    values.add(*subject);
+    values.add(*occurred_at);
 }

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use super::{
     postgres::arguments,
     rows::Row,
-    sql::{Bulk, Statement},
-    value::{Value, Values},
+    sql::{Bulk, LARGEST, Statement},
+    value::{Rows, Value, Values},
 };
 
 /// The writer's connection, in a transaction.
@@ -59,34 +59,39 @@ impl Session<'_> {
         }
     }
 
-    /// Runs a statement for many rows; returns the rows it returned.
-    pub(super) async fn bulk<'v, T>(
-        &mut self,
-        statement: &Bulk,
-        rows: &'v [T],
-        bind: impl Fn(&'v T, &mut Values<'v>),
-    ) -> Result<Vec<Row>, sqlx::Error> {
-        let bound = |rows: &'v [T]| {
-            let mut values = Values::default();
-            for row in rows {
-                bind(row, &mut values);
-            }
-            values
-        };
+    /// Runs statements for many rows, `parts` of them in order; returns the rows they returned.
+    pub(super) async fn bulk(&mut self, statements: &Bulk, parts: Vec<Rows<'_>>) -> Result<Vec<Row>, sqlx::Error> {
         match self {
             Self::Sqlite(connection) => {
+                let longest = parts.iter().map(|part| part.count).max().unwrap_or_default();
+                let mut parts: Vec<_> =
+                    parts.into_iter().map(|part| (part.count, part.values.into_inner().into_iter())).collect();
                 let mut returned = Vec::new();
-                for (text, chunk) in statement.chunks(rows) {
-                    let values = sqlite(bound(chunk))?;
-                    let found = sqlx::query_with(text, values).fetch_all(&mut **connection).await?;
+                for _ in 0..longest.div_ceil(LARGEST) {
+                    let most = parts.iter().map(|(left, _)| *left).max().unwrap_or_default().min(LARGEST);
+                    let (size, text) = statements.text(most);
+                    let mut arguments = SqliteArguments::default();
+                    for ((left, values), width) in parts.iter_mut().zip(statements.widths()) {
+                        let rows = (*left).min(size);
+                        *left -= rows;
+                        add(&mut arguments, values.by_ref().take(rows * width))?;
+                        add(&mut arguments, (rows * width..size * width).map(|_| Value::Int(None)))?;
+                    }
+                    let found = sqlx::query_with(text, arguments).fetch_all(&mut **connection).await?;
                     returned.extend(found.into_iter().map(Row::Sqlite));
                 }
                 Ok(returned)
             }
             Self::Postgres(connection) => {
-                let values = arguments::columns(bound(rows), rows.len())?;
-                let found = sqlx::query_with(statement.postgres, values).fetch_all(&mut **connection).await?;
-                Ok(found.into_iter().map(Row::Postgres).collect())
+                let mut returned = Vec::new();
+                for (text, Rows { count, values }) in statements.postgres.iter().zip(parts) {
+                    if count > 0 {
+                        let values = arguments::columns(values, count)?;
+                        let found = sqlx::query_with(*text, values).fetch_all(&mut **connection).await?;
+                        returned.extend(found.into_iter().map(Row::Postgres));
+                    }
+                }
+                Ok(returned)
             }
         }
     }
@@ -152,7 +157,12 @@ impl Readers {
 
 fn sqlite(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
-    for value in values.into_inner() {
+    add(&mut arguments, values.into_inner())?;
+    Ok(arguments)
+}
+
+fn add<'v>(arguments: &mut SqliteArguments, values: impl IntoIterator<Item = Value<'v>>) -> Result<(), sqlx::Error> {
+    for value in values {
         let added = match value {
             Value::Text(text) => arguments.add(text.as_deref()),
             Value::Bytes(bytes) => arguments.add(bytes.as_deref()),
@@ -162,5 +172,5 @@ fn sqlite(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
         };
         added.map_err(sqlx::Error::Encode)?;
     }
-    Ok(arguments)
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Statements by name: `sql/<engine>/<name>.sql`, the same names on every engine.
 //!
 //! A statement for many rows is written for one row on SQLite, marked with the comment
-//! `-- repeated`, and becomes the same text for 1, 2, 4 … 128 rows, so that a batch of any size is a
-//! few large statements and each of them is prepared once. On Postgres it takes an array for each
-//! column.
+//! `-- repeated`, and becomes the same text for 1, 2, 4 … 128 rows, each of them prepared once. A
+//! batch takes the next larger text and pads it with rows of NULL, which every statement passes
+//! over: each request to SQLite wakes its thread and ours, and that costs more than a few rows.
+//! On Postgres a statement takes an array for each column.
 
 use std::sync::Arc;
 
@@ -33,61 +34,73 @@ macro_rules! own {
     };
 }
 
-/// A statement for many rows.
+/// Statements for many rows, carried out in this order as one request.
 macro_rules! bulk {
-    ($(#[$doc:meta])* $static:ident, $name:literal) => {
+    ($(#[$doc:meta])* $static:ident, $($name:literal),+) => {
         $(#[$doc])*
         pub(super) static $static: std::sync::LazyLock<$crate::store::sql::Bulk> =
-            std::sync::LazyLock::new(|| $crate::store::sql::Bulk::new($crate::store::sql::sql!($name)));
+            std::sync::LazyLock::new(|| $crate::store::sql::Bulk::new(&[$($crate::store::sql::sql!($name)),+]));
     };
 }
 
 pub(crate) use {bulk, own, sql};
 
-/// Rows of the largest text. 128 rows of the widest statement bind 2 688 of SQLite's 32 766
-/// parameters.
-const LARGEST: usize = 128;
+/// The numbers of rows that there are texts for. Few, so that all stay prepared; close together, so
+/// that little is padded.
+pub(crate) const SIZES: [usize; 12] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, LARGEST];
 
-/// One statement for many rows.
+/// Rows of the largest text. All that one delivery writes binds 49 parameters, 128 of them 6 272 of
+/// SQLite's 32 766.
+pub(crate) const LARGEST: usize = 128;
+
+/// Statements for many rows.
 #[derive(Debug)]
 pub(crate) struct Bulk {
-    /// For 1, 2, 4 … rows on SQLite.
+    /// On SQLite, for each of [`SIZES`]: all statements one after the other.
     texts: Vec<Arc<str>>,
-    /// For any number of rows on Postgres.
-    pub(crate) postgres: &'static str,
+    /// Parameters of one row of each statement on SQLite.
+    widths: Vec<usize>,
+    /// Each statement, for any number of rows, on Postgres.
+    pub(crate) postgres: Vec<&'static str>,
 }
 
 impl Bulk {
-    /// From a statement whose text for SQLite has one row marked `-- repeated`.
-    pub(crate) fn new(statement: &Statement) -> Self {
-        Self { texts: repeated(statement.sqlite), postgres: statement.postgres }
+    /// From statements whose text for SQLite has one row marked `-- repeated`.
+    pub(crate) fn new(statements: &[&Statement]) -> Self {
+        let all = |rows| {
+            let texts: Vec<String> = statements.iter().map(|statement| repeat(statement.sqlite, rows)).collect();
+            texts.join(";\n").into()
+        };
+        let widths = statements.iter().map(|statement| width(statement.sqlite)).collect();
+        let postgres = statements.iter().map(|statement| statement.postgres).collect();
+        Self { texts: SIZES.into_iter().map(all).collect(), widths, postgres }
     }
 
-    /// Cuts `rows` into the largest chunks there are texts for.
-    pub(crate) fn chunks<'a, T>(&self, rows: &'a [T]) -> impl Iterator<Item = (SqlStr, &'a [T])> {
-        let mut rest = rows;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let size = rest.len().min(LARGEST).ilog2() as usize;
-            let (chunk, after) = rest.split_at(1 << size);
-            rest = after;
-            Some((AssertSqlSafe(self.texts[size].clone()).into_sql_str(), chunk))
-        })
+    /// The smallest text for at least `rows` rows, and how many it is for. A row of which all
+    /// parameters are NULL does nothing in any statement.
+    pub(crate) fn text(&self, rows: usize) -> (usize, SqlStr) {
+        let size = SIZES.partition_point(|size| *size < rows).min(SIZES.len() - 1);
+        (SIZES[size], AssertSqlSafe(self.texts[size].clone()).into_sql_str())
+    }
+
+    /// Parameters of one row of each statement on SQLite.
+    pub(crate) fn widths(&self) -> &[usize] {
+        &self.widths
     }
 }
 
-/// A text for one row, for 1, 2, 4 … rows.
-pub(crate) fn repeated(text: &str) -> Vec<Arc<str>> {
-    let sizes = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n <= LARGEST);
-    sizes.map(|rows| repeat(text, rows).into()).collect()
+const MARK: &str = "-- repeated";
+
+/// Parameters of the marked row.
+fn width(text: &str) -> usize {
+    text.lines().filter(|line| line.ends_with(MARK)).map(|line| line.matches('?').count()).sum()
 }
 
-fn repeat(text: &str, rows: usize) -> String {
+/// A text for one row, for so many.
+pub(crate) fn repeat(text: &str, rows: usize) -> String {
     let mut repeated = String::new();
     for line in text.lines() {
-        match line.strip_suffix("-- repeated") {
+        match line.strip_suffix(MARK) {
             Some(row) => repeated.push_str(&vec![row.trim_end(); rows].join(",")),
             None => repeated.push_str(line),
         }
@@ -109,11 +122,19 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_cut_into_the_largest_chunks() {
-        let bulk = Bulk::new(&Statement { sqlite: "VALUES\n(?) -- repeated\n", postgres: "" });
-        let rows = [0_u8; 300];
-        let sizes: Vec<usize> = bulk.chunks(&rows).map(|(_, chunk)| chunk.len()).collect();
-        assert_eq!(sizes, [128, 128, 32, 8, 4]);
-        assert_eq!(bulk.chunks(&rows[..0]).count(), 0);
+    fn the_next_larger_text_is_taken() {
+        let bulk = Bulk::new(&[&Statement { sqlite: "VALUES\n(?, 1) -- repeated\n", postgres: "" }]);
+        let size = |rows| bulk.text(rows).0;
+        assert_eq!([1, 3, 9, 33, 128].map(size), [1, 4, 12, 48, 128]);
+        assert_eq!(bulk.text(2).1.as_str(), "VALUES\n(?, 1),(?, 1)\n");
+        assert_eq!(bulk.widths(), [1]);
+    }
+
+    #[test]
+    fn statements_of_one_request_follow_each_other() {
+        let statement = |sqlite| Statement { sqlite, postgres: "" };
+        let both = Bulk::new(&[&statement("a (?) -- repeated"), &statement("b (?, ?) -- repeated")]);
+        assert_eq!(both.text(1).1.as_str(), "a (?)\n;\nb (?, ?)\n");
+        assert_eq!(both.widths(), [1, 2]);
     }
 }

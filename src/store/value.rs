@@ -81,6 +81,26 @@ impl<'v> FromIterator<Value<'v>> for Values<'v> {
     }
 }
 
+/// The rows of one statement.
+#[derive(Debug)]
+pub(super) struct Rows<'v> {
+    /// How many.
+    pub(super) count: usize,
+    /// Their parameters.
+    pub(super) values: Values<'v>,
+}
+
+impl<'v> Rows<'v> {
+    /// Binds a row for each of `items`.
+    pub(super) fn of<T>(items: &'v [T], bind: impl Fn(&'v T, &mut Values<'v>)) -> Self {
+        let mut values = Values::default();
+        for item in items {
+            bind(item, &mut values);
+        }
+        Self { count: items.len(), values }
+    }
+}
+
 /// Parameters, in order.
 macro_rules! values {
     ($($value:expr),* $(,)?) => {

@@ -5,6 +5,7 @@
 //! and cut to [`MAX_VALUE`] bytes: a line stays one line, and short.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     io::{IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
@@ -106,10 +107,10 @@ struct Lines {
 
 /// The fields of a span or an event, in the order they were given; a later one replaces.
 #[derive(Default)]
-struct Fields(Vec<(String, Value)>);
+struct Fields(Vec<(Cow<'static, str>, Value)>);
 
 impl Fields {
-    fn insert(&mut self, name: String, value: Value) {
+    fn insert(&mut self, name: Cow<'static, str>, value: Value) {
         self.0.retain(|(known, _)| *known != name);
         self.0.push((name, value));
     }
@@ -118,8 +119,8 @@ impl Fields {
         let name = field.name();
         // The names of the line itself stay its own.
         let name = match name {
-            "timestamp" | "level" | "target" => format!("field.{name}"),
-            _ => name.to_owned(),
+            "timestamp" | "level" | "target" => format!("field.{name}").into(),
+            _ => name.into(),
         };
         self.insert(name, value);
     }
@@ -215,32 +216,52 @@ where
     }
 }
 
-fn json_line(at: Timestamp, level: Level, message: &str, target: &str, fields: &[(String, Value)]) -> String {
-    let own = [
-        ("timestamp", at.to_string()),
-        ("level", level.as_str().to_lowercase()),
-        ("message", cut(message.to_owned())),
-        ("target", target.to_owned()),
-    ];
-    let mut line = String::with_capacity(256);
-    for (name, value) in &own {
+fn json_line(
+    at: Timestamp,
+    level: Level,
+    message: &str,
+    target: &str,
+    fields: &[(Cow<'static, str>, Value)],
+) -> String {
+    let level = match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    };
+    // Most lines are of one event with a dozen fields.
+    let mut line = String::with_capacity(512);
+    let own = [("timestamp", &*at.to_string()), ("level", level), ("message", message), ("target", target)];
+    for (name, value) in own {
         line.push(if line.is_empty() { '{' } else { ',' });
-        push_pair(&mut line, name, &Value::from(value.as_str()));
+        push_text(&mut line, name);
+        line.push(':');
+        push_text(&mut line, value);
     }
     for (name, value) in fields {
         line.push(',');
-        push_pair(&mut line, name, value);
+        push_text(&mut line, name);
+        line.push(':');
+        match value {
+            Value::String(text) => push_text(&mut line, text),
+            other => line.push_str(&escape_controls(&other.to_string())),
+        }
     }
     line.push_str("}\n");
     line
 }
 
-/// Appends `"name":value`.
-fn push_pair(line: &mut String, name: &str, value: &Value) {
-    line.push_str(&escape_controls(&Value::from(name).to_string()));
-    line.push(':');
-    // `serde_json` escapes C0 controls; other characters can steer a terminal too.
-    line.push_str(&escape_controls(&value.to_string()));
+/// Appends a text as JSON.
+fn push_text(line: &mut String, text: &str) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+    } else {
+        // `serde_json` escapes C0 controls; other characters can steer a terminal too.
+        line.push_str(&escape_controls(&Value::from(text).to_string()));
+    }
 }
 
 /// Control characters beyond ASCII (and DEL), written as JSON escapes.
@@ -266,7 +287,13 @@ fn is_steering(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn human_line(at: Timestamp, level: Level, message: &str, fields: &[(String, Value)], colour: bool) -> String {
+fn human_line(
+    at: Timestamp,
+    level: Level,
+    message: &str,
+    fields: &[(Cow<'static, str>, Value)],
+    colour: bool,
+) -> String {
     let paint = |code: &str, text: &str| {
         if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     };

@@ -39,6 +39,8 @@ pub(in crate::store) struct Sqlite {
     owner: String,
     counters: Arc<Counters>,
     readers: Arc<ArcSwap<Readers>>,
+    /// The number of the next event; none until the first batch has asked.
+    next_number: Option<i64>,
     unflushed: u64,
 }
 
@@ -60,6 +62,7 @@ impl Sqlite {
             owner: options.owner.clone(),
             counters,
             readers,
+            next_number: None,
             unflushed: 0,
         };
         engine.take(connection).await.map_err(|source| OpenError::Sqlite { path: engine.path.clone(), source })?;
@@ -70,6 +73,7 @@ impl Sqlite {
     async fn take(&mut self, mut connection: SqliteConnection) -> Result<(), sqlx::Error> {
         let counts = count(&mut Session::Sqlite(&mut connection)).await?;
         self.counters.reset(counts);
+        self.next_number = None;
         self.connection = Some(connection);
         Ok(())
     }
@@ -87,12 +91,13 @@ impl Sqlite {
     }
 
     /// Carries out the batch up to its commit.
-    async fn fill(&mut self, commands: &mut [Command]) -> Result<(Moves, u64), sqlx::Error> {
+    async fn fill(&mut self, commands: &mut [Command]) -> Result<Filled, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
         sqlx::query(own!("sqlite", "begin_transaction")).execute(&mut *connection).await?;
         let mut batch = Batch::new(Session::Sqlite(connection), self.clock.now(), &self.owner);
+        batch.next_number = self.next_number;
         carry_out(&mut batch, commands).await?;
-        Ok((batch.moves, batch.bytes))
+        Ok(Filled { moves: batch.moves, bytes: batch.bytes, next_number: batch.next_number })
     }
 
     /// Undoes an open transaction; a connection that cannot is given up.
@@ -134,7 +139,7 @@ impl writer::Engine for Sqlite {
         if self.connection.is_none() {
             self.reopen().await?;
         }
-        let (moves, bytes) = match self.fill(batch).await {
+        let filled = match self.fill(batch).await {
             Ok(filled) => filled,
             Err(error) => {
                 self.roll_back().await;
@@ -162,8 +167,9 @@ impl writer::Engine for Sqlite {
             self.give_up();
             return Err(WriteError::Unavailable(format!("{} was removed or replaced", self.path.display())));
         }
-        self.unflushed += bytes;
-        self.counters.apply(moves);
+        self.next_number = filled.next_number;
+        self.unflushed += filled.bytes;
+        self.counters.apply(filled.moves);
         Ok(())
     }
 
@@ -194,6 +200,13 @@ impl writer::Engine for Sqlite {
         }
         drop(self.lock);
     }
+}
+
+/// What a batch did, to be taken over once it is committed.
+struct Filled {
+    moves: Moves,
+    bytes: u64,
+    next_number: Option<i64>,
 }
 
 /// What an error of SQLite means for those who wait, and for the connection.

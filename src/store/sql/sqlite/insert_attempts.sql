@@ -1,4 +1,4 @@
-INSERT INTO attempts (job_id, number, started_at, duration_ms, outcome, error)
+INSERT OR ROLLBACK INTO attempts (job_id, number, started_at, duration_ms, outcome, error)
 WITH made (job_id, started_at, duration_ms, outcome, error) AS (
     VALUES
     (?, ?, ?, ?, ?) -- repeated
@@ -7,3 +7,4 @@ SELECT
     made.job_id, 1 + coalesce((SELECT max(number) FROM attempts WHERE job_id = made.job_id), 0), made.started_at,
     made.duration_ms, made.outcome, made.error
 FROM made
+WHERE made.job_id IS NOT NULL

@@ -1,3 +1,6 @@
-INSERT INTO forms (event_seq, event_id, schema_version, form)
-VALUES
-(?, ?, ?, ?) -- repeated
+INSERT OR ROLLBACK INTO forms (event_seq, event_id, schema_version, form)
+SELECT * FROM (
+    VALUES
+    (?, ?, ?, ?) -- repeated
+)
+WHERE column1 IS NOT NULL

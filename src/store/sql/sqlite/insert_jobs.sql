@@ -1,5 +1,8 @@
-INSERT INTO jobs (
+INSERT OR ROLLBACK INTO jobs (
     id, event_id, tenant, source, route, type, state, class, next_run_at, created_at, updated_at, finished_at
 )
-VALUES
-(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) -- repeated
+SELECT * FROM (
+    VALUES
+    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) -- repeated
+)
+WHERE column1 IS NOT NULL

@@ -1,3 +1,6 @@
-INSERT INTO payloads (seq, event_id, raw, headers, redacted, trace_link, quarantine_reason)
-VALUES
-(?, ?, ?, ?, ?, ?, ?) -- repeated
+INSERT OR ROLLBACK INTO payloads (seq, event_id, raw, headers, redacted, trace_link, quarantine_reason)
+SELECT * FROM (
+    VALUES
+    (?, ?, ?, ?, ?, ?, ?) -- repeated
+)
+WHERE column1 IS NOT NULL
