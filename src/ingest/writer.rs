@@ -82,7 +82,7 @@ impl<T> Reply<T> {
 
 /// One request to the store with the slot of its answer.
 pub trait Command: Send + 'static {
-    /// How many rows it is about, for the size of a batch.
+    /// How many rows it is about, or are as large as it, for the size of a batch.
     fn weight(&self) -> usize;
     /// Sends its answer, or the error.
     fn settle(self, outcome: Result<(), WriteError>);

@@ -35,10 +35,19 @@ pub(super) enum Command {
     Ping { reply: Reply<()> },
 }
 
+/// Bytes of an event that weigh as much as a row: a batch is held in memory several times while it
+/// is written, so that large events make it short.
+const ROW: usize = 16 * 1024;
+
+fn weight(event: &NewEvent) -> usize {
+    let form = event.form.as_ref().map_or(0, |form| form.json.len());
+    1 + (event.raw.len() + form) / ROW
+}
+
 impl writer::Command for Command {
     fn weight(&self) -> usize {
         match self {
-            Self::Record { delivery, .. } => delivery.len(),
+            Self::Record { delivery, .. } => delivery.iter().map(weight).sum(),
             Self::RecordJobs { events, .. } => events.len(),
             Self::Sweep { victims, .. } => victims.len(),
             Self::Begin { .. }

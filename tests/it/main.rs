@@ -11,6 +11,8 @@ mod config;
 mod edge;
 mod harness;
 mod llama;
+mod load;
+mod memory;
 mod redaction;
 mod schema;
 mod start;

@@ -1,0 +1,174 @@
+//! What the real binary takes of memory, as the kernel counts it.
+
+use std::{fmt::Write as _, fs, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use sluice::{
+    clock::SystemClock,
+    secrets::Secret,
+    vendors::{self, Outgoing},
+};
+use sluice_actors::ports::Clock;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
+    net::TcpStream,
+    sync::Barrier,
+};
+
+use crate::harness::{Folder, Process, SECRET, series, within};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Sources `s0` … of a tenant, each with a route that only logs.
+fn sources(count: usize, secret: &str) -> String {
+    let mut text = String::new();
+    for n in 0..count {
+        write!(
+            text,
+            "[sources.s{n}]\nvendor = \"generic\"\nsecrets = [\"{secret}\"]\n\
+             [[sources.s{n}.routes]]\nname = \"log\"\naction = \"log\"\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// A figure of `/proc/PID/status` in bytes.
+fn resident(process: &Process, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.runtime.pid)).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// A signed request to a source.
+fn request(tenant: &str, source: &str, id: &str, secret: &str, body: &str) -> Vec<u8> {
+    let vendor = vendors::build("generic", &toml::Table::new()).expect("a vendor").expect("needs no options");
+    let outgoing = Outgoing { url: "", id, event_type: "bench", now: SystemClock.now(), body: body.as_bytes() };
+    let headers = vendor.sign(&outgoing, &Secret::new(secret.into())).expect("signed");
+    let mut request = format!(
+        "POST /webhooks/{tenant}/{source} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        write!(request, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
+    }
+    request += "\r\n";
+    request += body;
+    request.into_bytes()
+}
+
+/// A body of 512 KiB: text, or what grows most when it is parsed.
+fn large(n: usize) -> String {
+    let mut body = format!(r#"{{"event_type":"bench","n":{n},"data":"#);
+    let room = 512 * 1024 - body.len() - 4;
+    body += &if n % 2 == 0 { format!("[{}0]", "0,".repeat(room / 2)) } else { format!("\"{}\"", "x".repeat(room)) };
+    body.push('}');
+    body
+}
+
+fn address(process: &Process) -> String {
+    process.runtime.public.trim_start_matches("http://").to_owned()
+}
+
+/// Sends requests one after the other over one connection; all must be taken.
+async fn deliver_all(process: &Process, requests: impl Iterator<Item = Vec<u8>>) {
+    let mut stream = BufStream::new(TcpStream::connect(address(process)).await.unwrap());
+    for request in requests {
+        stream.write_all(&request).await.unwrap();
+        stream.flush().await.unwrap();
+        let (mut line, mut length) = (String::new(), 0);
+        stream.read_line(&mut line).await.unwrap();
+        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+    }
+}
+
+/// Sends a request once all others are connected; returns the status, 0 for a broken connection.
+async fn deliver(address: String, request: Vec<u8>, all: Arc<Barrier>) -> u16 {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    all.wait().await;
+    let mut answer = [0; 12];
+    // A refusal may come, and the connection close, before all is written.
+    let _ = stream.write_all(&request).await;
+    match stream.read_exact(&mut answer).await {
+        Ok(_) => std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap(),
+        Err(_) => 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a GiB of memory itself; scripts/test --long runs it"]
+async fn memory_stays_bounded_while_two_thousand_large_bodies_arrive_at_once() {
+    let folder = Folder::new();
+    folder.secret("bodies.secret", SECRET);
+    folder.tenant("acme", &sources(100, "file:bodies.secret"));
+    let process = Process::start(&folder).await;
+    let address = address(&process);
+    let all = Arc::new(Barrier::new(2000));
+    let requests: Vec<_> =
+        (0..2000).map(|n| request("acme", &format!("s{}", n % 100), &format!("body-{n}"), SECRET, &large(n))).collect();
+    let deliveries = requests.into_iter().map(|request| tokio::spawn(deliver(address.clone(), request, all.clone())));
+    let statuses: Vec<u16> = join_all(deliveries).await.into_iter().map(Result::unwrap).collect();
+    let peak = resident(&process, "VmHWM");
+    assert!(peak < 512 * MIB, "{} MiB", peak / MIB);
+    let accepted = statuses.iter().filter(|status| **status == 200).count();
+    assert!(accepted > 0);
+    assert!(statuses.iter().all(|status| matches!(status, 0 | 200 | 429 | 503)), "{statuses:?}");
+    let scrape = reqwest::get(format!("{}/metrics", process.runtime.admin)).await.unwrap().text().await.unwrap();
+    let stored = series(&scrape, "sluice_webhook_events_total", &["outcome=\"accepted\""]);
+    assert!(stored >= accepted as u64, "{stored} stored of {accepted} acknowledged");
+    process.terminate();
+    assert!(process.ended().await.0.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "waits until ten thousand lanes are put away; scripts/test --long runs it"]
+async fn memory_of_ten_thousand_lanes_that_went_idle_is_given_back() {
+    const EACH: usize = 100;
+    let folder = Folder::new();
+    folder.main("[limits]\ningest_per_second = 1000000\n");
+    let secret = |tenant: usize| format!("{SECRET}-{tenant}");
+    for tenant in 0..EACH {
+        let reference = folder.secret(&format!("{tenant}.secret"), &secret(tenant));
+        folder.tenant(&format!("t{tenant}"), &sources(EACH, &reference));
+    }
+    let warm = folder.secret("warm.secret", SECRET);
+    let limits = "[sources.s0.limits]\ninbound = { per_second = 100000, burst = 100000 }\n\
+                  outbound = { per_second = 10000, concurrency = 64 }\n";
+    folder.tenant("warm", &sources(1, &warm).replace("[[sources", &format!("{limits}[[sources")));
+    let process = Process::start_in(folder.path(), &[("SLUICE_TELEMETRY__FILTER", "warn")]).await;
+    let finished = |jobs: usize| {
+        let process = &process;
+        within(Duration::from_mins(3), "all jobs succeed and all lanes are put away", move || async move {
+            let scrape = reqwest::get(format!("{}/metrics", process.runtime.admin)).await.ok()?.text().await.ok()?;
+            let done = series(&scrape, "sluice_job_attempts_total", &["outcome=\"succeeded\""]);
+            let awake = process.get("/api/v1/snapshot").await["lanes"].as_array().map_or(0, Vec::len);
+            (done == jobs as u64 && awake == 0).then_some(())
+        })
+    };
+
+    // The same work in one lane first: what the store and the allocator keep is in the base.
+    let body = r#"{"event_type":"bench","data":{}}"#;
+    let warm = (0..EACH * EACH).map(|n| request("warm", "s0", &format!("warm-{n}"), SECRET, body));
+    deliver_all(&process, warm).await;
+    finished(EACH * EACH).await;
+    let base = resident(&process, "VmRSS");
+    let each = (0..EACH * EACH).map(|n| {
+        let (tenant, source) = (n / EACH, format!("s{}", n % EACH));
+        request(&format!("t{tenant}"), &source, "once", &secret(tenant), body)
+    });
+    deliver_all(&process, each).await;
+    finished(2 * EACH * EACH).await;
+    let idle = resident(&process, "VmRSS");
+    assert!(idle <= base + 20 * MIB, "{} MiB over {} MiB", (idle - base) / MIB, base / MIB);
+    process.terminate();
+    assert!(process.ended().await.0.success());
+}
