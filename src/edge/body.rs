@@ -49,8 +49,9 @@ pub(super) enum Unread {
     NoMemory,
 }
 
-/// Larger announced bodies grow their buffer as they arrive: an announcement is only a claim.
-const MAX_RESERVED: usize = 1 << 20;
+/// Larger announced bodies grow their buffer as they arrive: an announcement is only a claim, and what
+/// is reserved for it is not charged to the budget.
+const MAX_RESERVED: usize = 32 * 1024;
 
 /// Reads `stream` to its end: at most `cap` bytes, each charged to `lease` before it is kept.
 /// `announced` is the `Content-Length`. A body that arrives in one piece is not copied.
