@@ -118,29 +118,36 @@ fn before_the_store(criterion: &mut Criterion) {
     });
 }
 
-/// Events a second through the writer alone, from 64 tasks that each wait for their commit.
+/// Events a second through the writer alone, from tasks that each wait for their commit; on Postgres
+/// too where `SLUICE_BENCH_POSTGRES` is the URL of an empty database.
 fn writer(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let config = config();
     let source = source(&config);
     let folder = tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a folder");
-    let options = OpenOptions::new(Arc::new(SystemClock), "bench".into());
-    let store = runtime.block_on(Store::sqlite(&folder.path().join("bench.db"), options)).expect("the store");
+    let options = || OpenOptions::new(Arc::new(SystemClock), "bench".into());
+    let file = folder.path().join("bench.db");
+    let mut stores = vec![("store", runtime.block_on(Store::sqlite(&file, options())).expect("the store"))];
+    if let Ok(url) = std::env::var("SLUICE_BENCH_POSTGRES") {
+        stores.push(("postgres", runtime.block_on(Store::postgres(&url, options())).expect("the store")));
+    }
     let drift = Drift::default();
     let mut n = 0;
-    let mut group = criterion.benchmark_group("store");
-    group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(10));
-    for tasks in [1, 64, 256] {
-        group.bench_function(format!("record_from_{tasks}_tasks"), |bencher| {
-            bencher.iter_custom(|rounds| {
-                let events: Vec<Vec<NewEvent>> = (n..n + rounds).map(|n| prepared(&source, n, &drift)).collect();
-                n += rounds;
-                runtime.block_on(record(&store, events, tasks))
+    for (name, store) in stores {
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(10));
+        for tasks in [1, 64, 256] {
+            group.bench_function(format!("record_from_{tasks}_tasks"), |bencher| {
+                bencher.iter_custom(|rounds| {
+                    let events: Vec<Vec<NewEvent>> = (n..n + rounds).map(|n| prepared(&source, n, &drift)).collect();
+                    n += rounds;
+                    runtime.block_on(record(&store, events, tasks))
+                });
             });
-        });
+        }
+        group.finish();
+        runtime.block_on(store.close());
     }
-    group.finish();
-    runtime.block_on(store.close());
 }
 
 async fn record(store: &Store, mut events: Vec<Vec<NewEvent>>, tasks: usize) -> Duration {

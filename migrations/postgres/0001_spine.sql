@@ -38,10 +38,12 @@ CREATE TABLE events (
 
 ALTER SEQUENCE events_seq OWNED BY events.seq;
 
-CREATE UNIQUE INDEX events_dedupe ON events (tenant, source, dedupe_key);
-CREATE UNIQUE INDEX events_replay ON events (tenant, source, replay_key) WHERE replay_key IS NOT NULL;
+-- Each begins with what no other index has: with tenant and source in front, a planner that has not
+-- seen the table yet takes any of them for any look-up and reads a whole lane.
+CREATE UNIQUE INDEX events_dedupe ON events (dedupe_key, tenant, source);
+CREATE UNIQUE INDEX events_replay ON events (replay_key, tenant, source) WHERE replay_key IS NOT NULL;
 -- Which event another content under the same external id revises; search by the vendor's id.
-CREATE INDEX events_external ON events (tenant, source, external_id, seq);
+CREATE INDEX events_external ON events (external_id, tenant, source, seq);
 
 CREATE FUNCTION events_are_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

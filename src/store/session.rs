@@ -1,8 +1,10 @@
 //! Connections of either engine: where statements meet it.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
-use sqlx::{Arguments, PgConnection, PgPool, SqliteConnection, SqlitePool, sqlite::SqliteArguments};
+use sqlx::{
+    Arguments, PgConnection, PgPool, SqliteConnection, SqlitePool, postgres::PgArguments, sqlite::SqliteArguments,
+};
 use tokio::time::timeout;
 
 use super::{
@@ -83,13 +85,18 @@ impl Session<'_> {
                 Ok(returned)
             }
             Self::Postgres(connection) => {
+                let filled = parts.iter().enumerate().filter(|(_, part)| part.count > 0);
+                let choice = filled.map(|(nth, _)| 1 << nth).sum();
+                if let Some(text) = statements.chain(choice) {
+                    let values = arguments::columns(parts)?;
+                    let found = sqlx::query_with(text, values).fetch_all(&mut **connection).await?;
+                    return Ok(found.into_iter().map(Row::Postgres).collect());
+                }
                 let mut returned = Vec::new();
-                for (text, Rows { count, values }) in statements.postgres.iter().zip(parts) {
-                    if count > 0 {
-                        let values = arguments::columns(values, count)?;
-                        let found = sqlx::query_with(*text, values).fetch_all(&mut **connection).await?;
-                        returned.extend(found.into_iter().map(Row::Postgres));
-                    }
+                for (text, part) in statements.postgres.iter().zip(parts).filter(|(_, part)| part.count > 0) {
+                    let values = arguments::columns([part])?;
+                    let found = sqlx::query_with(*text, values).fetch_all(&mut **connection).await?;
+                    returned.extend(found.into_iter().map(Row::Postgres));
                 }
                 Ok(returned)
             }
@@ -122,9 +129,15 @@ impl Pool {
                 Ok(found.into_iter().map(Row::Sqlite).collect())
             }
             Self::Postgres(pool) => {
-                let reading = sqlx::query_with(statement.postgres, arguments::of(values)?).fetch_all(pool);
-                let found = timeout(PATIENCE, reading).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-                Ok(found.into_iter().map(Row::Postgres).collect())
+                let values = arguments::of(values)?;
+                // A server that was restarted leaves one dead connection after the other.
+                for _ in 0..pool.options().get_max_connections() {
+                    match postgres_rows(pool, statement, values.clone()).await {
+                        Err(error) if is_dead(&error) => {}
+                        outcome => return outcome,
+                    }
+                }
+                postgres_rows(pool, statement, values).await
             }
         }
     }
@@ -135,6 +148,27 @@ impl Pool {
             Self::Sqlite(pool) => pool.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+async fn postgres_rows(
+    pool: &PgPool,
+    statement: &'static Statement,
+    values: PgArguments,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let reading = sqlx::query_with(statement.postgres, values).fetch_all(pool);
+    let found = timeout(PATIENCE, reading).await.map_err(|elapsed| sqlx::Error::Io(elapsed.into()))??;
+    Ok(found.into_iter().map(Row::Postgres).collect())
+}
+
+/// Whether the connection had ended before it was asked, so that another one may do.
+fn is_dead(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => {
+            matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof)
+        }
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| matches!(&*code, "57P01" | "57P02")),
+        _ => false,
     }
 }
 

@@ -62,6 +62,9 @@ pub(crate) struct Bulk {
     widths: Vec<usize>,
     /// Each statement, for any number of rows, on Postgres.
     pub(crate) postgres: Vec<&'static str>,
+    /// Where all of them insert, on Postgres: every choice of them as one statement (see
+    /// [`Bulk::chain`]).
+    chains: Vec<Arc<str>>,
 }
 
 impl Bulk {
@@ -72,8 +75,13 @@ impl Bulk {
             texts.join(";\n").into()
         };
         let widths = statements.iter().map(|statement| width(statement.sqlite)).collect();
-        let postgres = statements.iter().map(|statement| statement.postgres).collect();
-        Self { texts: SIZES.into_iter().map(all).collect(), widths, postgres }
+        let postgres: Vec<_> = statements.iter().map(|statement| statement.postgres).collect();
+        let chains = if postgres.len() > 1 && postgres.iter().all(|text| inserts(text)) {
+            (0..1 << postgres.len()).map(|choice| chain(&postgres, choice).into()).collect()
+        } else {
+            Vec::new()
+        };
+        Self { texts: SIZES.into_iter().map(all).collect(), widths, postgres, chains }
     }
 
     /// The smallest text for at least `rows` rows, and how many it is for. A row of which all
@@ -83,10 +91,51 @@ impl Bulk {
         (SIZES[size], AssertSqlSafe(self.texts[size].clone()).into_sql_str())
     }
 
+    /// On Postgres, the chosen ones of several statements that insert, as one; `None` where they do
+    /// not all insert. It returns what the first of them returns. Bit n of `choice`: the nth.
+    pub(crate) fn chain(&self, choice: usize) -> Option<SqlStr> {
+        self.chains.get(choice).map(|text| AssertSqlSafe(text.clone()).into_sql_str())
+    }
+
     /// Parameters of one row of each statement on SQLite.
     pub(crate) fn widths(&self) -> &[usize] {
         &self.widths
     }
+}
+
+/// Whether a statement is an INSERT.
+fn inserts(text: &str) -> bool {
+    text.lines().find(|line| !line.starts_with("--")).is_some_and(|line| line.starts_with("INSERT"))
+}
+
+/// The chosen statements as one, their parameters numbered on.
+fn chain(texts: &[&str], choice: usize) -> String {
+    let mut parts = Vec::new();
+    let mut before = 0;
+    for text in texts.iter().enumerate().filter(|(nth, _)| choice & 1 << nth != 0).map(|(_, text)| text) {
+        let (numbered, after) = number_on(text, before);
+        parts.push(format!("part{} AS (\n{numbered})", parts.len()));
+        before = after;
+    }
+    let returns = choice & 1 != 0 && texts[0].contains("RETURNING");
+    let rest = if returns { "SELECT * FROM part0" } else { "SELECT 1 WHERE false" };
+    format!("WITH {}\n{rest}", parts.join(", "))
+}
+
+/// A text whose `$1` is the parameter after `before`; and the number of its last one.
+fn number_on(text: &str, before: usize) -> (String, usize) {
+    let mut pieces = text.split('$');
+    let mut numbered = pieces.next().unwrap_or_default().to_owned();
+    let mut last = before;
+    for piece in pieces {
+        let digits = piece.bytes().take_while(u8::is_ascii_digit).count();
+        let number = piece[..digits].parse::<usize>().expect("a `$` stands before the number of a parameter") + before;
+        last = last.max(number);
+        numbered.push('$');
+        numbered.push_str(&number.to_string());
+        numbered.push_str(&piece[digits..]);
+    }
+    (numbered, last)
 }
 
 const MARK: &str = "-- repeated";
@@ -136,5 +185,23 @@ mod tests {
         let both = Bulk::new(&[&statement("a (?) -- repeated"), &statement("b (?, ?) -- repeated")]);
         assert_eq!(both.text(1).1.as_str(), "a (?)\n;\nb (?, ?)\n");
         assert_eq!(both.widths(), [1, 2]);
+    }
+
+    #[test]
+    fn inserts_become_one_statement_with_parameters_numbered_on() {
+        let statement = |postgres| Statement { sqlite: "", postgres };
+        let first = statement("-- why\nINSERT INTO a SELECT $1, $2 RETURNING id\n");
+        let second = statement("INSERT INTO b SELECT $2, $1\n");
+        let third = statement("INSERT INTO c SELECT $1\n");
+        let all = Bulk::new(&[&first, &second, &third]);
+        assert_eq!(
+            all.chain(0b101).unwrap().as_str(),
+            "WITH part0 AS (\n-- why\nINSERT INTO a SELECT $1, $2 RETURNING id\n), \
+             part1 AS (\nINSERT INTO c SELECT $3\n)\nSELECT * FROM part0"
+        );
+        assert!(all.chain(0b110).unwrap().as_str().ends_with("INSERT INTO c SELECT $3\n)\nSELECT 1 WHERE false"));
+        let reads = statement("SELECT $1");
+        assert!(Bulk::new(&[&first, &reads]).chain(0b11).is_none());
+        assert!(Bulk::new(&[&first]).chain(0b1).is_none());
     }
 }

@@ -33,7 +33,7 @@ fn statements(folder: &str) -> Vec<(String, String)> {
 /// All code of the store.
 fn code() -> String {
     let mut code = String::new();
-    for folder in [sources(), sources().join("sqlite")] {
+    for folder in [sources(), sources().join("sqlite"), sources().join("postgres")] {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rs") {
@@ -86,7 +86,7 @@ async fn a_row_of_nulls_does_nothing_in_any_statement_for_many_rows() {
 #[test]
 fn every_statement_file_is_used() {
     let code = code();
-    let unused: BTreeSet<String> = [statements("sqlite"), statements("sqlite/own")]
+    let unused: BTreeSet<String> = [statements("sqlite"), statements("sqlite/own"), statements("postgres/own")]
         .concat()
         .into_iter()
         .map(|(name, _)| name)

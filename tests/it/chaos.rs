@@ -16,7 +16,7 @@ use sluice::{clock::SystemClock, standins::Fault};
 use sluice_actors::ports::Clock;
 
 use crate::harness::{
-    Engine, Process, SECRET, Sender, World, completed, eventually, on_both_engines, summarising, within,
+    Cluster, Engine, Process, SECRET, Sender, World, completed, eventually, on_both_engines, summarising, within,
 };
 
 /// A source whose own limits do not slow the test.
@@ -179,4 +179,67 @@ async fn a_gateway_that_is_told_to_stop_under_load_ends_in_order_and_loses_nothi
     nothing_lost_and_nothing_doubled(&world, &process, &ledger).await;
     process.terminate();
     assert!(process.ended().await.0.success());
+}
+
+/// Strikes again and again under load; after each blow deliveries are taken again without a restart.
+async fn struck_under_load(world: &World, blows: usize, strike: impl AsyncFn(usize)) {
+    let ledger = Ledger::default();
+    let process = Process::start(&world.folder).await;
+    world.trust(&process.runtime.public).await;
+    let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+    let load = Load::begin(&sender, 0, &ledger);
+    for blow in 0..=blows {
+        let enough = ledger.lock().unwrap().len() + 10;
+        eventually("deliveries are acknowledged", || async { (ledger.lock().unwrap().len() >= enough).then_some(()) })
+            .await;
+        if blow < blows {
+            strike(blow).await;
+        }
+    }
+    let others = load.end().await;
+    assert!(others.iter().all(|status| *status == 503), "{others:?}");
+    nothing_lost_and_nothing_doubled(world, &process, &ledger).await;
+    process.terminate();
+    assert!(process.ended().await.0.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_the_server_ends_again_and_again_lose_and_double_nothing() {
+    let cluster = Cluster::shared();
+    let database = cluster.database().await;
+    let world = World::on_url(&cluster.url(&database), &fast()).await;
+    struck_under_load(&world, 20, async |_| {
+        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND application_name = 'sluice'";
+        sqlx::query(all).execute(&mut cluster.connect(&database).await).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_crashes_again_and_again_loses_and_doubles_nothing() {
+    let cluster = Cluster::start(&[]);
+    let world = World::on_url(&cluster.url(&cluster.database().await), &fast()).await;
+    struck_under_load(&world, 3, async |_| cluster.crash()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_that_keep_the_gateway_waiting_lose_and_double_nothing() {
+    let cluster = Cluster::shared();
+    let database = cluster.database().await;
+    let world = World::on_url(&cluster.url(&database), &fast()).await;
+    struck_under_load(&world, 2, async |_| {
+        let mut other = cluster.connect(&database).await;
+        sqlx::raw_sql("BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE").execute(&mut other).await.unwrap();
+        // Held until the server gave up on a statement that waits for it.
+        eventually("the gateway waits for the lock and gives up", || async {
+            let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                         AND application_name = 'sluice' AND state <> 'active' AND query LIKE 'ROLLBACK%'";
+            let gave_up: i64 =
+                sqlx::query_scalar(asked).fetch_one(&mut cluster.connect(&database).await).await.unwrap();
+            (gave_up > 0).then_some(())
+        })
+        .await;
+    })
+    .await;
 }

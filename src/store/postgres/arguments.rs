@@ -6,7 +6,7 @@ use sqlx::{Arguments, postgres::PgArguments};
 use uuid::Uuid;
 
 use super::nul::escape;
-use crate::store::value::{Value, Values};
+use crate::store::value::{Rows, Value, Values};
 
 /// One by one.
 pub(in crate::store) fn of(values: Values<'_>) -> Result<PgArguments, sqlx::Error> {
@@ -59,17 +59,24 @@ impl<'v> Column<'v> {
     }
 }
 
-/// An array for each column of `rows` rows, whose values follow each other in `values`.
-pub(in crate::store) fn columns(values: Values<'_>, rows: usize) -> Result<PgArguments, sqlx::Error> {
+/// An array for each column of each part that has rows.
+pub(in crate::store) fn columns<'v>(parts: impl IntoIterator<Item = Rows<'v>>) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for part in parts {
+        add_columns(&mut arguments, part)?;
+    }
+    Ok(arguments)
+}
+
+fn add_columns(arguments: &mut PgArguments, Rows { count, values }: Rows<'_>) -> Result<(), sqlx::Error> {
     let values = values.into_inner();
-    let width = values.len() / rows.max(1);
-    let mut columns: Vec<Column<'_>> = values.iter().take(width).map(|first| Column::like(first, rows)).collect();
+    let width = values.len() / count.max(1);
+    let mut columns: Vec<Column<'_>> = values.iter().take(width).map(|first| Column::like(first, count)).collect();
     for (at, value) in values.into_iter().enumerate() {
         if !columns[at % width].push(value) {
             return Err(sqlx::Error::Encode(format!("column {} is of two kinds", at % width).into()));
         }
     }
-    let mut arguments = PgArguments::default();
     for column in columns {
         let added = match column {
             Column::Text(column) => arguments.add(column),
@@ -80,5 +87,5 @@ pub(in crate::store) fn columns(values: Values<'_>, rows: usize) -> Result<PgArg
         };
         added.map_err(sqlx::Error::Encode)?;
     }
-    Ok(arguments)
+    Ok(())
 }

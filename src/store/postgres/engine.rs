@@ -1,7 +1,7 @@
 //! The one that writes: batches as transactions, commits whose outcome is known or not, connecting
 //! anew.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use sluice_actors::ports::Clock;
@@ -71,7 +71,10 @@ impl Postgres {
 
     /// Takes a connection into service.
     async fn take(&mut self, mut connection: PgConnection) -> Result<(), sqlx::Error> {
+        // Counting many millions of jobs takes longer than a batch may.
+        sqlx::raw_sql(own!("postgres", "patient")).execute(&mut connection).await?;
         self.counters.reset(count(&mut Session::Postgres(&mut connection)).await?);
+        sqlx::raw_sql(own!("postgres", "impatient")).execute(&mut connection).await?;
         self.connection = Some(connection);
         Ok(())
     }
@@ -87,7 +90,7 @@ impl Postgres {
     /// Carries out the batch up to its commit. `None`: another node got in the way.
     async fn fill(&mut self, commands: &mut [Command]) -> Result<Option<Moves>, Failure> {
         let Some(connection) = self.connection.as_mut() else {
-            return Err(Failure::of_statement(&sqlx::Error::WorkerCrashed));
+            return Err(Failure::of_statement(&sqlx::Error::Io(io::ErrorKind::NotConnected.into())));
         };
         let filling = async {
             sqlx::raw_sql(own!("postgres", "begin_transaction")).execute(&mut *connection).await?;
@@ -98,13 +101,13 @@ impl Postgres {
         match timeout(PATIENCE, filling).await {
             Ok(filled) => filled.map_err(|error| Failure::of_statement(&error)),
             // Not committed: the server rolls back when it sees that the connection is gone.
-            Err(_) => Err(Failure::of_statement(&sqlx::Error::PoolTimedOut)),
+            Err(elapsed) => Err(Failure::of_statement(&sqlx::Error::Io(elapsed.into()))),
         }
     }
 
     async fn commit_filled(&mut self) -> Result<(), Failure> {
         let Some(connection) = self.connection.as_mut() else {
-            return Err(Failure::of_statement(&sqlx::Error::WorkerCrashed));
+            return Err(Failure::of_statement(&sqlx::Error::Io(io::ErrorKind::NotConnected.into())));
         };
         let committing = sqlx::raw_sql(own!("postgres", "commit")).execute(&mut *connection);
         let (committed, warned) = self.warnings.during(timeout(PATIENCE, committing)).await;

@@ -27,6 +27,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long a starting node waits for the connections of one that was killed to be gone.
 const TAKE_OVER: Duration = Duration::from_secs(5);
 
+/// How long a node waits for the end of its own last connection to be noticed.
+const OWN_END: Duration = Duration::from_secs(1);
+
 /// Connections that read, of each kind.
 const READERS: u32 = 4;
 
@@ -167,7 +170,7 @@ pub async fn is_served(url: &str) -> Result<bool, OpenError> {
 /// release; an empty one gets it.
 pub(in crate::store) async fn open(database: &Database) -> Result<PgConnection, OpenError> {
     let mut connection = connect_writer(database).await?;
-    take_over(database, &mut connection).await?;
+    take_over(database, &mut connection, TAKE_OVER).await?;
     match schema_of(database, &mut connection).await? {
         Schema::Current => {}
         Schema::Empty => {
@@ -180,12 +183,10 @@ pub(in crate::store) async fn open(database: &Database) -> Result<PgConnection, 
     Ok(connection)
 }
 
-/// The writer's connection again, after one was lost. Creates nothing and waits for nobody.
+/// The writer's connection again, after one was lost. Creates nothing.
 pub(in crate::store) async fn reopen(database: &Database) -> Result<PgConnection, OpenError> {
     let mut connection = connect_writer(database).await?;
-    if !try_lock(database, &mut connection, SERVING).await? {
-        return Err(OpenError::Served { store: database.to_string() });
-    }
+    take_over(database, &mut connection, OWN_END).await?;
     match schema_of(database, &mut connection).await? {
         Schema::Current => Ok(connection),
         Schema::Empty => Err(OpenError::Foreign { store: database.to_string() }),
@@ -195,7 +196,7 @@ pub(in crate::store) async fn reopen(database: &Database) -> Result<PgConnection
 
 /// Pools of connections that cannot write. They connect when they are first asked.
 pub(in crate::store) fn readers(database: &Database) -> Readers {
-    let pool = |settings: &[&[(&str, &str)]]| {
+    let pool = || {
         PgPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(1))
@@ -210,12 +211,9 @@ pub(in crate::store) fn readers(database: &Database) -> Readers {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(database.options(settings))
+            .connect_lazy_with(database.options(&[COMMON, READER, BY_KEY]))
     };
-    Readers {
-        workers: Pool::Postgres(pool(&[COMMON, READER, BY_KEY])),
-        people: Pool::Postgres(pool(&[COMMON, READER])),
-    }
+    Readers { workers: Pool::Postgres(pool()), people: Pool::Postgres(pool()) }
 }
 
 async fn connect_writer(database: &Database) -> Result<PgConnection, OpenError> {
@@ -260,9 +258,9 @@ async fn check_server(database: &Database, connection: &mut PgConnection) -> Res
 }
 
 /// Waits until this node is the only one.
-async fn take_over(database: &Database, connection: &mut PgConnection) -> Result<(), OpenError> {
-    const PAUSE: Duration = Duration::from_millis(100);
-    for _ in 0..TAKE_OVER.as_millis() / PAUSE.as_millis() {
+async fn take_over(database: &Database, connection: &mut PgConnection, patience: Duration) -> Result<(), OpenError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 0..patience.as_millis() / PAUSE.as_millis() {
         if try_lock(database, connection, SERVING).await? {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
     /// PEM of the certificate authority of its certificate, which is for `localhost`.
     pub(crate) authority: String,
     /// Its standard input keeps the server alive.
-    _keeper: Child,
+    keeper: Mutex<Child>,
 }
 
 /// What the server is started with beside its defaults.
@@ -65,13 +65,18 @@ impl Cluster {
         ]));
         let port = free_port();
         let mut keeper = Command::new("sh");
+        // SIGQUIT is an immediate shutdown, as a crash: what was not on the disk is lost.
         let script = r#"
-            "$1/postgres" -D "$2/data" -k "$2" -p "$3" $4 >"$2/log" 2>&1 &
-            server=$!
             echo started
-            read -r _
-            kill -QUIT "$server"
-            wait "$server"
+            while true; do
+                "$1/postgres" -D "$2/data" -k "$2" -p "$3" $4 >>"$2/log" 2>&1 &
+                server=$!
+                word=
+                read -r word
+                kill -QUIT "$server"
+                wait "$server"
+                [ "$word" = again ] || break
+            done
             rm -rf "$2"
         "#;
         let mut options = vec![
@@ -93,7 +98,7 @@ impl Cluster {
             .expect("a shell");
         let mut started = String::new();
         BufReader::new(keeper.stdout.take().expect("a pipe")).read_line(&mut started).expect("the keeper's word");
-        let cluster = Self { folder, port, authority, _keeper: keeper };
+        let cluster = Self { folder, port, authority, keeper: Mutex::new(keeper) };
         let socket = cluster.folder.join(format!(".s.PGSQL.{port}"));
         // Half a minute of patience.
         for _ in 0..1500 {
@@ -103,6 +108,12 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("the server did not start: {}", fs::read_to_string(cluster.folder.join("log")).unwrap_or_default())
+    }
+
+    /// Ends the server as a crash would and starts it again.
+    pub(crate) fn crash(&self) {
+        let mut keeper = self.keeper.lock().expect("nobody panicked with it");
+        keeper.stdin.as_mut().expect("a pipe").write_all(b"again\n").expect("the keeper listens");
     }
 
     /// The URL of a database, over the socket.

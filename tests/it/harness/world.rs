@@ -68,12 +68,24 @@ impl World {
 
     /// As [`World::new`], with its store on an engine.
     pub(crate) async fn on(engine: Engine, sources: &str) -> Self {
-        let folder = Folder::new();
-        if engine == Engine::Postgres {
-            let cluster = Cluster::shared();
-            let url = folder.secret("database.url", &cluster.url(&cluster.database().await));
-            folder.main(&format!("[database]\nurl = \"{url}\"\n"));
+        match engine {
+            Engine::Sqlite => Self::of(Folder::new(), sources).await,
+            Engine::Postgres => {
+                let cluster = Cluster::shared();
+                Self::on_url(&cluster.url(&cluster.database().await), sources).await
+            }
         }
+    }
+
+    /// As [`World::new`], with its store at a URL.
+    pub(crate) async fn on_url(url: &str, sources: &str) -> Self {
+        let folder = Folder::new();
+        let reference = folder.secret("database.url", url);
+        folder.main(&format!("[database]\nurl = \"{reference}\"\n"));
+        Self::of(folder, sources).await
+    }
+
+    async fn of(folder: Folder, sources: &str) -> Self {
         let llm = StandInLlm::start(LLM_KEY).await.expect("a port");
         let nobody = json!({ "keys": [] });
         let wordpress = StandInWordPress::start(SITE_UUID, &nobody, Arc::new(SystemClock)).await.expect("a port");

@@ -397,3 +397,63 @@ async fn what_is_due_is_found_through_the_index_however_much_waits() {
         assert!(read.fold(0.0, f64::max) <= 100.0, "{name}:\n{plan}");
     }
 }
+
+#[tokio::test]
+async fn a_plan_that_was_made_while_the_store_was_empty_is_one_for_many_events() {
+    let world = World::postgres().await;
+    let mut connection = connect(&world).await;
+    run(
+        &mut connection,
+        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+         SET plan_cache_mode = force_generic_plan",
+    )
+    .await;
+    for (name, types, values, indexes) in [
+        (
+            "find_duplicates",
+            "bigint[], text[], text[], bytea[], bytea[], text[]",
+            "'{1}', '{a}', '{b}', '{c}', '{d}', '{e}'",
+            &[("events_dedupe", "dedupe_key"), ("events_replay", "replay_key"), ("events_external", "external_id")][..],
+        ),
+        (
+            "find_begins",
+            "bigint[], uuid[]",
+            "'{1}', '{00000000-0000-0000-0000-000000000000}'",
+            &[("jobs_id_key", "id"), ("events_id_key", "id"), ("forms_event", "event_seq")],
+        ),
+        (
+            "begin_jobs",
+            "uuid[], boolean[], text[], bigint[]",
+            "'{00000000-0000-0000-0000-000000000000}', '{true}', '{a}', '{1}'",
+            &[("jobs_id_key", "id")],
+        ),
+        (
+            "checkpoint_jobs",
+            "uuid[], bigint[], bigint[], text[]",
+            "'{00000000-0000-0000-0000-000000000000}', '{1}', '{1}', '{a}'",
+            &[("jobs_id_key", "id")],
+        ),
+        (
+            "end_jobs",
+            "uuid[], bigint[], text[], bigint[], text[], bigint[]",
+            "'{00000000-0000-0000-0000-000000000000}', '{1}', '{a}', '{1}', '{a}', '{1}'",
+            &[("jobs_id_key", "id")],
+        ),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/sql/postgres/{name}.sql"));
+        run(&mut connection, &format!("PREPARE {name} ({types}) AS {}", fs::read_to_string(path).unwrap())).await;
+        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN EXECUTE {name} ({values})")))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        for (index, column) in indexes {
+            let at = plan.iter().position(|line| line.contains(index));
+            let at = at.unwrap_or_else(|| panic!("{index} is not used:\n{}", plan.join("\n")));
+            assert!(plan[at + 1].contains(&format!("({column} = ")), "{index}:\n{}", plan.join("\n"));
+        }
+        // What a row found by its id must be besides is no reading of many.
+        let fit = |line: &String| line.contains("state") || line.contains("fence");
+        let filtered = plan.iter().any(|line| line.contains("Filter:") && !fit(line));
+        assert!(!filtered, "{name} reads what it throws away:\n{}", plan.join("\n"));
+    }
+}

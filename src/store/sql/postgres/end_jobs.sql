@@ -1,3 +1,4 @@
+-- `coalesce`, so that no partial index by the state is taken in place of the one by id.
 -- `verdict` is the new state, or 'held': no outcome, back to where it was.
 UPDATE jobs
 SET state = CASE
@@ -18,5 +19,5 @@ SET state = CASE
     checkpoint = CASE ended.verdict WHEN 'succeeded' THEN NULL ELSE jobs.checkpoint END
 FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
     AS ended (id, fence, verdict, next_run_at, error, at)
-WHERE jobs.id = ended.id AND jobs.fence = ended.fence AND jobs.state = 'running'
+WHERE jobs.id = ended.id AND jobs.fence = ended.fence AND coalesce(jobs.state, '') = 'running'
 RETURNING jobs.id, jobs.tenant, jobs.source, jobs.state

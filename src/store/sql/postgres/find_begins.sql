@@ -8,7 +8,14 @@ SELECT
 FROM unnest($1::bigint[], $2::uuid[]) AS a (number, id)
 JOIN jobs AS j ON j.id = a.id
 LEFT JOIN events AS e ON e.id = j.event_id
-LEFT JOIN forms AS f ON f.seq = (SELECT max(seq) FROM forms WHERE event_seq = e.seq)
-LEFT JOIN watermarks AS w
-    ON w.tenant = j.tenant AND w.source = j.source AND w.route = j.route AND w.subject_id = e.subject_id
+LEFT JOIN LATERAL (
+    -- By an expression, so that nobody reads all forms backwards instead.
+    SELECT schema_version, form FROM forms WHERE event_seq = e.seq ORDER BY seq + 0 DESC LIMIT 1
+) AS f ON true
+LEFT JOIN LATERAL (
+    -- `OFFSET 0` keeps it apart, so that its index is asked with the subject as well.
+    SELECT occurred_at FROM watermarks
+    WHERE tenant = j.tenant AND source = j.source AND route = j.route AND subject_id = e.subject_id
+    OFFSET 0
+) AS w ON true
 FOR UPDATE OF j

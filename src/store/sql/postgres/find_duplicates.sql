@@ -29,6 +29,6 @@ FROM asked AS a
 CROSS JOIN LATERAL (
     SELECT id FROM events
     WHERE tenant = a.tenant AND source = a.source AND external_id = a.external_id
-    ORDER BY tenant, source, external_id, seq
+    ORDER BY external_id, tenant, source, seq
     LIMIT 1
 ) AS e

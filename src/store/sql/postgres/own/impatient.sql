@@ -1,0 +1,2 @@
+-- Back to what the connection began with.
+RESET statement_timeout
