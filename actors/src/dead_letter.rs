@@ -152,7 +152,6 @@ impl State {
         }
         loop {
             let Some((job, reason)) = self.letters.lock().alarms.pop_front() else { return };
-            tracing::warn!(job_id = %job.id, lane = %job.lane, %reason, "job became a dead letter");
             self.world.observer.observe(&ObserverEvent::DeadLettered { job: &job, reason });
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     dead_letter::{Letters, as_of},
     domain::LaneKey,
     drain::drain,
-    lane::{InFlight, Phase, Surroundings},
+    lane::{Awake, InFlight, Phase, Surroundings},
     ports::{DeadLetterFilter, Recovered, StoreUnavailable},
     supervisor::{self, Hints, Msg, SupervisorActor},
 };
@@ -69,7 +69,12 @@ impl Gateway {
                 admission.restore_shared(lane, breaker);
             }
         }
-        let around = Surroundings { world: world.clone(), in_flight: Arc::new(InFlight::new()), letters };
+        let around = Surroundings {
+            world: world.clone(),
+            in_flight: Arc::new(InFlight::new()),
+            letters,
+            awake: Awake::default(),
+        };
         let (broken_sender, broken) = watch::channel(false);
         let args = supervisor::Args {
             around: around.clone(),

@@ -10,6 +10,7 @@ mod board;
 mod gate;
 mod in_flight;
 mod queue;
+mod seat;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -23,10 +24,12 @@ pub(crate) use self::{
     attempt::Surroundings,
     board::Board,
     in_flight::{InFlight, Phase},
+    seat::Awake,
 };
 use self::{
     attempt::{Ended, Run},
     queue::{Plan, Queue, Unconfigured},
+    seat::Seat,
 };
 use crate::{
     admission::{Admission, Grant, GroupId, Opened, Want},
@@ -116,6 +119,7 @@ pub(crate) struct State {
     due_again: BTreeSet<Timestamp>,
     active_at: Instant,
     alarm: Option<(Instant, JoinHandle<()>)>,
+    _seat: Seat,
 }
 
 impl Actor for LaneActor {
@@ -135,6 +139,7 @@ impl Actor for LaneActor {
         let opened = args.admission.open_lane(&args.key, policy.clone(), &args.memory, args.bucket_full_at, deliver);
         args.board.clear_hint();
         let state = State {
+            _seat: args.around.awake.take(),
             queue: Queue::new(policy.queue),
             unconfigured: Unconfigured::default(),
             key: args.key,
@@ -369,7 +374,7 @@ impl State {
         if idle.is_some_and(|at| at <= now) {
             (self.on_idle)(self.due_again.first().copied());
         }
-        let idle = idle.map(|at| if at <= now { now + self.around.world.limits.idle } else { at });
+        let idle = idle.map(|at| if at <= now { now + self.patience() } else { at });
         let read = self.next_read(now, held).map(|at| at.max(now));
         let Some(at) = [due, idle, read].into_iter().flatten().min() else { return };
         if self.alarm.as_ref().is_some_and(|(set, _)| *set <= at) {
@@ -389,7 +394,11 @@ impl State {
     /// When it has been idle long enough, if it is idle.
     fn idle_at(&self) -> Option<Instant> {
         let idle = self.queue.is_empty() && self.running == 0 && !self.reading && !self.stale;
-        (idle && self.admission.lane_running(&self.key) == 0).then(|| self.active_at + self.around.world.limits.idle)
+        (idle && self.admission.lane_running(&self.key) == 0).then(|| self.active_at + self.patience())
+    }
+
+    fn patience(&self) -> Duration {
+        self.around.awake.patience(&self.around.world.limits)
     }
 
     fn now(&self) -> Timestamp {

@@ -23,6 +23,9 @@ pub struct World {
     pub limits: NodeLimits,
 }
 
+/// How long a lane stays without work while [`NodeLimits::awake`] is exceeded.
+pub(crate) const CROWDED_IDLE: Duration = Duration::from_secs(1);
+
 /// Limits of the node (DESIGN §10); the defaults are the design's.
 #[derive(Debug, Clone)]
 pub struct NodeLimits {
@@ -30,6 +33,9 @@ pub struct NodeLimits {
     pub concurrency: usize,
     /// How long a lane stays without work before it is put away.
     pub idle: Duration,
+    /// Lanes that are awake at once before those without work are put away after a second:
+    /// what many lanes took at their peak is not all given back to the operating system.
+    pub awake: usize,
     /// How often the store is asked for due lanes, whatever the wake hints say.
     pub poll: Duration,
     /// Retries of one job.
@@ -38,6 +44,12 @@ pub struct NodeLimits {
 
 impl Default for NodeLimits {
     fn default() -> Self {
-        Self { concurrency: 256, idle: Duration::from_mins(1), poll: Duration::from_secs(1), max_retries: 7 }
+        Self {
+            concurrency: 256,
+            idle: Duration::from_mins(1),
+            awake: 512,
+            poll: Duration::from_secs(1),
+            max_retries: 7,
+        }
     }
 }

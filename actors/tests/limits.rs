@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice_actors::{
     domain::{CalleeId, JobState},
-    handle::LaneStatus,
+    handle::{LaneStatus, NodeLimits},
     ports::{CalleePolicy, LanePolicy, Rate},
     testing::{Act, Answer, Call, NewJob, Setup, StoreOp, TestTree, default_callee, default_lane, lane_key},
 };
@@ -192,6 +192,32 @@ async fn lanes_that_sleep_with_an_empty_bucket_keep_it_and_little_else() {
     assert_eq!(tree.store.job(again).job.state, JobState::Pending, "sleep fills no bucket");
     tree.settle().await;
     tree.finish().await;
+}
+
+/// Lanes that are awake after each of forty steps of a quarter of a second, each with 25 new lanes.
+async fn awake_while_lanes_come(room: usize) -> Vec<usize> {
+    let limits = NodeLimits { awake: room, ..NodeLimits::default() };
+    let tree = Setup { limits, ..Setup::default() }.start().await;
+    let mut awake = Vec::new();
+    for step in 0..40 {
+        for n in 0..25 {
+            tree.insert(NewJob::on(&format!("t{n}/s{step}")));
+        }
+        tree.pass(Duration::from_millis(250)).await;
+        awake.push(tree.gateway().footprint().await.expect("the tree runs").actors);
+    }
+    tree.settle().await;
+    tree.finish().await;
+    awake
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_many_lanes_are_awake_those_without_work_sleep_early() {
+    let roomy = awake_while_lanes_come(10_000).await;
+    assert_eq!(roomy.last(), Some(&1000), "with room they stay: {roomy:?}");
+    let crowded = awake_while_lanes_come(100).await;
+    // Those within the room stay; of the others as many as come within the second, and a step.
+    assert!(crowded.iter().all(|awake| *awake <= 100 + 5 * 25), "{crowded:?}");
 }
 
 #[tokio::test(start_paused = true)]

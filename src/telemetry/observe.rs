@@ -175,6 +175,10 @@ impl Observer for TreeObserver {
             ObserverEvent::DeadLettered { job, reason } => {
                 let vendor = self.vendor(&job.lane);
                 self.metrics.dead_letters_total.with_label_values(&[vendor, reason.as_str()]).inc();
+                tracing::warn!(
+                    job_id = %job.id, tenant = %job.lane.tenant, source = %job.lane.source, vendor, %reason,
+                    "job became a dead letter"
+                );
             }
             ObserverEvent::Replayed { count } => {
                 self.metrics.dead_letter_replays_total.with_label_values(NONE).inc_by(*count);

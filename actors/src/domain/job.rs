@@ -66,7 +66,8 @@ impl JobState {
     pub const fn may_become(self, next: Self) -> bool {
         match self {
             Self::Pending | Self::Failed => {
-                matches!(next, Self::Running | Self::Superseded | Self::Cancelled)
+                // A dead letter without an attempt: what it needs is gone when it is begun.
+                matches!(next, Self::Running | Self::Superseded | Self::Cancelled | Self::DeadLetter)
             }
             Self::Running => matches!(
                 next,

@@ -13,6 +13,7 @@ use super::{
     gate::AttemptGate,
     in_flight::{InFlight, Phase},
     queue::Plan,
+    seat::Awake,
 };
 use crate::{
     admission::{Care, Grant},
@@ -51,6 +52,7 @@ pub(crate) struct Surroundings {
     pub(crate) world: World,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) letters: Arc<Letters>,
+    pub(crate) awake: Awake,
 }
 
 /// An attempt that was granted.

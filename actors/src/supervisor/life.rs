@@ -158,7 +158,6 @@ impl State {
             Decision::Restart(after) => {
                 lane.status = Status::Restarting;
                 let restarts = lane.restarts;
-                tracing::warn!(lane = %key, restarts, ?after, "lane panicked and is started again");
                 observer.observe(&ObserverEvent::LaneRestarting { lane: &key, after, restarts });
                 after
             }
@@ -166,7 +165,6 @@ impl State {
                 lane.status = Status::Parked;
                 lane.since = self.around.world.clock.now();
                 let until = lane.since.plus(PARKED);
-                tracing::error!(lane = %key, %until, "lane panicked too often and is parked");
                 observer.observe(&ObserverEvent::LaneParked { lane: &key, until });
                 PARKED
             }

@@ -256,7 +256,7 @@ impl MemoryStore {
     pub fn cancel(&self, id: JobId) {
         let mut inner = self.lock();
         inner.update(id, |stored| {
-            stored.job.state = JobState::Cancelled;
+            stored.becomes(JobState::Cancelled);
             stored.job.fence = Fence(stored.job.fence.0 + 1);
         });
     }
@@ -406,12 +406,12 @@ impl Inner {
                 }
                 stored.alone = false;
                 if stored.job.deaths >= POISON_DEATHS {
-                    stored.job.state = JobState::DeadLetter;
+                    stored.becomes(JobState::DeadLetter);
                     let detail = format!("the process died {POISON_DEATHS} times while this job ran alone");
                     stored.dead = Some((DeadReason::Poison, detail, now));
                     return true;
                 }
-                stored.job.state = stored.waiting_state();
+                stored.becomes(stored.waiting_state());
                 stored.job.next_run_at = now.plus(suspect_backoff(stored.job.suspicion));
                 false
             });
@@ -448,14 +448,14 @@ impl Inner {
         if let Some(subject) = &event.subject_id {
             let key = (stored.job.lane.clone(), stored.job.route.clone(), subject.clone());
             if self.watermarks.get(&key).is_some_and(|mark| *mark > event.occurred_at) {
-                self.update(id, |stored| stored.job.state = JobState::Superseded);
+                self.update(id, |stored| stored.becomes(JobState::Superseded));
                 return Begin::Superseded;
             }
         }
         self.fence += 1;
         let fence = Fence(self.fence);
         let begun = self.update(id, |stored| {
-            stored.job.state = JobState::Running;
+            stored.becomes(JobState::Running);
             stored.job.claims += 1;
             stored.job.fence = fence;
             stored.alone = alone;
@@ -493,6 +493,12 @@ impl Inner {
 }
 
 impl StoredJob {
+    /// Goes to another state, if that is a legal move.
+    fn becomes(&mut self, next: JobState) {
+        assert!(self.job.state.may_become(next), "{} may not become {next}", self.job.state);
+        self.job.state = next;
+    }
+
     const fn waiting_state(&self) -> JobState {
         if self.job.attempts == 0 { JobState::Pending } else { JobState::Failed }
     }
@@ -506,12 +512,12 @@ impl StoredJob {
         }
         match verdict {
             Verdict::Succeeded(result) => {
-                self.job.state = JobState::Succeeded;
+                self.becomes(JobState::Succeeded);
                 self.last_error = None;
                 self.result = Some(result);
             }
             Verdict::Failed { next_run_at, error } => {
-                self.job.state = JobState::Failed;
+                self.becomes(JobState::Failed);
                 self.job.next_run_at = next_run_at;
                 if self.job.class == JobClass::Fresh {
                     self.job.class = JobClass::Retry;
@@ -519,12 +525,12 @@ impl StoredJob {
                 self.last_error = Some(error);
             }
             Verdict::Held { next_run_at, reason } => {
-                self.job.state = self.waiting_state();
+                self.becomes(self.waiting_state());
                 self.job.next_run_at = next_run_at;
                 self.last_error = Some(reason.to_string());
             }
             Verdict::Dead { reason, detail } => {
-                self.job.state = JobState::DeadLetter;
+                self.becomes(JobState::DeadLetter);
                 self.last_error = Some(detail.clone());
                 self.dead = Some((reason, detail, now));
             }
@@ -583,7 +589,7 @@ impl JobStore for MemoryStore {
             let abandoned = inner.update(job, |stored| {
                 let ours = stored.job.state == JobState::Running && stored.owner == self.life;
                 if ours {
-                    stored.job.state = stored.waiting_state();
+                    stored.becomes(stored.waiting_state());
                     stored.alone = false;
                 }
                 ours
@@ -663,7 +669,7 @@ impl JobStore for MemoryStore {
                     if stored.job.state != JobState::DeadLetter {
                         return false;
                     }
-                    stored.job.state = JobState::Pending;
+                    stored.becomes(JobState::Pending);
                     stored.job.class = JobClass::Replay;
                     stored.job.attempts = 0;
                     stored.job.suspicion = 0;
