@@ -27,10 +27,19 @@ def median(values):
 
 
 def body(size):
-    """A JSON body of `size` bytes once `{{id}}` is 22 characters long."""
-    head = '{"event_type":"assistant.completed","subject_id":"thread_{{id}}","data":{"thread_id":"thread_{{id}}","answer":"'
-    fill = "The order was shipped on Monday and arrives within three days. " * (size // 60 + 1)
-    return head + fill[: size - len(head) - 3 - 2 * (22 - len("{{id}}"))] + '"}}'
+    """An order as JSON of `size` bytes once `{{id}}` is 22 characters long: fields and items as shops send them."""
+    items = []
+
+    def text(note):
+        data = {"id": "{{id}}", "currency": "EUR", "total": "49.00", "paid": True, "items": items, "note": note}
+        event = {"event_type": "order.paid", "subject_id": "order_{{id}}", "data": data}
+        return json.dumps(event, separators=(",", ":"))
+
+    ids = 2 * (22 - len("{{id}}"))
+    item = {"sku": "NOTE-0001", "title": "Field notebook", "quantity": 2, "price": "12.25"}
+    while len(text("")) + ids + len(json.dumps(item, separators=(",", ":"))) + 1 < size:
+        items.append({**item, "sku": f"NOTE-{len(items):04}"})
+    return text("x" * (size - len(text("")) - ids))
 
 
 def secret(tenant):

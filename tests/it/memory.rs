@@ -62,7 +62,15 @@ fn request(tenant: &str, source: &str, id: &str, secret: &str, body: &str) -> Ve
 fn large(n: usize) -> String {
     let mut body = format!(r#"{{"event_type":"bench","n":{n},"data":"#);
     let room = 512 * 1024 - body.len() - 4;
-    body += &if n % 2 == 0 { format!("[{}0]", "0,".repeat(room / 2)) } else { format!("\"{}\"", "x".repeat(room)) };
+    if n.is_multiple_of(2) {
+        body.push('[');
+        body.push_str(&"0,".repeat(room / 2));
+        body.push_str("0]");
+    } else {
+        body.push('"');
+        body.push_str(&"x".repeat(room));
+        body.push('"');
+    }
     body.push('}');
     body
 }
