@@ -67,6 +67,7 @@ impl Cluster {
         let mut keeper = Command::new("sh");
         // SIGQUIT is an immediate shutdown, as a crash: what was not on the disk is lost.
         let script = r#"
+            trap '' INT HUP
             echo started
             while true; do
                 "$1/postgres" -D "$2/data" -k "$2" -p "$3" $4 >>"$2/log" 2>&1 &
