@@ -1,7 +1,8 @@
 //! Retention: small batches with pauses between them, so that deliveries never wait for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use sluice_actors::ports::Clock;
 
 use crate::{
@@ -19,7 +20,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn run(records: Arc<dyn Records>, config: config::Live, clock: Arc<dyn Clock>, metrics: Metrics) {
     loop {
         let retention = Retention { live_secrets: live_secrets(&config.load()), ..Retention::default() };
-        match records.sweep(&retention, clock.now()).await {
+        // A panic must not end retention for good: the store would fill up without a word.
+        let swept = AssertUnwindSafe(records.sweep(&retention, clock.now())).catch_unwind().await;
+        let Ok(swept) = swept else {
+            tracing::error!("retention panicked, tries again later");
+            tokio::time::sleep(REST).await;
+            continue;
+        };
+        match swept {
             Ok(swept) if swept == Swept::default() => tokio::time::sleep(REST).await,
             Ok(swept) => {
                 count(&metrics, &swept);

@@ -1,6 +1,6 @@
 //! The public listener: reads bytes within limits, hands them to ingest, answers.
 //!
-//! [`accept`] is the accept loop that the admin listener uses too; the warp filters of [`routes`] run
+//! [`accept`] is the accept loop that the admin listener uses too; the warp filters of `routes` run
 //! inside it. The checks of a delivery, in this order, so that nobody learns which paths lead
 //! somewhere: node rate (429) → media type that some source takes (415) → announced length (413) →
 //! body, with its memory (503), cap (413) and deadlines (408) → [`Receiver::receive`] (the rest).

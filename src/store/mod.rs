@@ -1,12 +1,12 @@
 //! The store: events, jobs and all that people read of them.
 //!
-//! One value implements [`EventStore`](crate::ingest::EventStore),
+//! One value implements [`EventStore`],
 //! [`JobStore`](sluice_actors::ports::JobStore) and [`Records`](crate::api::records::Records), so
 //! that an event and its jobs are one transaction. What each of them promises is written at the
 //! trait and held by the contract suites (`sluice_actors::testing::contract`, `tests/it/store.rs`).
 //!
-//! What the store decides is written once: requests are a [`command`], a [`batch`] turns those of one
-//! transaction into statements, [`rows`] turns rows into values. An engine (`store/<engine>/`) opens
+//! What the store decides is written once: requests are a `command`, a `batch` turns those of one
+//! transaction into statements, `rows` turns rows into values. An engine (`store/<engine>/`) opens
 //! connections, begins, commits and says what its errors mean; its SQL is in `sql/<engine>/`, a file
 //! for each statement, of equal names on every engine.
 //!

@@ -1,7 +1,7 @@
 //! Vendors: one file each, pure functions of the request, the keys and the time.
 //!
 //! To add a vendor: write `src/vendors/<vendor>.rs` with a type that implements [`Vendor`], add one
-//! line to [`registry`], and put genuine, tampered, stale and replayed requests into
+//! line to `REGISTRY`, and put genuine, tampered, stale and replayed requests into
 //! `tests/fixtures/vendors/<vendor>/`. The contract test fails for a vendor without them.
 
 mod asymmetric;

@@ -5,7 +5,7 @@
 //! straggler's success closes it, and its ratio policy cannot trip in its first window. So:
 //!
 //! - every call to the machine runs under a mock clock of its own, set to tokio's time;
-//! - failures are judged by [`Judge`], a failure policy of our own;
+//! - failures are judged by `Judge`, a failure policy of our own;
 //! - in half-open one [`Ticket`] is out at a time: the probe;
 //! - a ticket carries the generation (how often the state has changed) in which it was taken; what
 //!   it reports in a later one is ignored.

@@ -41,7 +41,7 @@ pub(super) struct Send {
     /// Whose deliveries
     #[arg(value_parser = vendors::NAMES)]
     vendor: String,
-    /// Where they go; given several times, they take turns
+    /// Where they go; given several times, the connections are shared out among them
     #[arg(long, value_name = "URL", required = true)]
     url: Vec<Url>,
     /// The signing secret (for public-key schemes the private key): `env:NAME`, `file:PATH`, or the
