@@ -1,0 +1,152 @@
+<?php
+/** The running WordPress that a test speaks to, and its database. */
+final class Site {
+
+	public string $url;
+	public string $dir;
+	public string $uuid;
+	public Signer $signer;
+	private string $host;
+	private mysqli $db;
+
+	public static function get(): self {
+		static $site = null;
+		return $site ??= new self();
+	}
+
+	private function __construct() {
+		foreach ( array( 'SLUICE_TEST_URL', 'SLUICE_TEST_DIR', 'SLUICE_TEST_SOCKET' ) as $name ) {
+			if ( ! getenv( $name ) ) {
+				throw new RuntimeException( "$name is not set; run scripts/test-wordpress" );
+			}
+		}
+		$this->url    = getenv( 'SLUICE_TEST_URL' );
+		$this->dir    = getenv( 'SLUICE_TEST_DIR' );
+		$this->host   = parse_url( $this->url, PHP_URL_HOST ) . ':' . parse_url( $this->url, PHP_URL_PORT );
+		$this->signer = new Signer( 'e2e' );
+		$this->db     = new mysqli( 'localhost', 'root', '', 'wp_' . preg_replace( '/[^a-z0-9]/', '_', basename( $this->dir ) ), 0, getenv( 'SLUICE_TEST_SOCKET' ) );
+		$this->db->set_charset( 'utf8mb4' );
+		$this->uuid   = $this->value( "SELECT option_value FROM wp_options WHERE option_name = 'sluice_site_uuid'" );
+		$this->wp( 'update_option( "sluice_keys", ' . var_export( Sluice_Token::keys( $this->signer->jwks() ), true ) . ' );' );
+	}
+
+	/** A site as after its installation, with the gateway's key. */
+	public function reset(): void {
+		foreach ( array( 'inbox', 'subjects', 'tokens', 'proposals', 'jobs', 'requests', 'outbox' ) as $table ) {
+			$this->db->query( "TRUNCATE wp_sluice_$table" );
+		}
+		$this->wp( 'foreach ( array( "sluice_types", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
+		foreach ( array( 'mails.jsonl', 'slow-mail', 'fault-insert', 'hijack' ) as $file ) {
+			@unlink( $this->dir . '/' . $file );
+		}
+	}
+
+	/** Runs code inside WordPress, in a process of its own. */
+	public function wp( string $code, string $user = '' ): mixed {
+		$process = proc_open( array_filter( array( PHP_BINARY, dirname( __DIR__ ) . '/site/eval.php', $this->dir . '/wp', $this->host, $user ) ), array( array( 'pipe', 'r' ), array( 'pipe', 'w' ), array( 'pipe', 'w' ) ), $pipes );
+		fwrite( $pipes[0], $code );
+		fclose( $pipes[0] );
+		$out = stream_get_contents( $pipes[1] );
+		$err = stream_get_contents( $pipes[2] );
+		if ( 0 !== proc_close( $process ) ) {
+			throw new RuntimeException( $err . $out );
+		}
+		return json_decode( $out, true );
+	}
+
+	public function rows( string $sql ): array {
+		return $this->db->query( $sql )->fetch_all( MYSQLI_ASSOC );
+	}
+
+	public function value( string $sql ): ?string {
+		$row = $this->db->query( $sql )->fetch_row();
+		return $row ? $row[0] : null;
+	}
+
+	public function query( string $sql ): void {
+		$this->db->query( $sql );
+	}
+
+	/** Posts that came from jobs. */
+	public function posts(): array {
+		return $this->rows( "SELECT p.* FROM wp_posts p JOIN wp_postmeta m ON m.post_id = p.ID AND m.meta_key = '_sluice_job_id' WHERE p.post_type <> 'revision' ORDER BY p.ID" );
+	}
+
+	public function mails(): array {
+		$file = $this->dir . '/mails.jsonl';
+		return is_file( $file ) ? array_map( static fn( string $line ) => json_decode( $line, true ), file( $file, FILE_IGNORE_NEW_LINES ) ) : array();
+	}
+
+	public function fault( string $what ): void {
+		file_put_contents( $this->dir . '/fault-insert', $what );
+	}
+
+	/** A signed request's parts. */
+	public function signed( string $body, array $claims = array(), array $head = array(), string $path = 'callbacks' ): array {
+		$token = $this->signer->sign( Signer::claims( $body, $this->uuid, time(), $claims ), $head );
+		return array( 'path' => $path, 'body' => $body, 'headers' => array( 'X-Sluice-Authorization: Bearer ' . $token, 'Authorization: Bearer ' . $token ) );
+	}
+
+	/** Sends a callback. */
+	public function callback( array $change = array() ): array {
+		return $this->send( $this->signed( Signer::body( $change ) ) );
+	}
+
+	/** Sends a report. */
+	public function report( array $jobs = array(), array $answers = array() ): array {
+		$body = json_encode( array( 'schema_version' => 1, 'jobs' => $jobs, 'answers' => $answers ) );
+		return $this->send( $this->signed( $body, array( 'scope' => 'status:write' ), array(), 'status' ) );
+	}
+
+	public function nudge(): array {
+		return $this->send( $this->signed( '{"schema_version":1}', array( 'scope' => 'outbox:run' ), array(), 'outbox/run' ) );
+	}
+
+	public function send( array $request ): array {
+		return $this->send_all( array( $request ) )[0];
+	}
+
+	/** Sends requests at once. Each answer has `status`, `json`, `body`, `headers`, `seconds`. */
+	public function send_all( array $requests ): array {
+		$multi   = curl_multi_init();
+		$handles = array();
+		$heads   = array();
+		foreach ( array_values( $requests ) as $number => $request ) {
+			$handle = curl_init( $request['url'] ?? $this->url . '/?rest_route=/sluice/v1/' . $request['path'] );
+			curl_setopt_array(
+				$handle,
+				array(
+					CURLOPT_CUSTOMREQUEST  => $request['method'] ?? 'POST',
+					CURLOPT_POSTFIELDS     => $request['body'] ?? '',
+					CURLOPT_HTTPHEADER     => array_merge( array( $request['type'] ?? 'Content-Type: application/json' ), $request['headers'] ?? array() ),
+					CURLOPT_RETURNTRANSFER => true,
+					CURLOPT_TIMEOUT        => 30,
+					CURLOPT_HEADERFUNCTION => static function ( $handle, string $line ) use ( &$heads, $number ): int {
+						$heads[ $number ] = ( $heads[ $number ] ?? '' ) . $line;
+						return strlen( $line );
+					},
+				)
+			);
+			curl_multi_add_handle( $multi, $handle );
+			$handles[] = $handle;
+		}
+		do {
+			curl_multi_exec( $multi, $running );
+			curl_multi_select( $multi, 0.2 );
+		} while ( $running );
+		$answers = array();
+		foreach ( $handles as $number => $handle ) {
+			$body      = (string) curl_multi_getcontent( $handle );
+			$answers[] = array(
+				'status'  => curl_getinfo( $handle, CURLINFO_RESPONSE_CODE ),
+				'json'    => json_decode( $body, true ),
+				'body'    => $body,
+				'headers' => $heads[ $number ] ?? '',
+				'seconds' => curl_getinfo( $handle, CURLINFO_TOTAL_TIME ),
+			);
+			curl_multi_remove_handle( $multi, $handle );
+		}
+		curl_multi_close( $multi );
+		return $answers;
+	}
+}
