@@ -141,12 +141,12 @@ final class Sluice_Jobs_Table extends WP_List_Table {
 	 * @param object $item The job.
 	 */
 	public function column_job( object $item ): string {
-		$what = esc_html( $item->type );
+		$what = '<strong>' . esc_html( $item->type ) . '</strong>';
 		if ( '' !== $item->source ) {
 			/* translators: 1: a source of events such as "payments", 2: a route such as "invoices". */
 			$what .= '<br><span class="sluice-quiet">' . esc_html( sprintf( __( '%1$s, route %2$s', 'sluice' ), $item->source, $item->route ) ) . '</span>';
 		}
-		return '<strong>' . $what . '</strong><br><code class="sluice-id">' . esc_html( $item->job_id ) . '</code>' . $this->buttons( $item );
+		return $what . '<br><code class="sluice-id">' . esc_html( $item->job_id ) . '</code>' . $this->buttons( $item );
 	}
 
 	/**
@@ -185,7 +185,7 @@ final class Sluice_Jobs_Table extends WP_List_Table {
 	 * @param object $item The job.
 	 */
 	public function column_error( object $item ): string {
-		return '<span data-sluice="error">' . esc_html( Sluice_Words::error( $item->last_error ) ) . '</span>';
+		return '<span data-sluice="error">' . esc_html( Sluice_Words::error( $item->last_error, $item->state ) ) . '</span>';
 	}
 
 	/**

@@ -17,6 +17,23 @@ final class Sluice_Post_Panel {
 		add_action( 'admin_init', array( self::class, 'columns' ) );
 		add_action( 'add_meta_boxes', array( self::class, 'add' ), 10, 2 );
 		add_action( 'admin_notices', array( self::class, 'notice' ) );
+		add_action( 'enqueue_block_editor_assets', array( self::class, 'tell_editor' ) );
+	}
+
+	/** The block editor hides panels and notices of PHP, so that an update that waits is told by a notice of its own. */
+	public static function tell_editor(): void {
+		$post     = get_post();
+		$proposal = $post && current_user_can( 'edit_post', $post->ID ) ? Sluice_Proposals::for_post( $post->ID ) : null;
+		if ( ! $proposal ) {
+			return;
+		}
+		wp_enqueue_script( 'sluice-editor', plugins_url( 'assets/editor.js', SLUICE_FILE ), array( 'wp-data', 'wp-notices', 'wp-dom-ready' ), SLUICE_VERSION, true );
+		$waits = array(
+			'text'   => __( 'A newer result waits, since somebody changed this post.', 'sluice' ),
+			'decide' => __( 'Decide', 'sluice' ),
+			'url'    => esc_url_raw( self::decision_url( $post->ID ) ),
+		);
+		wp_add_inline_script( 'sluice-editor', 'window.sluiceWaits = ' . wp_json_encode( $waits, JSON_HEX_TAG | JSON_HEX_AMP ) . ';', 'before' );
 	}
 
 	/** The column, for each type of post that jobs write. */
@@ -129,12 +146,29 @@ final class Sluice_Post_Panel {
 	}
 
 	/**
-	 * An update that waits: what would change, and the two decisions.
+	 * An update that waits, in the panel.
 	 *
 	 * @param WP_Post $post     The post.
 	 * @param object  $proposal The row.
 	 */
 	private static function proposal( WP_Post $post, object $proposal ): void {
+		echo '<div class="sluice-proposal"><h4>' . esc_html__( 'A newer result waits, since somebody changed this post', 'sluice' ) . '</h4>';
+		self::compare( $post, $proposal );
+		printf(
+			'<p>%s <a class="button button-primary" href="%s">%s</a></p></div>',
+			esc_html__( 'Save your own changes first.', 'sluice' ),
+			esc_url( self::decision_url( $post->ID ) ),
+			esc_html__( 'Decide', 'sluice' )
+		);
+	}
+
+	/**
+	 * What an update would change.
+	 *
+	 * @param WP_Post $post     The post.
+	 * @param object  $proposal The row.
+	 */
+	private static function compare( WP_Post $post, object $proposal ): void {
 		$fields = Sluice_Posts::fields(
 			Sluice_Text::html( $proposal->title ),
 			Sluice_Text::html( $proposal->summary ),
@@ -151,15 +185,8 @@ final class Sluice_Post_Panel {
 				'title_right' => __( 'The update', 'sluice' ),
 			)
 		);
-		echo '<div class="sluice-proposal"><h4>' . esc_html__( 'A newer result waits, since somebody changed this post', 'sluice' ) . '</h4>';
 		// wp_text_diff() escapes both texts.
 		echo $diff ? $diff : '<p>' . esc_html__( 'The text is the same.', 'sluice' ) . '</p>'; // phpcs:ignore WordPress.Security.EscapeOutput.OutputNotEscaped
-		printf(
-			'<p>%s <a class="button button-primary" href="%s">%s</a></p></div>',
-			esc_html__( 'Save your own changes first.', 'sluice' ),
-			esc_url( self::decision_url( $post->ID ) ),
-			esc_html__( 'Decide', 'sluice' )
-		);
 	}
 
 	/**
@@ -171,9 +198,26 @@ final class Sluice_Post_Panel {
 		return admin_url( 'edit.php?post_type=' . get_post_type( $post_id ) . '&sluice_decide=' . $post_id );
 	}
 
+	/** Tells the classic editor of an update that waits. */
+	private static function tell_classic(): void {
+		$post = get_post();
+		if ( $post && current_user_can( 'edit_post', $post->ID ) && Sluice_Proposals::for_post( $post->ID ) ) {
+			printf(
+				'<div class="notice notice-warning"><p>%s <a href="%s">%s</a></p></div>',
+				esc_html__( 'A newer result waits, since somebody changed this post.', 'sluice' ),
+				esc_url( self::decision_url( $post->ID ) ),
+				esc_html__( 'Decide', 'sluice' )
+			);
+		}
+	}
+
 	/** Asks about one post on the list of posts, and says what became of the answer. */
 	public static function notice(): void {
-		if ( 'edit' !== ( get_current_screen()->base ?? '' ) ) {
+		$base = get_current_screen()->base ?? '';
+		if ( 'post' === $base ) {
+			self::tell_classic();
+		}
+		if ( 'edit' !== $base ) {
 			return;
 		}
 		Sluice_Admin::notice();
@@ -185,7 +229,9 @@ final class Sluice_Post_Panel {
 		}
 		/* translators: %s: a post's title. */
 		$question = sprintf( __( 'Replace the text of “%s” with the newer result? The present text stays among the revisions.', 'sluice' ), Sluice_Text::line( (string) get_post_field( 'post_title', $post_id, 'raw' ) ) );
-		echo '<div class="notice notice-warning"><p>' . esc_html( $question ) . '</p><div class="sluice-actions">';
+		echo '<div class="notice notice-warning"><p>' . esc_html( $question ) . '</p>';
+		self::compare( get_post( $post_id ), $proposal );
+		echo '<div class="sluice-actions">';
 		// phpcs:disable WordPress.Security.EscapeOutput.OutputNotEscaped -- button() escapes.
 		echo Sluice_Admin::button( 'accept', (string) $post_id, __( 'Take the update', 'sluice' ) );
 		echo Sluice_Admin::button( 'decline', (string) $post_id, __( 'Drop the update', 'sluice' ) );

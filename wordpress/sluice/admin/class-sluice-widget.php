@@ -50,7 +50,7 @@ final class Sluice_Widget {
 				esc_html( Sluice_Words::state( $job->state ) ),
 				esc_html( $job->type ),
 				esc_html( Sluice_Screen::ago( intdiv( (int) $job->updated_at, 1000000 ) ) ),
-				esc_html( Sluice_Words::error( $job->last_error ) )
+				esc_html( Sluice_Words::error( $job->last_error, $job->state ) )
 			);
 		}
 		echo '</ul><p><a href="' . esc_url( admin_url( 'admin.php?page=sluice' ) ) . '">' . esc_html__( 'All jobs', 'sluice' ) . '</a></p>';

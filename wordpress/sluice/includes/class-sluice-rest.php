@@ -257,7 +257,7 @@ final class Sluice_Rest {
 			'label'    => Sluice_Words::state( $job->state ),
 			'attempts' => (int) $job->attempts,
 			'next'     => Sluice_Screen::next_text( $job ),
-			'error'    => Sluice_Words::error( $job->last_error ),
+			'error'    => Sluice_Words::error( $job->last_error, $job->state ),
 			'updated'  => Sluice_Screen::ago( intdiv( (int) $job->updated_at, 1000000 ) ),
 		);
 	}

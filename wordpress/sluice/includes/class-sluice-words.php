@@ -43,46 +43,59 @@ final class Sluice_Words {
 	 * What went wrong, for somebody who does not run the gateway.
 	 *
 	 * @param string $error The gateway's words.
+	 * @param string $state The job's state.
 	 */
-	public static function error( string $error ): string {
-		if ( '' === $error ) {
+	public static function error( string $error, string $state ): string {
+		if ( '' === $error || 'succeeded' === $state ) {
 			return '';
 		}
 		$callee = str_starts_with( $error, 'llm:' )
 			? __( 'the language model', 'sluice' )
 			: ( str_starts_with( $error, 'wordpress:' ) ? __( 'this site', 'sluice' ) : __( 'another service', 'sluice' ) );
-		foreach ( self::causes() as $pattern => $words ) {
+		foreach ( self::causes() as $pattern => list( $words, $mends ) ) {
 			if ( preg_match( $pattern, $error ) ) {
-				/* translators: %s: who was called, such as "the language model". */
-				return ucfirst( sprintf( $words, $callee ) );
+				return ucfirst( sprintf( $words, $callee ) ) . ' ' . self::advice( $mends, 'deadletter' === $state );
 			}
 		}
 		return __( 'Something went wrong. Ask whoever runs the gateway; the job id tells them which job it is.', 'sluice' );
 	}
 
 	/**
-	 * Causes by what the gateway's words look like; the first that fits is told.
+	 * What to do about it.
 	 *
-	 * @return array<string,string>
+	 * @param bool $mends    Whether such things usually pass.
+	 * @param bool $given_up Whether the gateway has stopped trying.
+	 */
+	private static function advice( bool $mends, bool $given_up ): string {
+		if ( ! $mends ) {
+			return __( 'A person has to mend that; then it can be tried again.', 'sluice' );
+		}
+		return $given_up ? __( 'It was tried often. Retry when that is over.', 'sluice' ) : __( 'This usually mends itself.', 'sluice' );
+	}
+
+	/**
+	 * Causes by what the gateway's words look like, and whether such things pass; the first that fits is told.
+	 *
+	 * @return array<string,array{0:string,1:bool}>
 	 */
 	private static function causes(): array {
 		return array(
 			/* translators: %s: who was called, such as "the language model". */
-			'/credentials|answered 40[13]\b|unauthori/i'   => __( '%s does not accept the gateway. A person has to mend that.', 'sluice' ),
+			'/credentials|answered 40[13]\b|unauthori/i'   => array( __( '%s does not accept the gateway.', 'sluice' ), false ),
 			/* translators: %s: who was called, such as "the language model". */
-			'/answered 429|at its limit|too many/i'        => __( '%s asked to slow down. This mends itself.', 'sluice' ),
+			'/answered 429|at its limit|too many/i'        => array( __( '%s asked to slow down.', 'sluice' ), true ),
 			/* translators: %s: who was called, such as "the language model". */
-			'/timed? ?out|no answer within|deadline/i'     => __( '%s did not answer in time. This usually mends itself.', 'sluice' ),
+			'/timed? ?out|no answer within|deadline/i'     => array( __( '%s did not answer in time.', 'sluice' ), true ),
 			/* translators: %s: who was called, such as "the language model". */
-			'/connect|refused|resolve|breaker|broke off/i' => __( '%s could not be reached. This usually mends itself.', 'sluice' ),
+			'/connect|refused|resolve|breaker|broke off/i' => array( __( '%s could not be reached.', 'sluice' ), true ),
 			/* translators: %s: who was called, such as "the language model". */
-			'/answered 5\d\d/i'                            => __( '%s had a failure of its own. This usually mends itself.', 'sluice' ),
+			'/answered 5\d\d/i'                            => array( __( '%s had a failure of its own.', 'sluice' ), true ),
 			/* translators: %s: who was called, such as "the language model". */
-			'/not configured|address|certificate|TLS/i'    => __( 'The gateway is not set up to call %s. A person has to mend that.', 'sluice' ),
+			'/not configured|address|certificate|TLS/i'    => array( __( 'The gateway is not set up to call %s.', 'sluice' ), false ),
 			/* translators: %s: who was called, such as "the language model". */
-			'/answered 4\d\d/i'                            => __( '%s refused this job for good.', 'sluice' ),
+			'/answered 4\d\d/i'                            => array( __( '%s refused this job for good.', 'sluice' ), false ),
 			/* translators: %s: who was called, such as "the language model". */
-			'/answered [23]\d\d|JSON|echo/i'               => __( '%s gave an answer that makes no sense.', 'sluice' ),
+			'/answered [23]\d\d|JSON|echo/i'               => array( __( '%s gave an answer that makes no sense.', 'sluice' ), true ),
 		);
 	}
 
