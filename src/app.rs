@@ -388,6 +388,7 @@ impl From<OpenError> for Refused {
 fn code(error: &OpenError) -> ErrorCode {
     match error {
         OpenError::Url(_) | OpenError::PostgresUrl(_) => ErrorCode::Configuration,
+        OpenError::HalfCopied { .. } => ErrorCode::Copy,
         OpenError::SchemaOlder { .. } => ErrorCode::StoreOlder,
         OpenError::SchemaNewer { .. } | OpenError::SchemaDiffers { .. } => ErrorCode::StoreNewer,
         OpenError::InUse { .. } | OpenError::Served { .. } => ErrorCode::StoreHeld,

@@ -29,11 +29,15 @@ pub enum ErrorCode {
     StoreUnreachable,
     /// The Postgres server would lose acknowledged deliveries, or does not fit.
     StoreUnsafe,
+    /// A copy of the database was not made, or not finished.
+    Copy,
+    /// A backup was not made, or not restored.
+    Backup,
 }
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Configuration,
         Self::Secret,
         Self::PortInUse,
@@ -46,6 +50,8 @@ impl ErrorCode {
         Self::TreeBroken,
         Self::StoreUnreachable,
         Self::StoreUnsafe,
+        Self::Copy,
+        Self::Backup,
     ];
 
     /// The code as printed: `SLU01`.
@@ -63,6 +69,8 @@ impl ErrorCode {
             Self::TreeBroken => "SLU10",
             Self::StoreUnreachable => "SLU11",
             Self::StoreUnsafe => "SLU12",
+            Self::Copy => "SLU13",
+            Self::Backup => "SLU14",
         }
     }
 
@@ -80,7 +88,9 @@ impl ErrorCode {
             | Self::NotRunning
             | Self::TreeBroken
             | Self::StoreUnreachable
-            | Self::StoreUnsafe => 1,
+            | Self::StoreUnsafe
+            | Self::Copy
+            | Self::Backup => 1,
         }
     }
 }

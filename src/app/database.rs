@@ -1,14 +1,19 @@
 //! The database of a configuration, whichever engine it is on.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use sluice_actors::ports::Clock;
 
-use super::Refused;
+use super::{Refused, code, with_causes};
 use crate::{
+    clock::SystemClock,
     config::Database,
+    error_code::ErrorCode,
     ids,
-    store::{self, Inspected, Migrated, OpenOptions, Store},
+    store::{
+        self, BackupError, Bytes, Contents, Inspected, Migrated, OpenOptions, Restored, Store,
+        copy::{Copied, CopyError, Place, Tell},
+    },
 };
 
 fn url(url: &crate::secrets::Secret) -> &str {
@@ -62,5 +67,74 @@ pub async fn is_held(database: &Database) -> bool {
     match database {
         Database::Sqlite(path) => store::is_held(path).unwrap_or(false),
         Database::Postgres { url: secret, .. } => store::is_served_postgres(url(secret)).await.unwrap_or(false),
+    }
+}
+
+/// Copies all of one database to another.
+///
+/// # Errors
+/// Why not, for the operator.
+pub async fn copy(from: &Database, to: &Database, tell: Tell<'_>) -> Result<Copied, Refused> {
+    let copied = store::copy::copy(place(from), place(to), tell).await;
+    copied.map_err(|error| {
+        let code = match &error {
+            CopyError::Source(error) | CopyError::Target(error) => code(error),
+            _ => ErrorCode::Copy,
+        };
+        Refused::new(code, with_causes(&error))
+    })
+}
+
+fn place(database: &Database) -> Place<'_> {
+    match database {
+        Database::Sqlite(path) => Place::Sqlite(path),
+        Database::Postgres { url: secret, .. } => Place::Postgres(url(secret)),
+    }
+}
+
+/// Writes all that it holds to a file, while a gateway may serve it.
+///
+/// # Errors
+/// It is on a server, or cannot be read, or the file cannot be written.
+pub async fn backup(database: &Database, to: &Path, force: bool, tell: Bytes<'_>) -> Result<Contents, Refused> {
+    Ok(store::backup(file(database, "backed up")?, to, force, tell).await?)
+}
+
+/// Puts a backup in its place.
+///
+/// # Errors
+/// It is on a server, a gateway serves it, or the backup is not in order.
+pub async fn restore(database: &Database, from: &Path, tell: Bytes<'_>) -> Result<Restored, Refused> {
+    Ok(store::restore(from, file(database, "restored")?, SystemClock.now(), tell).await?)
+}
+
+/// Tells it that other means brought it back to an earlier moment. Returns how many of its jobs can
+/// still run.
+///
+/// # Errors
+/// A gateway serves it, or it does not open.
+pub async fn recovered(database: &Database) -> Result<u64, Refused> {
+    Ok(match database {
+        Database::Sqlite(path) => store::recovered(path).await?,
+        Database::Postgres { url: secret, .. } => store::recovered_postgres(url(secret)).await?,
+    })
+}
+
+fn file<'d>(database: &'d Database, done: &str) -> Result<&'d Path, Refused> {
+    match database {
+        Database::Sqlite(path) => Ok(path),
+        Database::Postgres { .. } => Err(Refused::new(
+            ErrorCode::Backup,
+            format!("{} is on a Postgres server and is {done} by its own means: see docs/backup.md", shown(database)),
+        )),
+    }
+}
+
+impl From<BackupError> for Refused {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Open(error) => Self::new(code(&error), with_causes(&error)),
+            error => Self::new(ErrorCode::Backup, with_causes(&error)),
+        }
     }
 }

@@ -2,8 +2,10 @@
 //! standard error; an error is one line that names the cure, and an exit status (0 ok, 1 failed,
 //! 2 usage, 78 bad configuration).
 
+mod backup;
 mod check;
 mod client;
+mod copy;
 mod dead;
 mod demo;
 mod doctor;
@@ -18,6 +20,7 @@ mod migrate;
 mod output;
 mod release;
 mod replay;
+mod restore;
 mod send;
 mod serve;
 mod source;
@@ -70,6 +73,9 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Migrate(migrate::Migrate),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Copy(copy::Copy),
     /// Add a source to a tenant
     #[command(subcommand)]
     Source(source::SourceCommand),
@@ -110,6 +116,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => runtime()?.block_on(command.run(&global)),
         Command::Check(command) => command.run(&global),
         Command::Migrate(command) => runtime()?.block_on(command.run(&global)),
+        Command::Backup(command) => runtime()?.block_on(command.run(&global)),
+        Command::Restore(command) => runtime()?.block_on(command.run(&global)),
+        Command::Copy(command) => runtime()?.block_on(command.run(&global)),
         Command::Send(command) => command.run(&global),
         Command::Source(command) => runtime()?.block_on(command.run(&global)),
         Command::Doctor(command) => runtime()?.block_on(command.run(&global)),

@@ -149,6 +149,18 @@ pub(super) fn bar(total: u64) -> ProgressBar {
     ProgressBar::new(total).with_style(style)
 }
 
+/// A bar of bytes on standard error, hidden where that is no terminal.
+pub(super) fn bytes_bar(text: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style).with_message(text)
+}
+
+/// A size in one unit: `812 B`, `1.5 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

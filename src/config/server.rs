@@ -14,7 +14,7 @@ use super::{
     section::Section,
     units::{self, FromItem},
 };
-use crate::secrets::Secret;
+use crate::secrets::{Environment, Reference, Secret, Secrets};
 
 /// The largest body where nobody says otherwise (DESIGN §10).
 pub(super) const DEFAULT_MAX_BODY: usize = 512 * 1024;
@@ -203,6 +203,23 @@ impl Database {
         }
         section.finish();
         database.unwrap_or_else(|| Self::Sqlite(dir.join(DEFAULT_FILE)))
+    }
+
+    /// The database that a person names on the command line: by a URL, or by a reference to one. Relative
+    /// paths start at `dir`.
+    ///
+    /// # Errors
+    /// Why it names none, in one line that does not repeat it.
+    pub fn named(text: &str, dir: &Path) -> Result<Self, String> {
+        let (url, referred) = match text.parse::<Reference>() {
+            Ok(reference) => {
+                let secrets = Secrets { dir: dir.to_owned(), environment: Environment::Process };
+                let url = secrets.resolve(&reference);
+                (url.map_err(|error| format!("`{reference}`: {error}; {}", error.cure()))?, true)
+            }
+            Err(_) => (Secret::new(text.as_bytes().to_vec()), false),
+        };
+        Self::parse(url, referred, dir).map_err(|problem| format!("{}; {}", problem.reason, problem.cure))
     }
 
     /// `referred`: the URL is what a reference leads to, so that it may hold a password.

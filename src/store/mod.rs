@@ -16,6 +16,7 @@
 
 mod batch;
 mod command;
+pub mod copy;
 mod counters;
 mod jobs;
 mod judge;
@@ -24,6 +25,7 @@ mod people;
 mod postgres;
 mod record;
 mod records;
+mod recovered;
 mod rows;
 mod runs;
 mod schema;
@@ -48,11 +50,14 @@ use tokio::task::JoinHandle;
 pub use open_error::OpenError;
 pub use postgres::open::{
     inspect as inspect_postgres, is_served as is_served_postgres, migrate as migrate_postgres, name as postgres_name,
+    recovered as recovered_postgres,
 };
 pub use schema::{Inspected, Migrated};
 pub use sqlite::{
+    backup::{BackupError, Bytes, Contents, backup},
     inspect::{inspect, is_held},
     open::{database_path, migrate},
+    restore::{Restored, recovered, restore},
 };
 
 use self::{command::Command, counters::Counters, session::Readers, sweep::Position};

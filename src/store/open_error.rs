@@ -46,6 +46,12 @@ pub enum OpenError {
         /// The file, or the database.
         store: String,
     },
+    /// The database is the beginning of a copy.
+    #[error("{store} holds a copy that is not finished; run the same `sluice copy` again, or name another database")]
+    HalfCopied {
+        /// The file, or the database.
+        store: String,
+    },
     /// The schema is of an older release.
     #[error(
         "{store} has schema {found}, this release needs {needed}; stop sluice, back the database up and run `sluice migrate`"

@@ -2,7 +2,7 @@
 
 use sqlx::migrate::{Migrate, Migrator};
 
-use super::OpenError;
+use super::{OpenError, copy::MARKS};
 
 /// Where sqlx keeps which migrations were run.
 pub(super) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
@@ -59,13 +59,16 @@ pub(super) fn newest(migrations: &Migrator) -> i64 {
 /// them.
 pub(super) fn judge(
     store: &str,
-    has_tables: bool,
+    tables: &[String],
     applied: Option<&[(i64, Vec<u8>)]>,
     migrations: &Migrator,
 ) -> Result<Schema, OpenError> {
     let store = || store.to_owned();
+    if tables.iter().any(|table| table == MARKS) {
+        return Err(OpenError::HalfCopied { store: store() });
+    }
     let Some(applied) = applied else {
-        return if has_tables { Err(OpenError::Foreign { store: store() }) } else { Ok(Schema::Empty) };
+        return if !tables.is_empty() { Err(OpenError::Foreign { store: store() }) } else { Ok(Schema::Empty) };
     };
     let mut found = 0;
     for (version, checksum) in applied {

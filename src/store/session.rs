@@ -189,7 +189,8 @@ impl Readers {
     }
 }
 
-fn sqlite(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
+/// Parameters as SQLite takes them.
+pub(super) fn sqlite(values: Values<'_>) -> Result<SqliteArguments, sqlx::Error> {
     let mut arguments = SqliteArguments::default();
     add(&mut arguments, values.into_inner())?;
     Ok(arguments)

@@ -20,7 +20,7 @@ use crate::harness::{
 };
 
 /// A source whose own limits do not slow the test.
-fn fast() -> String {
+pub(crate) fn fast() -> String {
     let limits = "[sources.chat.limits]\ninbound = { per_second = 5000, burst = 10000 }\n\
                   outbound = { per_second = 1000, burst = 1000, concurrency = 16 }\n";
     summarising("chat", "generic", "").replace("[[sources", &format!("{limits}[[sources"))
@@ -58,17 +58,17 @@ on_both_engines! {
 }
 
 /// What the gateway acknowledged: delivery id to event id.
-type Ledger = Arc<Mutex<BTreeMap<String, String>>>;
+pub(crate) type Ledger = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Sends without pause until it is told to stop or the connection breaks for good.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     senders: Vec<tokio::task::JoinHandle<Vec<u16>>>,
 }
 
 impl Load {
     /// Four senders, each with ids of its own; ids of `round` are never used again.
-    fn begin(sender: &Sender, round: usize, ledger: &Ledger) -> Self {
+    pub(crate) fn begin(sender: &Sender, round: usize, ledger: &Ledger) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let senders = (0..4)
             .map(|lane| {
@@ -97,7 +97,7 @@ impl Load {
     }
 
     /// Ends it; returns every status that was not 200.
-    async fn end(self) -> Vec<u16> {
+    pub(crate) async fn end(self) -> Vec<u16> {
         self.stop.store(true, Ordering::Relaxed);
         let mut others = Vec::new();
         for sender in self.senders {
@@ -108,7 +108,7 @@ impl Load {
 }
 
 /// Every event of the ledger is stored and its job succeeded; no job took effect twice.
-async fn nothing_lost_and_nothing_doubled(world: &World, process: &Process, ledger: &Ledger) {
+pub(crate) async fn nothing_lost_and_nothing_doubled(world: &World, process: &Process, ledger: &Ledger) {
     let ledger = ledger.lock().unwrap().clone();
     within(Duration::from_mins(2), "no job is left that could run", || async {
         let lanes = process.get("/api/v1/lanes").await;

@@ -5,9 +5,11 @@
 mod actions;
 mod api;
 mod architecture;
+mod backup;
 mod chaos;
 mod cli;
 mod config;
+mod copy;
 mod edge;
 mod harness;
 mod llama;

@@ -11,12 +11,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::store::{
     OpenError,
+    recovered::raise_fences,
     schema::{self, Inspected, MIGRATIONS_TABLE, Migrated, Schema},
-    session::{Pool, Readers},
+    session::{Pool, Readers, Session},
     sql::own,
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// The first release with all that the statements use and that is still maintained.
 const MIN_VERSION: i64 = 150_000;
@@ -67,6 +68,14 @@ const WRITER: &[(&str, &str)] = &[("lock_timeout", "1s"), ("statement_timeout", 
 const READER: &[(&str, &str)] =
     &[("lock_timeout", "1s"), ("statement_timeout", "5s"), ("default_transaction_read_only", "on")];
 const MIGRATION: &[(&str, &str)] = &[("lock_timeout", "2s"), ("statement_timeout", "0")];
+
+/// For a copy: a table is read for as long as the other side takes to write it.
+const LONG: &[(&str, &str)] = &[
+    ("lock_timeout", "2s"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("tcp_user_timeout", "0"),
+];
 
 /// A database by its URL.
 pub(in crate::store) struct Database {
@@ -164,6 +173,41 @@ pub async fn is_served(url: &str) -> Result<bool, OpenError> {
     let free = try_lock(&database, &mut connection, SERVING).await?;
     connection.close().await.ok();
     Ok(!free)
+}
+
+/// A connection for as long as it takes, to a database that no gateway serves meanwhile.
+pub(in crate::store) async fn connect_alone(database: &Database) -> Result<PgConnection, OpenError> {
+    let mut connection = database.connect(&[COMMON, LONG]).await?;
+    check_server(database, &mut connection).await?;
+    take_over(database, &mut connection, OWN_END).await?;
+    Ok(connection)
+}
+
+/// Which database of which server a URL leads to.
+pub(in crate::store) async fn identity(url: &str) -> Result<String, OpenError> {
+    let database = Database::of(url)?;
+    let mut connection = database.connect(&[COMMON, READER]).await?;
+    let found = sqlx::query_scalar(own!("postgres", "identity")).fetch_one(&mut connection).await;
+    connection.close().await.ok();
+    found.map_err(|error| database.unreachable(error))
+}
+
+/// Tells the database of `url`, which the server brought back to an earlier moment, that it was: raises
+/// its fences. Returns how many jobs can still run.
+///
+/// # Errors
+/// A gateway serves it, or it does not open.
+pub async fn recovered(url: &str) -> Result<u64, OpenError> {
+    let database = Database::of(url)?;
+    let mut connection = connect_alone(&database).await?;
+    let raised = match schema_of(&database, &mut connection).await? {
+        Schema::Empty => Err(OpenError::Foreign { store: database.to_string() }),
+        Schema::Current | Schema::Older(_) => {
+            raise_fences(&mut Session::Postgres(&mut connection)).await.map_err(|error| database.unreachable(error))
+        }
+    };
+    connection.close().await.ok();
+    raised
 }
 
 /// The writer's connection to a database that this node alone serves and whose schema is of this
@@ -276,20 +320,31 @@ async fn try_lock(database: &Database, connection: &mut PgConnection, key: i64) 
 
 /// Where the schema stands. Changes nothing.
 async fn schema_of(database: &Database, connection: &mut PgConnection) -> Result<Schema, OpenError> {
+    let (tables, applied) = look(database, connection).await?;
+    schema::judge(&database.to_string(), &tables, applied.as_deref(), &MIGRATIONS)
+}
+
+/// The tables of a database; and of its migrations the versions and checksums, where it has a table of
+/// them.
+pub(in crate::store) async fn look(
+    database: &Database,
+    connection: &mut PgConnection,
+) -> Result<(Vec<String>, Option<Vec<(i64, Vec<u8>)>>), OpenError> {
     let failed = |error| database.unreachable(error);
     let tables: Vec<String> =
         sqlx::query_scalar(own!("postgres", "tables")).fetch_all(&mut *connection).await.map_err(failed)?;
-    let applied: Option<Vec<(i64, Vec<u8>)>> = if tables.iter().any(|table| table == MIGRATIONS_TABLE) {
-        let found = sqlx::query_as(own!("postgres", "applied_migrations")).fetch_all(&mut *connection).await;
-        Some(found.map_err(failed)?)
-    } else {
-        None
-    };
-    schema::judge(&database.to_string(), !tables.is_empty(), applied.as_deref(), &MIGRATIONS)
+    if !tables.iter().any(|table| table == MIGRATIONS_TABLE) {
+        return Ok((tables, None));
+    }
+    let applied = sqlx::query_as(own!("postgres", "applied_migrations")).fetch_all(&mut *connection).await;
+    Ok((tables, Some(applied.map_err(failed)?)))
 }
 
 /// Runs what is missing, one process at a time.
-async fn run_migrations(database: &Database, connection: &mut PgConnection) -> Result<Migrated, OpenError> {
+pub(in crate::store) async fn run_migrations(
+    database: &Database,
+    connection: &mut PgConnection,
+) -> Result<Migrated, OpenError> {
     let waited = sqlx::query(own!("postgres", "wait_for_lock")).bind(MIGRATING).execute(&mut *connection).await;
     waited.map_err(|error| OpenError::Migrate { store: database.to_string(), source: error.into() })?;
     let from = match schema_of(database, connection).await? {

@@ -2,15 +2,14 @@
 //! serves it, too.
 
 use std::{
-    ffi::OsString,
     fs::{self, TryLockError},
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::open::{self, BUSY_TIMEOUT, MIGRATIONS};
+use super::open::{self, BUSY_TIMEOUT, MIGRATIONS, beside};
 use crate::store::{
     OpenError,
     schema::{Inspected, Schema, newest},
@@ -66,15 +65,10 @@ pub fn is_held(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A file whose name begins with that of `path`.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
     use crate::store::migrate;
 

@@ -5,6 +5,8 @@
 //! pool of connections that cannot write. A file lock keeps a second process from serving the same
 //! file; other programs may read it.
 
+pub(super) mod backup;
 pub(super) mod engine;
 pub(super) mod inspect;
 pub(super) mod open;
+pub(super) mod restore;

@@ -1,6 +1,7 @@
 //! Opening the file: its lock, its mode, its version, its schema.
 
 use std::{
+    ffi::OsString,
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -21,7 +22,7 @@ use crate::store::{
     sql::own,
 };
 
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// The first release that cannot lose committed WAL writes when a checkpoint meets a writer.
 const MIN_LIBRARY: (u32, u32, u32) = (3, 51, 3);
@@ -149,10 +150,8 @@ pub(in crate::store) fn readers(path: &Path) -> Readers {
 
 /// The lock is on a file beside the database: closing any descriptor of the database itself would
 /// drop the locks that SQLite holds on it.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock_path = PathBuf::from(name);
+pub(in crate::store) fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path = beside(path, ".lock");
     let file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -167,8 +166,15 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// A file whose name begins with that of `path`.
+pub(in crate::store) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 /// SQLite gives its log and its shared memory the mode of the file.
-fn create(path: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn create(path: &Path) -> Result<(), OpenError> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -176,7 +182,8 @@ fn create(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
+/// Connects as the one that writes.
+pub(in crate::store) async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -212,24 +219,31 @@ fn is_durable(library: &str) -> bool {
 }
 
 /// Where the file's schema stands. Changes nothing.
-pub(super) async fn schema_of(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+pub(in crate::store) async fn schema_of(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+    let (tables, applied) = look(path, connection).await?;
+    schema::judge(&name(path), &tables, applied.as_deref(), &MIGRATIONS)
+}
+
+/// The tables of a file; and of its migrations the versions and checksums, where it has a table of them.
+pub(in crate::store) async fn look(
+    path: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<(Vec<String>, Option<Vec<(i64, Vec<u8>)>>), OpenError> {
     let tables: Vec<String> =
         sqlx::query_scalar(own!("sqlite", "tables")).fetch_all(&mut *connection).await.map_err(refused(path))?;
-    let applied: Option<Vec<(i64, Vec<u8>)>> = if tables.iter().any(|table| table == MIGRATIONS_TABLE) {
-        let found = sqlx::query_as(own!("sqlite", "applied_migrations")).fetch_all(&mut *connection).await;
-        Some(found.map_err(refused(path))?)
-    } else {
-        None
-    };
-    schema::judge(&name(path), !tables.is_empty(), applied.as_deref(), &MIGRATIONS)
+    if !tables.iter().any(|table| table == MIGRATIONS_TABLE) {
+        return Ok((tables, None));
+    }
+    let applied = sqlx::query_as(own!("sqlite", "applied_migrations")).fetch_all(&mut *connection).await;
+    Ok((tables, Some(applied.map_err(refused(path))?)))
 }
 
 /// The file in an error.
-fn name(path: &Path) -> String {
+pub(in crate::store) fn name(path: &Path) -> String {
     path.display().to_string()
 }
 
-pub(super) fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError + use<> {
+pub(in crate::store) fn refused(path: &Path) -> impl Fn(sqlx::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |source| OpenError::Sqlite { path: path.clone(), source }
 }

@@ -1,0 +1,208 @@
+//! What a copy moves, and what it leaves out. A test holds both against the schema of each engine.
+
+/// What a column holds, the same on both engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Bytes,
+    Id,
+    Int,
+    /// Never NULL.
+    Flag,
+}
+use Kind::{Bytes, Flag, Id, Int, Text};
+
+/// A table that is copied.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// How many of the columns, from the first, name a row.
+    pub(super) key: usize,
+    pub(super) columns: &'static [(&'static str, Kind)],
+    /// Whether the engine numbers new rows, in the first column.
+    pub(super) numbered: bool,
+}
+
+impl Table {
+    const fn new(name: &'static str, key: usize, columns: &'static [(&'static str, Kind)]) -> Self {
+        Self { name, key, columns, numbered: false }
+    }
+
+    const fn numbered(name: &'static str, columns: &'static [(&'static str, Kind)]) -> Self {
+        Self { name, key: 1, columns, numbered: true }
+    }
+
+    /// The columns that name a row.
+    pub(super) fn key(&self) -> &'static [(&'static str, Kind)] {
+        &self.columns[..self.key]
+    }
+}
+
+/// In the order in which they are copied.
+pub(super) const TABLES: &[Table] = &[
+    Table::numbered(
+        "events",
+        &[
+            ("seq", Int),
+            ("id", Id),
+            ("tenant", Text),
+            ("source", Text),
+            ("vendor", Text),
+            ("external_id", Text),
+            ("payload_hash", Bytes),
+            ("stored_hash", Bytes),
+            ("dedupe_key", Bytes),
+            ("replay_key", Bytes),
+            ("event_type", Text),
+            ("subject_id", Text),
+            ("occurred_at", Int),
+            ("received_at", Int),
+            ("signature_ok", Flag),
+            ("secret_version", Text),
+            ("api_version", Text),
+            ("revises", Id),
+            ("status", Text),
+            ("trace_id", Bytes),
+            ("keys_expire", Flag),
+        ],
+    ),
+    Table::new(
+        "keys",
+        3,
+        &[("tenant", Text), ("source", Text), ("key", Bytes), ("event_id", Id), ("secret_version", Text)],
+    ),
+    // Its numbers are those of `events`.
+    Table::new(
+        "payloads",
+        1,
+        &[
+            ("seq", Int),
+            ("event_id", Id),
+            ("raw", Bytes),
+            ("headers", Text),
+            ("redacted", Flag),
+            ("trace_link", Text),
+            ("quarantine_reason", Text),
+        ],
+    ),
+    Table::numbered(
+        "forms",
+        &[("seq", Int), ("event_seq", Int), ("event_id", Id), ("schema_version", Int), ("form", Text)],
+    ),
+    Table::numbered(
+        "jobs",
+        &[
+            ("seq", Int),
+            ("id", Id),
+            ("event_id", Id),
+            ("tenant", Text),
+            ("source", Text),
+            ("route", Text),
+            ("type", Text),
+            ("state", Text),
+            ("class", Int),
+            ("attempts", Int),
+            ("claims", Int),
+            ("deaths", Int),
+            ("suspicion", Int),
+            ("alone", Flag),
+            ("next_run_at", Int),
+            // A fence is of its job: the next attempt takes the one after it.
+            ("fence", Int),
+            // Of a running job: the life that ended, so that the next one finds it.
+            ("owner", Text),
+            ("created_at", Int),
+            ("updated_at", Int),
+            ("finished_at", Int),
+            ("last_error", Text),
+            ("stage", Int),
+            ("checkpoint", Text),
+        ],
+    ),
+    Table::new(
+        "attempts",
+        2,
+        &[
+            ("job_id", Id),
+            ("number", Int),
+            ("started_at", Int),
+            ("duration_ms", Int),
+            ("outcome", Text),
+            ("error", Text),
+        ],
+    ),
+    Table::numbered("results", &[("seq", Int), ("job_id", Id), ("result", Text), ("at", Int)]),
+    Table::numbered(
+        "dead_letters",
+        &[
+            ("seq", Int),
+            ("job_id", Id),
+            ("reason", Text),
+            ("detail", Text),
+            ("at", Int),
+            ("replayed_at", Int),
+            ("replayed_by", Text),
+        ],
+    ),
+    Table::new(
+        "watermarks",
+        4,
+        &[("tenant", Text), ("source", Text), ("route", Text), ("subject_id", Text), ("occurred_at", Int)],
+    ),
+    Table::numbered("handshakes", &[("seq", Int), ("tenant", Text), ("source", Text), ("at", Int), ("token", Text)]),
+    Table::numbered(
+        "refusals",
+        &[
+            ("id", Int),
+            ("tenant", Text),
+            ("source", Text),
+            ("at", Int),
+            ("reason", Text),
+            ("peer", Text),
+            ("request", Text),
+            ("headers", Text),
+            ("body", Text),
+            ("body_bytes", Int),
+            ("hint", Text),
+        ],
+    ),
+    Table::numbered(
+        "audit",
+        &[("seq", Int), ("at", Int), ("actor", Text), ("action", Text), ("object", Text), ("reason", Text)],
+    ),
+    Table::new(
+        "tokens",
+        1,
+        &[
+            ("id", Id),
+            ("digest", Bytes),
+            ("name", Text),
+            ("role", Text),
+            ("tenants", Text),
+            ("created_at", Int),
+            ("expires_at", Int),
+            ("revoked_at", Int),
+        ],
+    ),
+    Table::new(
+        "users",
+        1,
+        &[
+            ("name", Text),
+            ("password_hash", Text),
+            ("role", Text),
+            ("tenants", Text),
+            ("created_at", Int),
+            ("disabled_at", Int),
+        ],
+    ),
+    Table::new("lanes", 2, &[("tenant", Text), ("source", Text), ("epoch", Int), ("paused", Flag), ("breaker", Text)]),
+];
+
+/// What stays behind, and why: a table, or a column as `table.column`.
+#[cfg(test)]
+pub(super) const LEFT_OUT: &[(&str, &str)] = &[
+    ("_sqlx_migrations", "the target has run the migrations of its own engine"),
+    ("nodes", "processes that served the source; none of them serves the target"),
+    ("lanes.owner", "nobody runs a lane of the target before a gateway takes it"),
+];

@@ -1,0 +1,1 @@
+SELECT {columns} FROM {table} WHERE ({key}) > ({after}) ORDER BY {key}

@@ -1,0 +1,1 @@
+SELECT (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM jobs) AS jobs
