@@ -24,7 +24,7 @@ use crate::{
     after_help = "Examples:\n  sluice copy --from sqlite://sluice.db --to 'postgres:///sluice?host=/run/postgresql'\n  sluice copy --from sqlite://sluice.db --to file:database.url\n\nA URL with a password stands in a file or in the environment, as in sluice.toml. Relative paths start\nat the folder of the call."
 )]
 pub(super) struct Copy {
-    /// The database with the data: sqlite://PATH, postgres://…, file:PATH or env:NAME
+    /// The database with the data: its URL, or a reference to that
     #[arg(long, value_name = "URL")]
     from: String,
     /// The empty one

@@ -16,7 +16,7 @@ use crate::{
 /// Each step is one transaction. The gateway must not run; back the database up first.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  sluice migrate --dry-run\n  systemctl stop sluice && cp sluice.db sluice.db.bak && sluice migrate"
+    after_help = "Examples:\n  sluice migrate --dry-run\n  sluice backup before.db && systemctl stop sluice && sluice migrate"
 )]
 pub(super) struct Migrate {
     /// Only say what would be done

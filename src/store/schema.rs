@@ -68,7 +68,7 @@ pub(super) fn judge(
         return Err(OpenError::HalfCopied { store: store() });
     }
     let Some(applied) = applied else {
-        return if !tables.is_empty() { Err(OpenError::Foreign { store: store() }) } else { Ok(Schema::Empty) };
+        return if tables.is_empty() { Ok(Schema::Empty) } else { Err(OpenError::Foreign { store: store() }) };
     };
     let mut found = 0;
     for (version, checksum) in applied {

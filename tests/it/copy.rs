@@ -34,7 +34,7 @@ async fn open(path: &Path) -> SqliteConnection {
 }
 
 /// Gives a folder's gateway another database.
-fn move_to(world: &World, url: &str) {
+pub(crate) fn move_to(world: &World, url: &str) {
     let reference = world.folder.secret("database.url", url);
     world.folder.main(&format!("[database]\nurl = \"{reference}\"\n"));
 }

@@ -15,6 +15,7 @@ mod harness;
 mod llama;
 mod load;
 mod memory;
+mod recovery;
 mod redaction;
 mod schema;
 mod start;

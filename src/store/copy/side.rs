@@ -24,6 +24,9 @@ use crate::store::{
 /// The table that is there as long as a copy is not finished.
 pub(in crate::store) const MARKS: &str = "sluice_copy";
 
+/// Rows that SQLite's thread has ready: payloads can be large.
+const READ_AHEAD: usize = 8;
+
 /// Bytes after which the log of a SQLite file is moved into it.
 const CHECKPOINT_AFTER: usize = 16 * 1024 * 1024;
 
@@ -43,13 +46,13 @@ pub(super) enum Link {
         unflushed: usize,
     },
     Postgres {
-        database: postgres::Database,
+        database: Box<postgres::Database>,
         connection: PgConnection,
     },
 }
 
 impl Side {
-    /// The database that is copied. `as_said`: what the operator calls it.
+    /// The database that is copied.
     pub(super) async fn source(place: Place<'_>) -> Result<Self, CopyError> {
         let mut side = match place {
             Place::Sqlite(path) => {
@@ -84,7 +87,7 @@ impl Side {
 
     async fn sqlite(path: &std::path::Path) -> Result<Self, OpenError> {
         let lock = sqlite::lock(path)?;
-        let connection = sqlite::connect(path).await?;
+        let connection = sqlite::connect_reading_ahead(path, READ_AHEAD).await?;
         let link = Link::Sqlite { path: path.to_owned(), connection, _lock: lock, unflushed: 0 };
         Ok(Self { name: sqlite::name(path), link })
     }
@@ -92,7 +95,8 @@ impl Side {
     async fn postgres(url: &str) -> Result<Self, OpenError> {
         let database = postgres::Database::of(url)?;
         let connection = postgres::connect_alone(&database).await?;
-        Ok(Self { name: database.to_string(), link: Link::Postgres { database, connection } })
+        let name = database.to_string();
+        Ok(Self { name, link: Link::Postgres { database: Box::new(database), connection } })
     }
 
     /// Where the schema stands. `marked`: a copy may have been begun there.

@@ -40,6 +40,9 @@ const WRITER_CACHE_KIB: i32 = 16 * 1024;
 /// Statements kept prepared by the writer: each bulk statement in 8 sizes, and the single ones.
 const WRITER_STATEMENTS: usize = 256;
 
+/// Rows that its thread has ready: as many as sqlx lets it.
+const READ_AHEAD: usize = 50;
+
 /// Connections that read.
 const READERS: u32 = 4;
 
@@ -184,6 +187,11 @@ pub(in crate::store) fn create(path: &Path) -> Result<(), OpenError> {
 
 /// Connects as the one that writes.
 pub(in crate::store) async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
+    connect_reading_ahead(path, READ_AHEAD).await
+}
+
+/// As [`connect`]; its thread reads at most so many rows that nobody has taken yet.
+pub(in crate::store) async fn connect_reading_ahead(path: &Path, rows: usize) -> Result<SqliteConnection, OpenError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -191,6 +199,7 @@ pub(in crate::store) async fn connect(path: &Path) -> Result<SqliteConnection, O
         .foreign_keys(false)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(WRITER_STATEMENTS)
+        .row_buffer_size(rows)
         .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
         .pragma("temp_store", "MEMORY")

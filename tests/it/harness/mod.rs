@@ -15,7 +15,7 @@ use std::{future::Future, time::Duration};
 
 pub(crate) use app::App;
 pub(crate) use folder::Folder;
-pub(crate) use postgres::Cluster;
+pub(crate) use postgres::{Archive, Cluster};
 pub(crate) use process::{Process, Ran, command, run, sluice};
 pub(crate) use sender::{Answer, Sender};
 pub(crate) use world::{Engine, LLM_KEY, SECRET, World, completed, on_both_engines, summarising};

@@ -42,27 +42,48 @@ impl Cluster {
 
     /// A cluster of its own, with these settings.
     pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::start_on(settings, |folder| {
+            let mut initdb = Command::new(programs().join("initdb"));
+            run(as_user(&mut initdb, unprivileged()).arg("-D").arg(folder.join("data")).args([
+                "--auth=trust",
+                "--username=postgres",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+            ]));
+        })
+    }
+
+    /// A cluster that begins as the base backup `base` and recovers from the archive beside it to the
+    /// moment `until`.
+    pub(crate) fn recovered(archive: &Archive, until: &str) -> Self {
+        Self::start_on(&[], |folder| {
+            let user = unprivileged();
+            let data = folder.join("data");
+            run(as_user(&mut Command::new("cp"), user).arg("-a").arg(archive.base()).arg(&data));
+            let wal = archive.wal();
+            let settings = format!(
+                "restore_command = 'cp {}/%f %p'\nrecovery_target_time = '{until}'\nrecovery_target_action = 'promote'\n",
+                wal.display()
+            );
+            let mut conf = fs::OpenOptions::new().append(true).open(data.join("postgresql.auto.conf")).expect("a file");
+            conf.write_all(settings.as_bytes()).expect("the settings of the recovery");
+            fs::write(data.join("recovery.signal"), "").expect("the signal");
+            give(&data.join("recovery.signal"), user);
+        })
+    }
+
+    /// A cluster whose folder `data` is made by `fill`.
+    fn start_on(settings: &[&str], fill: impl FnOnce(&Path)) -> Self {
         let programs = programs();
         let user = unprivileged();
-        let root = Path::new("/dev/shm");
-        let root = if root.is_dir() { root.to_owned() } else { std::env::temp_dir() };
-        let folder = tempfile::Builder::new().prefix("sluice-pg-").tempdir_in(root).expect("a folder").keep();
-        let run = |command: &mut Command| {
-            let output = command.current_dir("/").output().expect("a program of Postgres starts");
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        };
+        let folder = tempfile::Builder::new().prefix("sluice-pg-").tempdir_in(root()).expect("a folder").keep();
         let authority = certificate(&folder);
         for entry in fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("an entry").path()) {
             give(&entry, user);
         }
         give(&folder, user);
-        run(as_user(&mut Command::new(programs.join("initdb")), user).arg("-D").arg(folder.join("data")).args([
-            "--auth=trust",
-            "--username=postgres",
-            "--no-sync",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-        ]));
+        fill(&folder);
         let port = free_port();
         let mut keeper = Command::new("sh");
         // SIGQUIT is an immediate shutdown, as a crash: what was not on the disk is lost.
@@ -140,6 +161,25 @@ impl Cluster {
         options.connect().await.expect("a connection")
     }
 
+    /// Sends each segment of its log to an archive, and writes a base backup into it.
+    pub(crate) async fn archive_to(&self, archive: &Archive) {
+        let mut connection = self.connect("postgres").await;
+        let command = format!("ALTER SYSTEM SET archive_command = 'cp %p {}/%f'", archive.wal().display());
+        for text in [command.as_str(), "SELECT pg_reload_conf()"] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).execute(&mut connection).await.expect("an archive");
+        }
+        let mut backup = Command::new(programs().join("pg_basebackup"));
+        as_user(&mut backup, unprivileged()).arg("-D").arg(archive.base()).arg("-h").arg(&self.folder).args([
+            "-p",
+            &self.port.to_string(),
+            "-U",
+            "postgres",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]);
+        tokio::task::spawn_blocking(move || run(&mut backup)).await.expect("no panic");
+    }
+
     /// A new, empty database; returns its name.
     pub(crate) async fn database(&self) -> String {
         static NTH: AtomicU32 = AtomicU32::new(0);
@@ -150,6 +190,41 @@ impl Cluster {
         connection.close().await.expect("a clean end");
         name
     }
+}
+
+/// Where base backups and the log of a cluster go.
+pub(crate) struct Archive(tempfile::TempDir);
+
+impl Archive {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("sluice-archive-").tempdir_in(root()).expect("a folder");
+        let archive = Self(folder);
+        fs::create_dir(archive.wal()).expect("a folder");
+        for folder in [archive.0.path().to_owned(), archive.wal()] {
+            give(&folder, unprivileged());
+        }
+        archive
+    }
+
+    fn base(&self) -> PathBuf {
+        self.0.path().join("base")
+    }
+
+    /// Where segments of the log are, by their names.
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.0.path().join("wal")
+    }
+}
+
+/// In memory where there is room.
+fn root() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+fn run(command: &mut Command) {
+    let output = command.current_dir("/").output().expect("a program starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Where Debian keeps the programs of the newest version.

@@ -1,0 +1,109 @@
+//! The drill of docs/backup.md: a Postgres server is lost and brought back to a moment.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use sluice::standins::Fault;
+
+use crate::{
+    backup::fences_only_rise,
+    chaos::{Ledger, Load, fast, nothing_lost_and_nothing_doubled},
+    copy::move_to,
+    harness::{Archive, Cluster, Process, SECRET, Sender, World, completed, eventually, sluice},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_brought_back_to_a_moment_lost_nothing_acknowledged_before_it_and_doubles_nothing() {
+    let cluster = Cluster::start(&["archive_mode=on"]);
+    let archive = Archive::new();
+    let database = cluster.database().await;
+    let world = World::on_url(&cluster.url(&database), &fast()).await;
+    let ledger = Ledger::default();
+    let process = Process::start(&world.folder).await;
+    world.trust(&process.runtime.public).await;
+    let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+    let load = Load::begin(&sender, 0, &ledger);
+    let at_least = async |count: usize| {
+        eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= count).then_some(()) }).await;
+    };
+    at_least(50).await;
+    cluster.archive_to(&archive).await;
+
+    // A slow site, so that at the moment many jobs still wait: they run before the server is lost, and
+    // again after it was brought back.
+    world.wordpress.fail_always(Some(Fault::Late(Duration::from_millis(200))));
+    let mut server = cluster.connect(&database).await;
+    let enough = ledger.lock().unwrap().len() + 100;
+    at_least(enough).await;
+    let before: Ledger = Arc::new(Mutex::new(ledger.lock().unwrap().clone()));
+    let moment: String = sqlx::query_scalar("SELECT clock_timestamp()::text").fetch_one(&mut server).await.unwrap();
+    let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state IN ('pending', 'failed', 'running')")
+        .fetch_one(&mut server)
+        .await
+        .unwrap();
+    assert!(waiting > 10, "{waiting}");
+    world.wordpress.fail_always(None);
+    let stored = before.lock().unwrap().len();
+    at_least(stored + 50).await;
+    eventually("what waited at the moment ran", || async { (world.wordpress.effects().len() > stored).then_some(()) })
+        .await;
+    let segment: String =
+        sqlx::query_scalar("SELECT pg_walfile_name(pg_switch_wal())").fetch_one(&mut server).await.unwrap();
+    eventually("the log is archived", || async { archive.wal().join(&segment).exists().then_some(()) }).await;
+    // The archive command writes a file under its name before it is whole.
+    eventually("the server knows that it is", || async {
+        let known = "SELECT last_archived_wal >= $1 FROM pg_stat_archiver";
+        let known: Option<bool> =
+            sqlx::query_scalar(known).bind(&segment).fetch_one(&mut cluster.connect(&database).await).await.unwrap();
+        known.unwrap_or_default().then_some(())
+    })
+    .await;
+
+    // The machine is lost, gateway and all.
+    process.kill();
+    load.end().await;
+    drop(server);
+    drop(cluster);
+    let cluster = Cluster::recovered(&archive, &moment);
+    eventually("the server has reached the moment", || async {
+        let recovering = "SELECT pg_is_in_recovery()";
+        let recovering: bool =
+            sqlx::query_scalar(recovering).fetch_one(&mut cluster.connect(&database).await).await.unwrap();
+        (!recovering).then_some(())
+    })
+    .await;
+    move_to(&world, &cluster.url(&database));
+    let told = sluice(world.folder.path(), &["restore", "--recovered", "--json"]).await.json();
+    assert!(told["unfinished_jobs"].as_i64().unwrap() >= waiting / 2, "{told}, {waiting} waited");
+
+    let process = Process::start(&world.folder).await;
+    world.trust(&process.runtime.public).await;
+    nothing_lost_and_nothing_doubled(&world, &process, &before).await;
+    fences_only_rise(&world);
+
+    // What came after the moment is gone; sent again it is taken as new, and updates the post of its
+    // subject instead of making a second.
+    let later = ledger.lock().unwrap().clone();
+    let (id, _) = later.iter().find(|(id, _)| !before.lock().unwrap().contains_key(*id)).unwrap();
+    let mut gone = 0;
+    for (_, event) in later.iter().filter(|(id, _)| !before.lock().unwrap().contains_key(*id)) {
+        gone += usize::from(process.get(&format!("/api/v1/events/{event}")).await["event"].is_null());
+    }
+    assert!(gone > 0, "nothing came after the moment");
+    let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+    let mut taken = 0;
+    for (id, _) in later.iter().filter(|(id, _)| !before.lock().unwrap().contains_key(*id)) {
+        taken += usize::from(!sender.send(id, &completed(id, 0)).await.is_duplicate());
+    }
+    assert_eq!(taken, gone, "{id}");
+    nothing_lost_and_nothing_doubled(&world, &process, &before).await;
+    let mut subjects: Vec<_> = world.wordpress.posts().into_iter().map(|post| post.post_key).collect();
+    let posts = subjects.len();
+    subjects.sort();
+    subjects.dedup();
+    assert_eq!(subjects.len(), posts, "two posts of one subject");
+    process.terminate();
+    assert!(process.ended().await.0.success());
+}
