@@ -27,7 +27,7 @@ def median(values):
 
 
 def body(size):
-    """An order as JSON of `size` bytes once `{{id}}` is 22 characters long: fields and items as shops send them."""
+    """An order as JSON of `size` bytes once `{{id}}` is 36 characters long: fields and items as shops send them."""
     items = []
 
     def text(note):
@@ -35,7 +35,7 @@ def body(size):
         event = {"event_type": "order.paid", "subject_id": "order_{{id}}", "data": data}
         return json.dumps(event, separators=(",", ":"))
 
-    ids = 2 * (22 - len("{{id}}"))
+    ids = 2 * (36 - len("{{id}}"))
     item = {"sku": "NOTE-0001", "title": "Field notebook", "quantity": 2, "price": "12.25"}
     while len(text("")) + ids + len(json.dumps(item, separators=(",", ":"))) + 1 < size:
         items.append({**item, "sku": f"NOTE-{len(items):04}"})

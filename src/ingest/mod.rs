@@ -4,6 +4,7 @@ mod bucket;
 pub mod diagnose;
 mod directory;
 mod heavy;
+mod id_time;
 pub mod keys;
 mod media;
 mod memory;

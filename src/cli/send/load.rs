@@ -16,7 +16,6 @@ use tokio::{
 use super::{
     Scheme,
     report::{Failure, Report, Tally},
-    run_id,
     wire::{Connection, Target},
 };
 use crate::cli::output;
@@ -56,7 +55,6 @@ pub(super) struct Load {
 struct Shared {
     scheme: Scheme,
     targets: Vec<Target>,
-    run: String,
     pace: Pace,
     /// Deliveries that are due and not yet taken; in a closed loop all of them.
     due: Semaphore,
@@ -76,7 +74,6 @@ impl Load {
         let shared = Shared {
             scheme,
             targets,
-            run: run_id(),
             pace,
             due: Semaphore::new(0),
             next: Cell::new(0),
@@ -95,7 +92,7 @@ impl Load {
         for n in 0..connections {
             open.push(Connection::open(&shared.targets[n % shared.targets.len()]).await?);
         }
-        shared.scheme.delivery(&shared.targets[0].url, &shared.run, 0)?;
+        shared.scheme.delivery(&shared.targets[0].url)?;
 
         let started = Instant::now();
         let workers: Vec<_> = open
@@ -157,9 +154,9 @@ async fn work(shared: Rc<Shared>, n: usize, connection: Connection, started: Ins
     let target = &shared.targets[n % shared.targets.len()];
     let mut connection = Some(connection);
     let mut request = Vec::with_capacity(4096);
-    while let Some((number, due_at)) = shared.take(started).await {
+    while let Some(due_at) = shared.take(started).await {
         // Connections are spread over the targets; deliveries of one connection all go to its own.
-        let Ok(delivery) = shared.scheme.delivery(&target.url, &shared.run, number) else {
+        let Ok(delivery) = shared.scheme.delivery(&target.url) else {
             shared.tally.borrow_mut().failed(Failure::Unsigned);
             continue;
         };
@@ -185,8 +182,8 @@ async fn work(shared: Rc<Shared>, n: usize, connection: Connection, started: Ins
 }
 
 impl Shared {
-    /// The number of the next delivery and the moment it was due; none at the end.
-    async fn take(&self, started: Instant) -> Option<(u64, Instant)> {
+    /// The moment at which the next delivery was due; none at the end.
+    async fn take(&self, started: Instant) -> Option<Instant> {
         let next = || {
             let number = self.next.get();
             (number < self.total).then(|| {
@@ -199,7 +196,8 @@ impl Shared {
                 if until.is_some_and(|until| started.elapsed() >= until) {
                     return None;
                 }
-                Some((next()?, Instant::now()))
+                next()?;
+                Some(Instant::now())
             }
             Pace::Open { per_second, .. } => {
                 if self.next.get() >= self.total {
@@ -211,7 +209,7 @@ impl Shared {
                     // Those who still wait for a delivery would wait for ever.
                     self.due.close();
                 }
-                Some((number, started + Duration::from_secs_f64(number as f64 / per_second)))
+                Some(started + Duration::from_secs_f64(number as f64 / per_second))
             }
         }
     }

@@ -111,10 +111,10 @@ pub(super) struct Delivery {
 }
 
 impl Scheme {
-    /// The `n`-th delivery to `url`, signed now.
-    fn delivery(&self, url: &str, run: &str, n: u64) -> anyhow::Result<Delivery> {
+    /// The next delivery to `url`, signed now, under an id that carries its time.
+    fn delivery(&self, url: &str) -> anyhow::Result<Delivery> {
         let now = self.time();
-        let id = self.id.clone().unwrap_or_else(|| format!("evt_{run}{n}"));
+        let id = self.id.clone().unwrap_or_else(|| ids::event_id(now).to_string());
         let body = self.body.as_ref().map(|template| template.replace("{{id}}", &id).into_bytes());
         sign(&*self.vendor, &self.secret, url, &id, now, body).context("--secret does not fit this vendor")
     }
@@ -185,7 +185,7 @@ fn secret(text: String) -> anyhow::Result<Secret> {
 
 /// Sends one delivery and shows the answer.
 async fn one(scheme: &Scheme, target: &Target, global: &Global) -> anyhow::Result<ExitCode> {
-    let delivery = scheme.delivery(&target.url, &run_id(), 0)?;
+    let delivery = scheme.delivery(&target.url)?;
     let started = tokio::time::Instant::now();
     let answer = deliver(target, &delivery).await?;
     let took = started.elapsed();
@@ -227,11 +227,6 @@ pub(super) async fn deliver(target: &Target, delivery: &Delivery) -> anyhow::Res
     let mut request = Vec::new();
     target.write_request(delivery, &mut request);
     Connection::open(target).await?.exchange(&request).await
-}
-
-/// Tells the deliveries of this run from those of another.
-fn run_id() -> String {
-    hex::encode(&ids::nonce()[..6])
 }
 
 #[cfg(test)]
