@@ -28,44 +28,64 @@ const MAX_ESCAPED: usize = 4;
 /// What one pass over a text saw: enough to leave most texts alone.
 #[derive(Debug, Default)]
 struct Hints {
-    at_sign: bool,
-    escape: bool,
-    plus: bool,
-    assignment: bool,
+    /// The classes of its bytes together.
+    seen: u8,
     digits: usize,
     dashes: usize,
     /// The longest run of characters that tokens are made of.
     run: usize,
 }
 
+const DIGIT: u8 = 1;
+const DASH: u8 = 2;
+/// What tokens are made of.
+const TOKEN: u8 = 4;
+const AT_SIGN: u8 = 8;
+const PLUS: u8 = 16;
+/// Begins an escape.
+const ESCAPE: u8 = 32;
+/// Stands between a name and its value.
+const ASSIGNMENT: u8 = 64;
+const SPACE: u8 = 128;
+
+/// The classes of every byte.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT | TOKEN,
+            b'-' => DASH | TOKEN,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'.' | b'/' => TOKEN,
+            b'@' => AT_SIGN,
+            b'+' => PLUS,
+            b'%' | b'\\' | b'&' => ESCAPE,
+            b':' | b'=' => ASSIGNMENT,
+            b' ' => SPACE,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
 impl Hints {
     fn of(text: &str) -> Self {
         let mut hints = Self::default();
         let mut run = 0;
         for byte in text.bytes() {
-            match byte {
-                b'0'..=b'9' => {
-                    hints.digits += 1;
-                    run += 1;
-                }
-                b'-' => {
-                    hints.dashes += 1;
-                    run += 1;
-                }
-                b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'.' | b'/' => run += 1,
-                b'@' => hints.at_sign = true,
-                b'+' => hints.plus = true,
-                b'%' | b'\\' | b'&' => hints.escape = true,
-                b':' | b'=' => hints.assignment = true,
-                _ => {}
-            }
-            if !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'-' | b'.' | b'/') {
-                hints.run = hints.run.max(run);
-                run = 0;
-            }
+            let class = CLASSES[usize::from(byte)];
+            hints.seen |= class;
+            hints.digits += usize::from(class & DIGIT != 0);
+            hints.dashes += usize::from(class & DASH != 0);
+            run = if class & TOKEN != 0 { run + 1 } else { 0 };
+            hints.run = hints.run.max(run);
         }
-        hints.run = hints.run.max(run);
         hints
+    }
+
+    const fn has(&self, class: u8) -> bool {
+        self.seen & class != 0
     }
 }
 
@@ -117,11 +137,12 @@ impl Patterns {
     fn pass(self, text: &str) -> Option<String> {
         let hints = Hints::of(text);
         let mut text = Cow::Borrowed(text);
-        let told = || hints.assignment || hints.dashes >= 10 || text.contains("earer ") || text.contains("asic ");
+        let scheme = || hints.has(SPACE) && (text.contains("earer ") || text.contains("asic "));
+        let told = || hints.has(ASSIGNMENT) || hints.dashes >= 10 || scheme();
         if self.has(PiiPattern::Secret) && (hints.run >= secrets::MIN_TOKEN || told()) {
             replace(&mut text, secrets::find);
         }
-        if self.has(PiiPattern::Email) && (hints.at_sign || hints.escape) {
+        if self.has(PiiPattern::Email) && hints.has(AT_SIGN | ESCAPE) {
             replace(&mut text, numbers::emails);
         }
         if self.has(PiiPattern::Iban) && hints.digits >= 8 && text.len() >= 15 {
@@ -130,7 +151,7 @@ impl Patterns {
         if self.has(PiiPattern::Card) && hints.digits >= 13 {
             replace(&mut text, numbers::cards);
         }
-        if self.has(PiiPattern::Phone) && (hints.plus || hints.escape) && hints.digits >= 8 {
+        if self.has(PiiPattern::Phone) && hints.has(PLUS | ESCAPE) && hints.digits >= 8 {
             replace(&mut text, numbers::phones);
         }
         match text {
