@@ -280,11 +280,23 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
             () = watch.changed() => Asked::Reload,
         }
     };
+    let broken = async || {
+        tokio::select! {
+            () = running.gateway.broken() => Ending::Broken,
+            () = running.store.disk_failure() => Ending::DiskFailed,
+        }
+    };
     // Both ends of a reload are logged where it happens.
-    let ending = until_end(&running.gateway, next, async || drop(running.reload().await)).await;
+    let ending = until_end(broken, next, async || drop(running.reload().await)).await;
     match ending {
         Ending::Signal(signal) => tracing::info!(signal, "stopping"),
         Ending::Broken => tracing::error!("stopping, because the tree of actors is beyond repair"),
+        Ending::DiskFailed => {
+            tracing::error!("ending at once, because the disk did not take what was written");
+            // Nothing is closed in order: that would copy out of a log with a hole.
+            std::mem::forget(running);
+            return ending.into_result();
+        }
     }
     match drain_or_second_signal(&mut signals, running.shutdown()).await {
         End::Drained(_) => ending.into_result(),
@@ -299,6 +311,8 @@ enum Ending {
     Signal(&'static str),
     /// The tree of actors is beyond repair: only a new process helps.
     Broken,
+    /// The disk did not take what was written: only a new process can tell what it has.
+    DiskFailed,
 }
 
 impl Ending {
@@ -310,16 +324,24 @@ impl Ending {
                 let message = "the supervisor of the lanes is gone or too many lanes panicked at once; start it again";
                 Err(Refused::new(ErrorCode::TreeBroken, message).into())
             }
+            Self::DiskFailed => {
+                let message = "the disk under the database did not take what was written; look at it and start again";
+                Err(Refused::new(ErrorCode::DiskFailed, message).into())
+            }
         }
     }
 }
 
 /// Reloads when asked to, until there is a reason to end.
-async fn until_end(gateway: &Gateway, mut next: impl AsyncFnMut() -> Asked, mut reload: impl AsyncFnMut()) -> Ending {
+async fn until_end(
+    broken: impl AsyncFn() -> Ending,
+    mut next: impl AsyncFnMut() -> Asked,
+    mut reload: impl AsyncFnMut(),
+) -> Ending {
     loop {
         let asked = tokio::select! {
             asked = next() => asked,
-            () = gateway.broken() => return Ending::Broken,
+            ending = broken() => return ending,
         };
         match asked {
             Asked::Reload => reload().await,
@@ -456,6 +478,10 @@ mod tests {
             None => std::future::pending().await,
         };
         let gateway = tree.gateway().clone();
+        let broken = async || {
+            gateway.broken().await;
+            Ending::Broken
+        };
         let ending = async {
             for n in 0..11 {
                 tree.panic_lane(&format!("acme/l{n}")).await;
@@ -463,7 +489,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         };
         let ended = tokio::select! {
-            ended = until_end(&gateway, next, async || reloads += 1) => Some(ended),
+            ended = until_end(broken, next, async || reloads += 1) => Some(ended),
             () = ending => None,
         };
         assert_eq!((ended, reloads), (Some(Ending::Broken), 1));

@@ -33,11 +33,13 @@ pub enum ErrorCode {
     Copy,
     /// A backup was not made, or not restored.
     Backup,
+    /// The disk under SQLite did not take what was written.
+    DiskFailed,
 }
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Configuration,
         Self::Secret,
         Self::PortInUse,
@@ -52,6 +54,7 @@ impl ErrorCode {
         Self::StoreUnsafe,
         Self::Copy,
         Self::Backup,
+        Self::DiskFailed,
     ];
 
     /// The code as printed: `SLU01`.
@@ -71,6 +74,7 @@ impl ErrorCode {
             Self::StoreUnsafe => "SLU12",
             Self::Copy => "SLU13",
             Self::Backup => "SLU14",
+            Self::DiskFailed => "SLU15",
         }
     }
 
@@ -90,7 +94,8 @@ impl ErrorCode {
             | Self::StoreUnreachable
             | Self::StoreUnsafe
             | Self::Copy
-            | Self::Backup => 1,
+            | Self::Backup
+            | Self::DiskFailed => 1,
         }
     }
 }

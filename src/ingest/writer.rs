@@ -1,22 +1,27 @@
 //! The group-commit writer: many requests, one transaction.
 //!
-//! One long-lived task owns the [`Engine`], which owns the only connection that writes. While one
-//! batch commits, the next one gathers in a bounded channel; nothing waits for a batch to fill. A
-//! request waits on a oneshot, so a client that hangs up cancels nothing: what was handed in is
-//! carried out.
+//! One thread owns the [`Engine`], which owns the only connection that writes. While one batch
+//! commits, the next one gathers in a bounded channel; nothing waits for a batch to fill. A request
+//! waits on a oneshot, so a client that hangs up cancels nothing: what was handed in is carried out.
 //!
-//! No answer leaves before its commit: an engine puts answers into the [`Reply`] slots of its
-//! commands, and only the writer, after [`Engine::commit`] succeeded, lets them go.
+//! No answer leaves before its batch is committed and on the disk: an engine puts answers into the
+//! [`Reply`] slots of its commands, and only the writer, after [`Engine::commit`] and then the
+//! [`Flush`] succeeded, lets them go. One batch is flushed while the next one is written.
 //!
 //! To write for another store, implement [`Engine`] and a [`Command`] enum; there is no SQL here.
 
-use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use sluice_actors::ports::StoreUnavailable;
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 
@@ -88,17 +93,26 @@ pub trait Command: Send + 'static {
     fn settle(self, outcome: Result<(), WriteError>);
 }
 
+/// Brings to the disk what was committed before it was made; blocks. It runs beside the next commit.
+/// After an error it is not known what the disk has.
+pub type Flush = Box<dyn FnOnce() -> Result<(), WriteError> + Send>;
+
 /// What the writer asks of a store.
 pub trait Engine: Send + 'static {
     /// Its requests.
     type Command: Command;
 
-    /// Carries out all commands in one transaction, sets their replies and returns once it is
-    /// durable. After an error nothing of the batch took effect, but for [`WriteError::Unknown`].
+    /// Carries out all commands in one transaction and sets their replies. Once it returns they are
+    /// durable, or will be by [`Engine::flush`]. After an error nothing of the batch took effect, but
+    /// for [`WriteError::Unknown`].
     fn commit(&mut self, batch: &mut [Self::Command]) -> impl Future<Output = Result<(), WriteError>> + Send;
 
-    /// Upkeep after a batch was answered (checkpoints), off the way of the answers. `idle`: nothing
-    /// was asked for a while.
+    /// What makes all durable that was committed up to now; `None`: it is already. The writer runs
+    /// one at a time, in order.
+    fn flush(&mut self) -> Option<Flush>;
+
+    /// Upkeep after a batch was written (checkpoints), off the way of its answers. `idle`: nothing was
+    /// asked for a while.
     fn tend(&mut self, idle: bool) -> impl Future<Output = ()> + Send;
 
     /// A commit panicked: come back to a known state.
@@ -142,11 +156,19 @@ impl<C> Clone for Writer<C> {
 }
 
 impl<C: Command> Writer<C> {
-    /// Starts the writer's task.
-    pub fn spawn<E: Engine<Command = C>>(engine: E, limits: WriterLimits) -> (Self, JoinHandle<()>) {
+    /// Starts the writer on a thread of its own: on a busy runtime a task waits for its turn behind
+    /// the requests, and the store with it.
+    /// The receiver learns when it has ended.
+    pub fn spawn<E: Engine<Command = C>>(engine: E, limits: WriterLimits) -> (Self, oneshot::Receiver<()>) {
         let (to, from) = mpsc::channel(limits.waiting);
-        let task = tokio::spawn(run(engine, from, limits));
-        (Self { to }, task)
+        let (ending, ended) = oneshot::channel();
+        let runtime = Handle::current();
+        let work = move || {
+            runtime.block_on(run(engine, from, limits));
+            ending.send(()).ok();
+        };
+        std::thread::Builder::new().name("sluice-writer".into()).spawn(work).expect("the system has a thread left");
+        (Self { to }, ended)
     }
 
     /// Hands a command in and waits for its commit. Dropped while it waits for its turn in a full
@@ -166,7 +188,7 @@ impl<C: Command> Writer<C> {
 }
 
 async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Command>>, limits: WriterLimits) {
-    let mut batch = Vec::new();
+    let mut flushing = Flushing::default();
     let mut rested = true;
     let mut open = true;
     while open {
@@ -180,12 +202,11 @@ async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Comma
             continue;
         };
         let Some(first) = next else { break };
-        // Requests that could be handed in at once are let in first: the busier the process, the
-        // larger the batch. With nothing else to do this costs nothing.
-        tokio::task::yield_now().await;
-        open = gather(first, &mut from, &mut batch, limits.batch);
+        let batch;
+        (batch, open) = gather(first, &mut from, limits.batch);
         if !batch.is_empty() {
-            write(&mut engine, &mut batch).await;
+            let written = write(&mut engine, batch).await;
+            flushing.then(engine.flush(), written).await;
             engine.tend(false).await;
             rested = false;
         }
@@ -197,16 +218,13 @@ async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Comma
             command.settle(Err(WriteError::Unavailable("the store is closed".into())));
         }
     }
+    flushing.end().await;
     engine.close().await;
 }
 
 /// Takes what waits, up to `limit` rows. `false`: the writer was asked to close.
-fn gather<C: Command>(
-    first: Message<C>,
-    from: &mut mpsc::Receiver<Message<C>>,
-    batch: &mut Vec<C>,
-    limit: usize,
-) -> bool {
+fn gather<C: Command>(first: Message<C>, from: &mut mpsc::Receiver<Message<C>>, limit: usize) -> (Vec<C>, bool) {
+    let mut batch = Vec::new();
     let mut rows = 0;
     let mut next = Some(first);
     while let Some(message) = next {
@@ -215,30 +233,68 @@ fn gather<C: Command>(
                 rows += command.weight();
                 batch.push(command);
             }
-            Message::Close => return false,
+            Message::Close => return (batch, false),
         }
         next = if rows < limit { from.try_recv().ok() } else { None };
     }
-    true
+    (batch, true)
 }
 
-async fn write<E: Engine>(engine: &mut E, batch: &mut Vec<E::Command>) {
-    let outcome = commit(engine, batch).await;
+/// Commands with what became of them, to be told once that is durable.
+type Written<C> = Vec<(C, Result<(), WriteError>)>;
+
+async fn write<E: Engine>(engine: &mut E, mut batch: Vec<E::Command>) -> Written<E::Command> {
+    let outcome = commit(engine, &mut batch).await;
     if matches!(outcome, Err(WriteError::Refused(_))) && batch.len() > 1 {
         // One of them is bad. It must not fail its neighbours, so each goes by itself.
-        for command in batch.drain(..) {
+        let mut written = Vec::with_capacity(batch.len());
+        for command in batch {
             let mut alone = [command];
             let outcome = commit(engine, &mut alone).await;
             let [command] = alone;
-            command.settle(outcome);
+            written.push((command, outcome));
         }
-        return;
+        return written;
     }
     if let Err(error) = &outcome {
         tracing::warn!(commands = batch.len(), %error, "batch not written");
     }
-    for command in batch.drain(..) {
-        command.settle(outcome.clone());
+    batch.into_iter().map(|command| (command, outcome.clone())).collect()
+}
+
+/// The batch that is on its way to the disk.
+#[derive(Default)]
+struct Flushing(Option<JoinHandle<()>>);
+
+impl Flushing {
+    /// Flushes the next batch and answers it, after the one before.
+    async fn then<C: Command>(&mut self, flush: Option<Flush>, written: Written<C>) {
+        self.end().await;
+        let Some(flush) = flush.filter(|_| written.iter().any(|(_, outcome)| outcome.is_ok())) else {
+            settle(written, &Ok(()));
+            return;
+        };
+        self.0 = Some(spawn_blocking(move || {
+            let flushed = catch_unwind(AssertUnwindSafe(flush))
+                .unwrap_or_else(|_| Err(WriteError::Unknown("the store's flush panicked".into())));
+            if let Err(error) = &flushed {
+                tracing::warn!(commands = written.len(), %error, "batch not on the disk");
+            }
+            settle(written, &flushed);
+        }));
+    }
+
+    /// Waits until the last batch was answered.
+    async fn end(&mut self) {
+        if let Some(flushing) = self.0.take() {
+            flushing.await.ok();
+        }
+    }
+}
+
+fn settle<C: Command>(written: Written<C>, flushed: &Result<(), WriteError>) {
+    for (command, outcome) in written {
+        command.settle(outcome.and_then(|()| flushed.clone()));
     }
 }
 

@@ -45,7 +45,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use sluice_actors::ports::Clock;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 pub use open_error::OpenError;
 pub use postgres::open::{
@@ -60,7 +60,7 @@ pub use sqlite::{
     restore::{Restored, recovered, restore},
 };
 
-use self::{command::Command, counters::Counters, session::Readers, sweep::Position};
+use self::{command::Command, counters::Counters, session::Readers, sqlite::log::Disk, sweep::Position};
 use crate::ingest::{
     EventStore, NewEvent, RecordError, Recorded,
     writer::{Writer, WriterLimits},
@@ -96,8 +96,9 @@ struct Shared {
     /// Replaced when the database had to be opened again.
     readers: Arc<ArcSwap<Readers>>,
     counters: Arc<Counters>,
+    disk: Disk,
     sweeping: tokio::sync::Mutex<Position>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Store {
@@ -107,8 +108,10 @@ impl Store {
         let opened = sqlite::open::open(path).await?;
         let counters = Arc::new(Counters::default());
         let readers = Arc::new(ArcSwap::from_pointee(sqlite::open::readers(path)));
-        let engine = sqlite::engine::Sqlite::start(opened, &options, counters.clone(), readers.clone()).await?;
-        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters))
+        let disk = Disk::new();
+        let engine =
+            sqlite::engine::Sqlite::start(opened, &options, counters.clone(), readers.clone(), disk.clone()).await?;
+        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters, disk))
     }
 
     /// Opens the Postgres database of `url`, creates its tables where there are none, and starts the
@@ -120,28 +123,36 @@ impl Store {
         let readers = Arc::new(ArcSwap::from_pointee(postgres::open::readers(&database)));
         let engine =
             postgres::engine::Postgres::start(database, opened, &options, counters.clone(), readers.clone()).await?;
-        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters))
+        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters, Disk::new()))
     }
 
     fn start(
-        (writer, task): (Writer<Command>, JoinHandle<()>),
+        (writer, ended): (Writer<Command>, oneshot::Receiver<()>),
         clock: Arc<dyn Clock>,
         readers: Arc<ArcSwap<Readers>>,
         counters: Arc<Counters>,
+        disk: Disk,
     ) -> Self {
         let sweeping = tokio::sync::Mutex::default();
-        let task = Mutex::new(Some(task));
-        Self { shared: Arc::new(Shared { clock, writer, readers, counters, sweeping, task }) }
+        let ended = Mutex::new(Some(ended));
+        Self { shared: Arc::new(Shared { clock, writer, readers, counters, disk, sweeping, ended }) }
     }
 
     /// Carries out what was handed in and gives the database free. Whatever is asked afterwards
     /// finds the store unavailable.
     pub async fn close(&self) {
         self.shared.writer.close().await;
-        let task = self.shared.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            task.await.ok();
+        let ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            ended.await.ok();
         }
+    }
+
+    /// Returns when the disk under SQLite failed to take what was written. What it has is unknown then:
+    /// nothing is written any more, and the process should end at once, without [`Store::close`], so
+    /// that the next one reads the log by its checksums.
+    pub async fn disk_failure(&self) {
+        self.shared.disk.failure().await;
     }
 
     fn readers(&self) -> Arc<Readers> {

@@ -33,7 +33,7 @@ pub enum OpenError {
         found: String,
     },
     /// The connection does not wait for the disk.
-    #[error("{}: `synchronous` is {found}, not FULL", path.display())]
+    #[error("{}: `synchronous` is {found}, not NORMAL", path.display())]
     NotDurable {
         /// The file.
         path: PathBuf,

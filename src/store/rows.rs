@@ -8,11 +8,13 @@ use sluice_actors::domain::{
 use sqlx::{Decode, Row as _, TypeInfo, ValueRef, postgres::PgRow, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::postgres::nul;
+use super::{postgres::nul, sqlite::connection::EmbeddedRow};
 use crate::api::records::{AttemptRow, DeadLetterRow, EventRow, JobRow, RefusalRow};
 
 /// A row of either engine.
 pub(super) enum Row {
+    /// Of SQLite, read by the writer.
+    Embedded(EmbeddedRow),
     /// Of SQLite.
     Sqlite(SqliteRow),
     /// Of Postgres.
@@ -28,6 +30,7 @@ pub(super) trait Field<'r>: Sized {
 impl<'r> Field<'r> for Cow<'r, str> {
     fn read(row: &'r Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
+            Row::Embedded(row) => Ok(row.text(column)?.map(Cow::Borrowed)),
             Row::Sqlite(row) => Ok(row.try_get::<Option<&str>, _>(column)?.map(Cow::Borrowed)),
             Row::Postgres(row) => Ok(row.try_get::<Option<&str>, _>(column)?.map(nul::unescape)),
         }
@@ -43,6 +46,7 @@ impl Field<'_> for String {
 impl<'r> Field<'r> for &'r [u8] {
     fn read(row: &'r Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
+            Row::Embedded(row) => row.bytes(column),
             Row::Sqlite(row) => row.try_get(column),
             Row::Postgres(row) => row.try_get(column),
         }
@@ -58,6 +62,7 @@ impl Field<'_> for Vec<u8> {
 impl Field<'_> for i64 {
     fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
+            Row::Embedded(row) => row.number(column),
             Row::Sqlite(row) => row.try_get(column),
             Row::Postgres(row) => {
                 let raw = row.try_get_raw(column)?;
@@ -79,6 +84,7 @@ impl Field<'_> for i64 {
 impl Field<'_> for bool {
     fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
+            Row::Embedded(row) => Ok(row.number(column)?.map(|number| number != 0)),
             Row::Sqlite(row) => row.try_get(column),
             Row::Postgres(row) => row.try_get(column),
         }
@@ -88,8 +94,8 @@ impl Field<'_> for bool {
 impl Field<'_> for Uuid {
     fn read(row: &Row, column: &str) -> Result<Option<Self>, sqlx::Error> {
         match row {
-            Row::Sqlite(row) => {
-                let bytes: Option<&[u8]> = row.try_get(column)?;
+            Row::Embedded(_) | Row::Sqlite(_) => {
+                let bytes = <&[u8]>::read(row, column)?;
                 bytes.map(Self::from_slice).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
             }
             Row::Postgres(row) => row.try_get(column),

@@ -2,22 +2,21 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use sqlx::{
-    Arguments, PgConnection, PgPool, SqliteConnection, SqlitePool, postgres::PgArguments, sqlite::SqliteArguments,
-};
+use sqlx::{Arguments, PgConnection, PgPool, SqlitePool, postgres::PgArguments, sqlite::SqliteArguments};
 use tokio::time::timeout;
 
 use super::{
     postgres::arguments,
     rows::Row,
-    sql::{Bulk, LARGEST, Statement},
+    sql::{Bulk, Statement},
+    sqlite::connection::Connection,
     value::{Rows, Value, Values},
 };
 
 /// The writer's connection, in a transaction.
 pub(super) enum Session<'a> {
     /// Of SQLite.
-    Sqlite(&'a mut SqliteConnection),
+    Sqlite(&'a mut Connection),
     /// Of Postgres.
     Postgres(&'a mut PgConnection),
 }
@@ -31,8 +30,9 @@ impl Session<'_> {
     ) -> Result<Vec<Row>, sqlx::Error> {
         match self {
             Self::Sqlite(connection) => {
-                let found = sqlx::query_with(statement.sqlite, sqlite(values)?).fetch_all(&mut **connection).await?;
-                Ok(found.into_iter().map(Row::Sqlite).collect())
+                let mut rows = Vec::new();
+                connection.fetch(statement.sqlite, values.into_inner(), &mut rows)?;
+                Ok(rows)
             }
             Self::Postgres(connection) => {
                 let values = arguments::of(values)?;
@@ -49,10 +49,7 @@ impl Session<'_> {
         values: Values<'_>,
     ) -> Result<u64, sqlx::Error> {
         match self {
-            Self::Sqlite(connection) => {
-                let done = sqlx::query_with(statement.sqlite, sqlite(values)?).execute(&mut **connection).await?;
-                Ok(done.rows_affected())
-            }
+            Self::Sqlite(connection) => connection.execute(statement.sqlite, values),
             Self::Postgres(connection) => {
                 let values = arguments::of(values)?;
                 let done = sqlx::query_with(statement.postgres, values).execute(&mut **connection).await?;
@@ -65,22 +62,16 @@ impl Session<'_> {
     pub(super) async fn bulk(&mut self, statements: &Bulk, parts: Vec<Rows<'_>>) -> Result<Vec<Row>, sqlx::Error> {
         match self {
             Self::Sqlite(connection) => {
-                let longest = parts.iter().map(|part| part.count).max().unwrap_or_default();
-                let mut parts: Vec<_> =
-                    parts.into_iter().map(|part| (part.count, part.values.into_inner().into_iter())).collect();
                 let mut returned = Vec::new();
-                for _ in 0..longest.div_ceil(LARGEST) {
-                    let most = parts.iter().map(|(left, _)| *left).max().unwrap_or_default().min(LARGEST);
-                    let (size, text) = statements.text(most);
-                    let mut arguments = SqliteArguments::default();
-                    for ((left, values), width) in parts.iter_mut().zip(statements.widths()) {
-                        let rows = (*left).min(size);
-                        *left -= rows;
-                        add(&mut arguments, values.by_ref().take(rows * width))?;
-                        add(&mut arguments, (rows * width..size * width).map(|_| Value::Int(None)))?;
+                for (nth, part) in parts.into_iter().enumerate() {
+                    let mut left = part.count;
+                    let mut values = part.values.into_inner().into_iter();
+                    while left > 0 {
+                        let (rows, text) = statements.text(nth, left);
+                        let width = statements.width(nth);
+                        connection.fetch(text, values.by_ref().take(rows * width), &mut returned)?;
+                        left -= rows;
                     }
-                    let found = sqlx::query_with(text, arguments).fetch_all(&mut **connection).await?;
-                    returned.extend(found.into_iter().map(Row::Sqlite));
                 }
                 Ok(returned)
             }

@@ -2,8 +2,8 @@
 //!
 //! A statement for many rows is written for one row on SQLite, marked with the comment
 //! `-- repeated`, and becomes the same text for 1, 2, 4 … 128 rows, each of them prepared once. A
-//! batch takes the next larger text and pads it with rows of NULL, which every statement passes
-//! over: each request to SQLite wakes its thread and ours, and that costs more than a few rows.
+//! batch takes the largest text that it fills and goes on with the rest: one statement for many rows
+//! costs little more than half of as many for one.
 //! On Postgres a statement takes an array for each column.
 
 use std::sync::Arc;
@@ -45,19 +45,15 @@ macro_rules! bulk {
 
 pub(crate) use {bulk, own, sql};
 
-/// The numbers of rows that there are texts for. Few, so that all stay prepared; close together, so
-/// that little is padded.
-pub(crate) const SIZES: [usize; 12] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, LARGEST];
-
-/// Rows of the largest text. All that one delivery writes binds 49 parameters, 128 of them 6 272 of
-/// SQLite's 32 766.
-pub(crate) const LARGEST: usize = 128;
+/// The numbers of rows that there are texts for. The largest binds 2 560 of SQLite's 32 766
+/// parameters.
+pub(crate) const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
 /// Statements for many rows.
 #[derive(Debug)]
 pub(crate) struct Bulk {
-    /// On SQLite, for each of [`SIZES`]: all statements one after the other.
-    texts: Vec<Arc<str>>,
+    /// Each statement for each of [`SIZES`], on SQLite.
+    texts: Vec<[Box<str>; SIZES.len()]>,
     /// Parameters of one row of each statement on SQLite.
     widths: Vec<usize>,
     /// Each statement, for any number of rows, on Postgres.
@@ -70,10 +66,8 @@ pub(crate) struct Bulk {
 impl Bulk {
     /// From statements whose text for SQLite has one row marked `-- repeated`.
     pub(crate) fn new(statements: &[&Statement]) -> Self {
-        let all = |rows| {
-            let texts: Vec<String> = statements.iter().map(|statement| repeat(statement.sqlite, rows)).collect();
-            texts.join(";\n").into()
-        };
+        let texts =
+            statements.iter().map(|statement| SIZES.map(|rows| repeat(statement.sqlite, rows).into())).collect();
         let widths = statements.iter().map(|statement| width(statement.sqlite)).collect();
         let postgres: Vec<_> = statements.iter().map(|statement| statement.postgres).collect();
         let chains = if postgres.len() > 1 && postgres.iter().all(|text| inserts(text)) {
@@ -81,14 +75,13 @@ impl Bulk {
         } else {
             Vec::new()
         };
-        Self { texts: SIZES.into_iter().map(all).collect(), widths, postgres, chains }
+        Self { texts, widths, postgres, chains }
     }
 
-    /// The smallest text for at least `rows` rows, and how many it is for. A row of which all
-    /// parameters are NULL does nothing in any statement.
-    pub(crate) fn text(&self, rows: usize) -> (usize, SqlStr) {
-        let size = SIZES.partition_point(|size| *size < rows).min(SIZES.len() - 1);
-        (SIZES[size], AssertSqlSafe(self.texts[size].clone()).into_sql_str())
+    /// Of the nth statement, the text for the most rows that `rows` fill, and how many it is for.
+    pub(crate) fn text(&self, nth: usize, rows: usize) -> (usize, &str) {
+        let size = SIZES.partition_point(|size| *size <= rows).saturating_sub(1);
+        (SIZES[size], &self.texts[nth][size])
     }
 
     /// On Postgres, the chosen ones of several statements that insert, as one; `None` where they do
@@ -97,9 +90,9 @@ impl Bulk {
         self.chains.get(choice).map(|text| AssertSqlSafe(text.clone()).into_sql_str())
     }
 
-    /// Parameters of one row of each statement on SQLite.
-    pub(crate) fn widths(&self) -> &[usize] {
-        &self.widths
+    /// Parameters of one row of the nth statement on SQLite.
+    pub(crate) fn width(&self, nth: usize) -> usize {
+        self.widths[nth]
     }
 }
 
@@ -171,20 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn the_next_larger_text_is_taken() {
-        let bulk = Bulk::new(&[&Statement { sqlite: "VALUES\n(?, 1) -- repeated\n", postgres: "" }]);
-        let size = |rows| bulk.text(rows).0;
-        assert_eq!([1, 3, 9, 33, 128].map(size), [1, 4, 12, 48, 128]);
-        assert_eq!(bulk.text(2).1.as_str(), "VALUES\n(?, 1),(?, 1)\n");
-        assert_eq!(bulk.widths(), [1]);
-    }
-
-    #[test]
-    fn statements_of_one_request_follow_each_other() {
+    fn the_largest_text_that_is_filled_is_taken() {
         let statement = |sqlite| Statement { sqlite, postgres: "" };
-        let both = Bulk::new(&[&statement("a (?) -- repeated"), &statement("b (?, ?) -- repeated")]);
-        assert_eq!(both.text(1).1.as_str(), "a (?)\n;\nb (?, ?)\n");
-        assert_eq!(both.widths(), [1, 2]);
+        let bulk = Bulk::new(&[&statement("VALUES\n(?, 1) -- repeated\n"), &statement("b (?, ?) -- repeated")]);
+        let size = |rows| bulk.text(0, rows).0;
+        assert_eq!([1, 3, 9, 33, 128, 300].map(size), [1, 2, 8, 32, 128, 128]);
+        assert_eq!(bulk.text(0, 3).1, "VALUES\n(?, 1),(?, 1)\n");
+        assert_eq!((bulk.text(1, 1).1, bulk.width(0), bulk.width(1)), ("b (?, ?)\n", 1, 2));
     }
 
     #[test]

@@ -212,6 +212,7 @@ fn each_library_has_one_home() {
     let homes: &[(&str, &[&str])] = &[
         ("warp", &["edge", "api", "console", "standins"]),
         ("sqlx", &["store"]),
+        ("rusqlite", &["store"]),
         ("prometheus", &["telemetry"]),
         ("reqwest", &["http_client"]),
         ("jsonwebtoken", &["actions", "standins"]),
@@ -241,7 +242,7 @@ fn each_library_has_one_home() {
 fn the_actors_do_not_depend_on_the_world() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/Cargo.toml"))
         .expect("the manifest of the actors");
-    for world in ["warp", "sqlx", "reqwest", "prometheus", "hyper"] {
+    for world in ["warp", "sqlx", "rusqlite", "reqwest", "prometheus", "hyper"] {
         assert!(!manifest.lines().any(|line| line.starts_with(world)), "the actors depend on {world}");
     }
 }

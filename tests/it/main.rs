@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod config;
 mod copy;
+mod durability;
 mod edge;
 mod harness;
 mod llama;

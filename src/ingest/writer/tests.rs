@@ -1,4 +1,10 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tokio::sync::Semaphore;
 
@@ -34,6 +40,23 @@ struct Fake {
     written: Arc<Mutex<Vec<u32>>>,
     resets: Arc<Mutex<usize>>,
     commits: Arc<Semaphore>,
+    disk: Arc<Slow>,
+}
+
+/// Holds flushes until a test lets them go, one at a time.
+#[derive(Default)]
+struct Slow {
+    holds: AtomicBool,
+    flushed: Mutex<Vec<usize>>,
+    outcomes: Mutex<VecDeque<Result<(), WriteError>>>,
+    more: Condvar,
+}
+
+impl Slow {
+    fn let_go(&self, outcome: Result<(), WriteError>) {
+        self.outcomes.lock().unwrap().push_back(outcome);
+        self.more.notify_all();
+    }
 }
 
 impl Engine for Fake {
@@ -57,6 +80,17 @@ impl Engine for Fake {
         Ok(())
     }
 
+    fn flush(&mut self) -> Option<Flush> {
+        let (disk, batches) = (self.disk.clone(), self.batches.lock().unwrap().len());
+        let flush = move || {
+            let outcomes = disk.more.wait_while(disk.outcomes.lock().unwrap(), |outcomes| outcomes.is_empty());
+            let outcome = outcomes.unwrap().pop_front().expect("not empty");
+            disk.flushed.lock().unwrap().push(batches);
+            outcome
+        };
+        self.disk.holds.load(Relaxed).then(|| Box::new(flush) as Flush)
+    }
+
     async fn tend(&mut self, _idle: bool) {}
 
     async fn reset(&mut self) {
@@ -66,9 +100,15 @@ impl Engine for Fake {
     async fn close(self) {}
 }
 
-fn writer(permits: usize) -> (Fake, Writer<Asked>, JoinHandle<()>) {
+fn writer(permits: usize) -> (Fake, Writer<Asked>, oneshot::Receiver<()>) {
     let commits = Arc::new(Semaphore::new(permits));
-    let fake = Fake { batches: Arc::default(), written: Arc::default(), resets: Arc::default(), commits };
+    let fake = Fake {
+        batches: Arc::default(),
+        written: Arc::default(),
+        resets: Arc::default(),
+        commits,
+        disk: Arc::default(),
+    };
     let (writer, task) = Writer::spawn(fake.clone(), WriterLimits { waiting: 8, batch: 4, ..Default::default() });
     (fake, writer, task)
 }
@@ -138,4 +178,45 @@ async fn a_closed_writer_carries_out_what_came_before_and_refuses_what_comes_aft
     task.await.expect("no panic");
     assert!(matches!(submit(&writer, Ask::Good(2)).await, Err(WriteError::Unavailable(_))));
     assert_eq!(*fake.written.lock().unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn no_answer_leaves_before_its_batch_is_on_the_disk_and_the_next_is_written_meanwhile() {
+    let (fake, writer, _ended) = writer(10);
+    fake.disk.holds.store(true, Relaxed);
+    let mut first = tokio::spawn({
+        let writer = writer.clone();
+        async move { submit(&writer, Ask::Good(1)).await }
+    });
+    until(|| fake.written.lock().unwrap().len() == 1).await;
+    let second = tokio::spawn(async move { submit(&writer, Ask::Good(2)).await });
+    // Written while the first is on its way to the disk; neither is answered.
+    until(|| fake.written.lock().unwrap().len() == 2).await;
+    assert!(futures_util::poll!(&mut first).is_pending() && !second.is_finished());
+    assert!(fake.disk.flushed.lock().unwrap().is_empty());
+    fake.disk.let_go(Ok(()));
+    assert_eq!(first.await.unwrap(), Ok(1));
+    assert!(!second.is_finished(), "a batch is not answered by the flush of the one before");
+    fake.disk.let_go(Ok(()));
+    assert_eq!(second.await.unwrap(), Ok(2));
+    assert_eq!(*fake.disk.flushed.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_batch_that_did_not_reach_the_disk_is_unknown() {
+    let (fake, writer, _ended) = writer(10);
+    fake.disk.holds.store(true, Relaxed);
+    let lost = WriteError::Unknown("no disk".into());
+    fake.disk.let_go(Err(lost.clone()));
+    assert_eq!(submit(&writer, Ask::Good(1)).await, Err(lost));
+}
+
+/// Yields until it is so; the writer has a thread of its own.
+async fn until(so: impl Fn() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), waiting).await.expect("it comes about");
 }

@@ -68,12 +68,14 @@ async fn whole(from: &Path, to: &Path) -> Result<Copied, CopyError> {
 #[tokio::test]
 async fn every_table_and_column_is_copied_or_left_out_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let mut opened = sqlite::open::open(&folder.path().join("sluice.db")).await.unwrap();
+    let path = folder.path().join("sluice.db");
+    let _opened = sqlite::open::open(&path).await.unwrap();
+    let mut connection = sqlite::open::connect(&path).await.unwrap();
     let columns: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT s.name, c.name, c.type FROM sqlite_schema AS s JOIN pragma_table_info(s.name) AS c
          WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite_%'",
     )
-    .fetch_all(&mut opened.connection)
+    .fetch_all(&mut connection)
     .await
     .unwrap();
     let left_out = |name: &str| LEFT_OUT.iter().any(|(what, why)| *what == name && !why.is_empty());

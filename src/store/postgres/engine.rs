@@ -14,7 +14,7 @@ use super::{
     warnings::Warnings,
 };
 use crate::{
-    ingest::writer::{self, WriteError},
+    ingest::writer::{self, Flush, WriteError},
     store::{
         OpenError, OpenOptions,
         batch::{Batch, carry_out},
@@ -167,6 +167,11 @@ impl writer::Engine for Postgres {
             }
         }
         Err(WriteError::Unavailable("other transactions were in the way".into()))
+    }
+
+    /// The server answers a commit when its disk has it.
+    fn flush(&mut self) -> Option<Flush> {
+        None
     }
 
     async fn tend(&mut self, _idle: bool) {}

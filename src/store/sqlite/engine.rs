@@ -4,11 +4,14 @@ use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use sluice_actors::ports::Clock;
-use sqlx::{Connection, SqliteConnection};
 
-use super::open::{self, Identity, Opened};
+use super::{
+    connection::Connection,
+    log::{Disk, Log},
+    open::{self, Identity, Opened},
+};
 use crate::{
-    ingest::writer::{self, WriteError},
+    ingest::writer::{self, Flush, WriteError},
     store::{
         OpenError, OpenOptions,
         batch::{Batch, carry_out},
@@ -33,7 +36,9 @@ pub(in crate::store) struct Sqlite {
     lock: File,
     /// None after a failure that the connection may not have survived: opened again before the next
     /// batch.
-    connection: Option<SqliteConnection>,
+    connection: Option<Connection>,
+    log: Log,
+    disk: Disk,
     identity: Identity,
     clock: Arc<dyn Clock>,
     owner: String,
@@ -51,12 +56,16 @@ impl Sqlite {
         options: &OpenOptions,
         counters: Arc<Counters>,
         readers: Arc<ArcSwap<Readers>>,
+        disk: Disk,
     ) -> Result<Self, OpenError> {
         let Opened { path, lock, connection, identity } = opened;
+        let log = Log::open(&path, disk.clone()).map_err(|source| OpenError::File { path: path.clone(), source })?;
         let mut engine = Self {
             path,
             lock,
             connection: None,
+            log,
+            disk,
             identity,
             clock: options.clock.clone(),
             owner: options.owner.clone(),
@@ -70,7 +79,7 @@ impl Sqlite {
     }
 
     /// Takes a connection into service.
-    async fn take(&mut self, mut connection: SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn take(&mut self, mut connection: Connection) -> Result<(), sqlx::Error> {
         let counts = count(&mut Session::Sqlite(&mut connection)).await?;
         self.counters.reset(counts);
         self.next_number = None;
@@ -83,6 +92,7 @@ impl Sqlite {
         let unavailable = |error: &dyn std::fmt::Display| WriteError::Unavailable(error.to_string());
         let (connection, identity) = open::reopen(&self.path).await.map_err(|error| unavailable(&error))?;
         self.take(connection).await.map_err(|error| unavailable(&error))?;
+        self.log = Log::open(&self.path, self.disk.clone()).map_err(|error| unavailable(&error))?;
         self.identity = identity;
         let old = self.readers.swap(Arc::new(open::readers(&self.path)));
         tokio::spawn(async move { old.close().await });
@@ -93,7 +103,7 @@ impl Sqlite {
     /// Carries out the batch up to its commit.
     async fn fill(&mut self, commands: &mut [Command]) -> Result<Filled, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        sqlx::query(own!("sqlite", "begin_transaction")).execute(&mut *connection).await?;
+        connection.run(own!("sqlite", "begin_transaction"))?;
         let mut batch = Batch::new(Session::Sqlite(connection), self.clock.now(), &self.owner);
         batch.next_number = self.next_number;
         carry_out(&mut batch, commands).await?;
@@ -101,10 +111,10 @@ impl Sqlite {
     }
 
     /// Undoes an open transaction; a connection that cannot is given up.
-    async fn roll_back(&mut self) {
+    fn roll_back(&mut self) {
         let Some(connection) = self.connection.as_mut() else { return };
-        match sqlx::query(own!("sqlite", "rollback")).execute(connection).await {
-            Ok(_) => {}
+        match connection.run(own!("sqlite", "rollback")) {
+            Ok(()) => {}
             // SQLite has rolled back by itself.
             Err(sqlx::Error::Database(error)) if error.message().contains("no transaction is active") => {}
             Err(_) => self.give_up(),
@@ -117,18 +127,12 @@ impl Sqlite {
     }
 
     /// Runs a checkpoint; a failure is only logged, for the log keeps everything.
-    async fn checkpoint(&mut self, text: &'static str) {
+    fn checkpoint(&mut self, text: &'static str) {
         let Some(connection) = self.connection.as_mut() else { return };
         self.unflushed = 0;
-        if let Err(error) = sqlx::query(text).fetch_all(connection).await {
+        if let Err(error) = connection.run(text) {
             tracing::warn!(path = %self.path.display(), %error, "checkpoint failed");
         }
-    }
-
-    fn log_size(&self) -> u64 {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push("-wal");
-        std::fs::metadata(PathBuf::from(name)).map_or(0, |found| found.len())
     }
 }
 
@@ -136,13 +140,16 @@ impl writer::Engine for Sqlite {
     type Command = Command;
 
     async fn commit(&mut self, batch: &mut [Command]) -> Result<(), WriteError> {
+        if self.disk.failed() {
+            return Err(WriteError::Unavailable("the disk did not take an earlier batch".into()));
+        }
         if self.connection.is_none() {
             self.reopen().await?;
         }
         let filled = match self.fill(batch).await {
             Ok(filled) => filled,
             Err(error) => {
-                self.roll_back().await;
+                self.roll_back();
                 let failure = Failure::of(&error);
                 if failure.connection_lost {
                     self.give_up();
@@ -152,8 +159,8 @@ impl writer::Engine for Sqlite {
         };
         let connection =
             self.connection.as_mut().ok_or_else(|| WriteError::Unavailable("the connection is gone".into()))?;
-        if let Err(error) = sqlx::query(own!("sqlite", "commit")).execute(connection).await {
-            self.roll_back().await;
+        if let Err(error) = connection.run(own!("sqlite", "commit")) {
+            self.roll_back();
             let failure = Failure::of(&error);
             if !failure.connection_lost {
                 return Err(failure.error);
@@ -173,12 +180,19 @@ impl writer::Engine for Sqlite {
         Ok(())
     }
 
+    fn flush(&mut self) -> Option<Flush> {
+        Some(self.log.flush())
+    }
+
     async fn tend(&mut self, idle: bool) {
+        if self.disk.failed() {
+            return;
+        }
         if self.unflushed >= CHECKPOINT_AFTER || (idle && self.unflushed > 0) {
-            if idle && self.log_size() > LARGE_LOG {
-                self.checkpoint(own!("sqlite", "checkpoint_truncate")).await;
+            if idle && self.log.size() > LARGE_LOG {
+                self.checkpoint(own!("sqlite", "checkpoint_truncate"));
             } else {
-                self.checkpoint(own!("sqlite", "checkpoint_passive")).await;
+                self.checkpoint(own!("sqlite", "checkpoint_passive"));
             }
         }
     }
@@ -193,10 +207,15 @@ impl writer::Engine for Sqlite {
         if tokio::time::timeout(Duration::from_secs(5), readers.close()).await.is_err() {
             tracing::warn!(path = %self.path.display(), "a reader did not end in time");
         }
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(path = %self.path.display(), %error, "store not closed cleanly");
+        match self.connection.take() {
+            // Closed in order, it would copy the log into the file.
+            Some(connection) if self.disk.failed() => std::mem::forget(connection),
+            Some(connection) => {
+                if let Err(error) = connection.close() {
+                    tracing::warn!(path = %self.path.display(), %error, "store not closed cleanly");
+                }
+            }
+            None => {}
         }
         drop(self.lock);
     }
@@ -243,7 +262,10 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::{
+        path::Path,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+    };
 
     use super::*;
     use crate::{
@@ -254,20 +276,24 @@ mod tests {
 
     /// The engine on a disk that is full while the flag is up: a file that may not grow gets the same
     /// answer from SQLite as one that cannot.
-    struct Disk {
+    struct Volume {
         engine: Sqlite,
         full: Arc<AtomicBool>,
     }
 
-    impl Engine for Disk {
+    impl Engine for Volume {
         type Command = Command;
 
         async fn commit(&mut self, batch: &mut [Command]) -> Result<(), WriteError> {
             let pages =
                 if self.full.load(Relaxed) { "PRAGMA max_page_count = 1" } else { "PRAGMA max_page_count = 99999" };
             let connection = self.engine.connection.as_mut().expect("a full disk does not cost the connection");
-            sqlx::raw_sql(pages).execute(connection).await.expect("a limit");
+            connection.run(pages).expect("a limit");
             self.engine.commit(batch).await
+        }
+
+        fn flush(&mut self) -> Option<Flush> {
+            self.engine.flush()
         }
 
         async fn tend(&mut self, idle: bool) {
@@ -283,30 +309,55 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_full_disk_is_unavailable_and_then_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sluice.db");
+    async fn engine(folder: &Path) -> Sqlite {
+        let path = folder.join("sluice.db");
         let options = OpenOptions::new(Arc::new(SystemClock), "test".into());
         let readers = Arc::new(ArcSwap::from_pointee(open::readers(&path)));
         let opened = open::open(&path).await.unwrap();
-        let engine = Sqlite::start(opened, &options, Arc::default(), readers).await.unwrap();
+        Sqlite::start(opened, &options, Arc::default(), readers, Disk::new()).await.unwrap()
+    }
+
+    async fn write(writer: &Writer<Command>) -> Result<(), WriteError> {
+        let reason = "x".repeat(1 << 20);
+        let entry = AuditEntry { actor: String::new(), action: String::new(), object: String::new(), reason };
+        writer.submit(|reply| Command::Audit { entry, reply }).await
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_and_then_is_not() {
+        let folder = tempfile::tempdir().unwrap();
         let full = Arc::new(AtomicBool::new(false));
-        let (writer, task) = Writer::spawn(Disk { engine, full: full.clone() }, WriterLimits::default());
-        let write = async || {
-            let reason = "x".repeat(1 << 20);
-            let entry = AuditEntry { actor: String::new(), action: String::new(), object: String::new(), reason };
-            writer.submit(|reply| Command::Audit { entry, reply }).await
-        };
-        assert_eq!(write().await, Ok(()));
+        let volume = Volume { engine: engine(folder.path()).await, full: full.clone() };
+        let (writer, ended) = Writer::spawn(volume, WriterLimits::default());
+        assert_eq!(write(&writer).await, Ok(()));
         full.store(true, Relaxed);
         for _ in 0..2 {
-            let refused = write().await;
+            let refused = write(&writer).await;
             assert!(matches!(&refused, Err(WriteError::Unavailable(why)) if why.contains("full")), "{refused:?}");
         }
         full.store(false, Relaxed);
-        assert_eq!(write().await, Ok(()));
+        assert_eq!(write(&writer).await, Ok(()));
         writer.close().await;
-        task.await.unwrap();
+        ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_sync_nothing_is_acknowledged_and_the_log_is_left_for_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut engine = engine(folder.path()).await;
+        engine.log.fail();
+        let disk = engine.disk.clone();
+        let (writer, ended) = Writer::spawn(engine, WriterLimits::default());
+        assert!(
+            matches!(write(&writer).await, Err(WriteError::Unknown(_))),
+            "it was committed, but is it on the disk?"
+        );
+        disk.failure().await;
+        assert!(matches!(write(&writer).await, Err(WriteError::Unavailable(_))));
+        let log = folder.path().join("sluice.db-wal");
+        let before = log.metadata().unwrap().len();
+        writer.close().await;
+        ended.await.unwrap();
+        assert!(before > 1 << 20 && log.metadata().unwrap().len() == before, "no checkpoint copies out of it");
     }
 }

@@ -6,7 +6,9 @@
 //! file; other programs may read it.
 
 pub(super) mod backup;
+pub(super) mod connection;
 pub(super) mod engine;
 pub(super) mod inspect;
+pub(super) mod log;
 pub(super) mod open;
 pub(super) mod restore;

@@ -15,6 +15,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use super::connection::Connection;
 use crate::store::{
     OpenError,
     schema::{self, MIGRATIONS_TABLE, Migrated, Schema},
@@ -27,18 +28,16 @@ pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sq
 /// The first release that cannot lose committed WAL writes when a checkpoint meets a writer.
 const MIN_LIBRARY: (u32, u32, u32) = (3, 51, 3);
 
-/// `PRAGMA synchronous` of FULL: a commit returns after the disk has it.
-const SYNCHRONOUS_FULL: i64 = 2;
+/// `PRAGMA synchronous` of NORMAL: SQLite syncs the log before and the file after a checkpoint. That a
+/// commit is on the disk before anybody learns of it is the writer's part (`log`).
+pub(super) const SYNCHRONOUS_NORMAL: i64 = 1;
 
 /// How long a write waits for another program's lock. Well below the 2 s in which a delivery is
 /// answered.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Page cache of the writer in KiB. Small: the operating system caches the file as well.
-const WRITER_CACHE_KIB: i32 = 16 * 1024;
-
-/// Statements kept prepared by the writer: each bulk statement in 8 sizes, and the single ones.
-const WRITER_STATEMENTS: usize = 256;
+/// Of a new file. Two or three payloads fill a page of 4 KiB badly.
+const PAGE_BYTES: u32 = 8192;
 
 /// Rows that its thread has ready: as many as sqlx lets it.
 const READ_AHEAD: usize = 50;
@@ -82,7 +81,7 @@ pub(in crate::store) struct Opened {
     /// Keeps other processes out for as long as it lives.
     pub(in crate::store) lock: File,
     /// The writer's connection.
-    pub(in crate::store) connection: SqliteConnection,
+    pub(in crate::store) connection: Connection,
     /// Which file it is, to notice that it was removed or replaced.
     pub(in crate::store) identity: Identity,
 }
@@ -120,18 +119,27 @@ pub(in crate::store) async fn open(path: &Path) -> Result<Opened, OpenError> {
         return Err(error);
     }
     let identity = Identity::of(path).map_err(unreadable(path))?;
+    let connection = for_writing(path, connection).await?;
     Ok(Opened { path: path.to_owned(), lock, connection, identity })
 }
 
 /// Opens the file again under the lock that is still held. Creates nothing.
-pub(in crate::store) async fn reopen(path: &Path) -> Result<(SqliteConnection, Identity), OpenError> {
+pub(in crate::store) async fn reopen(path: &Path) -> Result<(Connection, Identity), OpenError> {
     let identity = Identity::of(path).map_err(unreadable(path))?;
     let mut connection = connect(path).await?;
     match schema_of(path, &mut connection).await? {
-        Schema::Current => Ok((connection, identity)),
+        Schema::Current => Ok((for_writing(path, connection).await?, identity)),
         Schema::Empty => Err(OpenError::Foreign { store: name(path) }),
         Schema::Older(found) => Err(schema::older(&name(path), found, &MIGRATIONS)),
     }
+}
+
+/// The connection that writes, in place of the one that looked at the schema. The first goes last: the
+/// last one of a file takes its log along.
+async fn for_writing(path: &Path, looked: SqliteConnection) -> Result<Connection, OpenError> {
+    let connection = Connection::open(path)?;
+    sqlx::Connection::close(looked).await.map_err(refused(path))?;
+    Ok(connection)
 }
 
 /// A pool of connections that cannot write. Connects when it is first asked.
@@ -194,16 +202,13 @@ pub(in crate::store) async fn connect(path: &Path) -> Result<SqliteConnection, O
 pub(in crate::store) async fn connect_reading_ahead(path: &Path, rows: usize) -> Result<SqliteConnection, OpenError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
+        .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(false)
         .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(WRITER_STATEMENTS)
         .row_buffer_size(rows)
         .pragma("wal_autocheckpoint", "0")
-        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
-        .pragma("temp_store", "MEMORY")
-        .thread_name(|_| "sluice-store".into())
         .disable_statement_logging();
     let mut connection = options.connect().await.map_err(refused(path))?;
     let library: String = sqlx::query_scalar(own!("sqlite", "library_version"))
@@ -212,11 +217,6 @@ pub(in crate::store) async fn connect_reading_ahead(path: &Path, rows: usize) ->
         .map_err(refused(path))?;
     if !is_durable(&library) {
         return Err(OpenError::Library { found: library });
-    }
-    let synchronous: i64 =
-        sqlx::query_scalar(own!("sqlite", "synchronous")).fetch_one(&mut connection).await.map_err(refused(path))?;
-    if synchronous != SYNCHRONOUS_FULL {
-        return Err(OpenError::NotDurable { path: path.to_owned(), found: synchronous });
     }
     Ok(connection)
 }

@@ -11,11 +11,12 @@ use std::{
 };
 
 use sluice_actors::domain::Timestamp;
-use sqlx::Connection;
+use sqlx::Connection as _;
 use tempfile::TempPath;
 
 use super::{
     backup::{BackupError, Bytes, Contents, contents, folder_of, partial_beside, sync_folder},
+    connection::Connection,
     open::{self, beside},
 };
 use crate::store::{OpenError, recovered::raise_fences, schema::Schema, session::Session};
@@ -88,17 +89,20 @@ async fn checked(fresh: &Path, file: &Path) -> Result<(Contents, u64), BackupErr
         other => other.into(),
     };
     let mut connection = open::connect(fresh).await.map_err(named)?;
-    let checked: Result<_, BackupError> = async {
-        let contents = contents(fresh, file, &mut connection).await?;
-        let raised =
-            raise_fences(&mut Session::Sqlite(&mut connection)).await.map_err(open::refused(file)).map_err(named)?;
-        Ok((contents, raised))
-    }
-    .await;
+    let contents = contents(fresh, file, &mut connection).await;
     let closed = connection.close().await.map_err(open::refused(file)).map_err(named);
-    let checked = checked?;
+    let contents = contents?;
     closed?;
-    Ok(checked)
+    Ok((contents, raise(fresh).await.map_err(named)?))
+}
+
+/// Raises the fences in the database at `path`, which nobody else has open.
+async fn raise(path: &Path) -> Result<u64, OpenError> {
+    let mut connection = Connection::open(path)?;
+    let raised = raise_fences(&mut Session::Sqlite(&mut connection)).await.map_err(open::refused(path));
+    // It goes as the last one, and takes its log along.
+    let closed = connection.close().map_err(open::refused(path));
+    raised.and_then(|raised| closed.map(|()| raised))
 }
 
 /// A gateway that runs as another user than whoever restores must be able to open the file.
@@ -161,15 +165,10 @@ pub async fn recovered(path: &Path) -> Result<u64, OpenError> {
     }
     let _lock = open::lock(path)?;
     let mut connection = open::connect(path).await?;
-    let raised = async {
-        match open::schema_of(path, &mut connection).await? {
-            Schema::Empty => Err(OpenError::Foreign { store: open::name(path) }),
-            Schema::Current | Schema::Older(_) => {
-                raise_fences(&mut Session::Sqlite(&mut connection)).await.map_err(open::refused(path))
-            }
-        }
-    }
-    .await;
+    let schema = open::schema_of(path, &mut connection).await;
     connection.close().await.map_err(open::refused(path))?;
-    raised
+    match schema? {
+        Schema::Empty => Err(OpenError::Foreign { store: open::name(path) }),
+        Schema::Current | Schema::Older(_) => raise(path).await,
+    }
 }

@@ -7,4 +7,3 @@ SELECT
     made.job_id, 1 + coalesce((SELECT max(number) FROM attempts WHERE job_id = made.job_id), 0), made.started_at,
     made.duration_ms, made.outcome, made.error
 FROM made
-WHERE made.job_id IS NOT NULL

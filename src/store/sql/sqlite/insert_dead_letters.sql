@@ -1,6 +1,3 @@
 INSERT OR ROLLBACK INTO dead_letters (job_id, reason, detail, at)
-SELECT * FROM (
-    VALUES
+VALUES
     (?, ?, ?, ?) -- repeated
-)
-WHERE column1 IS NOT NULL

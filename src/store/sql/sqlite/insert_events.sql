@@ -3,8 +3,5 @@ INSERT OR ROLLBACK INTO events (
     subject_id, occurred_at, received_at, signature_ok, secret_version, api_version, revises, status, trace_id,
     keys_expire
 )
-SELECT * FROM (
-    VALUES
+VALUES
     (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?) -- repeated
-)
-WHERE column1 IS NOT NULL

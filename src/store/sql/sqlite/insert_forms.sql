@@ -1,6 +1,3 @@
 INSERT OR ROLLBACK INTO forms (event_seq, event_id, schema_version, form)
-SELECT * FROM (
-    VALUES
+VALUES
     (?, ?, ?, ?) -- repeated
-)
-WHERE column1 IS NOT NULL

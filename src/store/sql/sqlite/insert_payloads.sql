@@ -1,6 +1,3 @@
 INSERT OR ROLLBACK INTO payloads (seq, event_id, raw, headers, redacted, trace_link, quarantine_reason)
-SELECT * FROM (
-    VALUES
+VALUES
     (?, ?, ?, ?, ?, ?, ?) -- repeated
-)
-WHERE column1 IS NOT NULL
