@@ -113,9 +113,9 @@ impl Name {
         let folded = fold(key, &mut folded);
         if let Some(pattern) = telling(folded) {
             Self::Telling(pattern)
-        } else if IDS.contains(&key) || ID_ENDS.iter().any(|end| key.ends_with(end)) {
+        } else if IDS.contains(&key) || ends_with_any(key, &ID_ENDS) {
             Self::Id
-        } else if TIMES.contains(&key) || TIME_ENDS.iter().any(|end| key.ends_with(end)) {
+        } else if TIMES.contains(&key) || ends_with_any(key, &TIME_ENDS) {
             Self::Time
         } else {
             Self::Plain
@@ -135,10 +135,14 @@ fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_NAME]) -> &'b str {
     std::str::from_utf8(&buffer[at..]).unwrap_or_default()
 }
 
-fn telling(name: &str) -> Option<PiiPattern> {
-    // The last letter is compared first: most names stop there, without a call.
+/// The last bytes are compared first: most names stop there, without a call.
+fn ends_with_any(name: &str, ends: &[&str]) -> bool {
     let last = name.as_bytes().last();
-    let ends = |ends: &[&str]| ends.iter().any(|end| end.as_bytes().last() == last && name.ends_with(end));
+    ends.iter().any(|end| end.as_bytes().last() == last && name.ends_with(end))
+}
+
+fn telling(name: &str) -> Option<PiiPattern> {
+    let ends = |ends: &[&str]| ends_with_any(name, ends);
     // The last letters of all lists; most names stop here.
     if !name.bytes().last()?.is_ascii_lowercase() || name.len() < 3 {
         return None;

@@ -226,7 +226,7 @@ async fn a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room() {
     target.prepare().await.unwrap();
     let Link::Sqlite { connection, .. } = &mut target.link else { panic!("it is a file") };
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *connection).await.unwrap();
-    run(connection, &format!("PRAGMA max_page_count = {}", pages + 30)).await;
+    run(connection, &format!("PRAGMA max_page_count = {}", pages + 15)).await;
     let tell = |progress| {
         if let Progress::Copied(rows) = progress {
             *copied.lock().unwrap() += rows;

@@ -133,8 +133,10 @@ impl App {
     /// Ends the gateway and demands its world back: every job over, nothing cut off.
     pub(crate) async fn finish(self) {
         self.quiet().await;
-        let report = self.stop().await;
-        assert_eq!(report, ShutdownReport::default(), "something was cut off or still ran");
+        let ShutdownReport { cut_connections, jobs } = self.stop().await;
+        // The store shows the end of a job a moment before its attempt hears of it: that one may still
+        // have been there to finish.
+        assert_eq!((cut_connections, jobs.released), (0, Vec::new()), "something was cut off or still ran");
     }
 
     /// Ends the gateway in order, whatever its jobs do.
