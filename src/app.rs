@@ -2,6 +2,8 @@
 //! tests start the same gateway through [`start`].
 
 pub mod database;
+mod folder;
+pub(crate) mod nodes;
 mod operations;
 pub mod runtime;
 mod sweep;
@@ -124,6 +126,7 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
     drain: DrainPlan,
     _runtime: runtime::Written,
+    _folder: Option<folder::Held>,
 }
 
 /// Starts the whole gateway of a configuration.
@@ -137,7 +140,14 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let admin_options = admin_listener_options(&config.admin)?;
 
     let data_dir = config.database.data_dir().to_owned();
-    let store = database::open(&config.database, clock.clone()).await?;
+    let folder = if data_dir.as_os_str().is_empty() { PathBuf::from(".") } else { data_dir };
+    // A file of SQLite is locked by itself.
+    let held = match &config.database {
+        config::Database::Sqlite(_) => None,
+        config::Database::Postgres { .. } => Some(folder::hold(&folder)?),
+    };
+    let name = held.as_ref().map(|held| held.name.clone());
+    let store = database::open(&config.database, clock.clone(), name).await?;
     let (records, jobs): (Arc<dyn Records>, Arc<dyn JobStore>) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let events: Arc<dyn EventStore> = Arc::new(store.clone());
 
@@ -148,11 +158,16 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
     let edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
     let drift = Arc::new(Drift::default());
+    let shared = store.nodes();
+    let users = nodes::Users::default();
+    if let Some(shared) = &shared {
+        nodes::introduce(shared, &live);
+    }
 
     let world = World {
         store: jobs.clone(),
         action: Arc::new(Actions::new(live.clone(), client.clone(), clock.clone())),
-        policies: Arc::new(ConfigPolicies::new(live.clone())),
+        policies: Arc::new(nodes::Divided { whole: ConfigPolicies::new(live.clone()), users: users.clone() }),
         observer: Arc::new(TreeObserver::new(metrics.clone(), lanes.clone(), live.clone())),
         clock: clock.clone(),
         seed,
@@ -164,13 +179,18 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         tracing::warn!(suspects, poisoned, "jobs were running when the process ended");
     }
 
-    let wake = gateway.clone();
+    let (wake, announcing) = (gateway.clone(), shared.clone());
     let receiver = Arc::new(Receiver::new(ReceiverParts {
         config: live.clone(),
         store: events,
         records: records.clone(),
         clock: clock.clone(),
-        wake: Arc::new(move |lane: &LaneKey| wake.wake(lane)),
+        wake: Arc::new(move |lane: &LaneKey| {
+            wake.wake(lane);
+            if let Some(nodes) = &announcing {
+                nodes.announce(lane);
+            }
+        }),
         observer: Arc::new(IngestObserver::new(metrics.clone(), live.clone())),
         drift: drift.clone(),
     }));
@@ -185,6 +205,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         clock.clone(),
         accepting.clone(),
         reloading,
+        shared.clone(),
     ));
     let token = hex::encode(ids::secret_bytes());
     let api = Api {
@@ -207,12 +228,15 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         admin: format!("{}://{admin_addr}", scheme(live.load().admin.tls.is_some())),
         public: format!("{}://{public_addr}", scheme(live.load().edge.tls.is_some())),
     };
-    let folder = if data_dir.as_os_str().is_empty() { Path::new(".") } else { &data_dir };
-    let written = runtime.write(folder).map_err(|error| {
+    let written = runtime.write(&folder).map_err(|error| {
         Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
     })?;
     tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
-    let tasks = vec![tokio::spawn(sweep::run(records.clone(), live.clone(), clock, metrics))];
+    let mut tasks = vec![tokio::spawn(sweep::run(records.clone(), live.clone(), clock, metrics.clone()))];
+    if let Some(nodes) = shared {
+        let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users };
+        tasks.push(tokio::spawn(nodes::run(around)));
+    }
     Ok(Running {
         public_addr,
         admin_addr,
@@ -228,6 +252,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         tasks,
         drain,
         _runtime: written,
+        _folder: held,
     })
 }
 
@@ -413,7 +438,7 @@ fn code(error: &OpenError) -> ErrorCode {
         OpenError::HalfCopied { .. } => ErrorCode::Copy,
         OpenError::SchemaOlder { .. } => ErrorCode::StoreOlder,
         OpenError::SchemaNewer { .. } | OpenError::SchemaDiffers { .. } => ErrorCode::StoreNewer,
-        OpenError::InUse { .. } | OpenError::Served { .. } => ErrorCode::StoreHeld,
+        OpenError::InUse { .. } | OpenError::Served { .. } | OpenError::Claimed { .. } => ErrorCode::StoreHeld,
         OpenError::Unreachable { .. } => ErrorCode::StoreUnreachable,
         OpenError::Unsafe { .. } | OpenError::Unsuitable { .. } => ErrorCode::StoreUnsafe,
         OpenError::Library { .. } | OpenError::NotDurable { .. } => ErrorCode::SqliteVersion,

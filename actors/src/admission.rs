@@ -175,6 +175,16 @@ impl Admission {
         self.with(|state, now| state.restore_shared(lane, memory, &*policies, wall, now));
     }
 
+    /// The same of a lane that another node had: what this node knows of the callee stays.
+    pub(crate) fn restore_shared_if_unknown(&self, lane: &LaneKey, memory: &BreakerMemory) {
+        let (wall, policies) = (self.shared.world.clock.now(), self.shared.world.policies.clone());
+        self.with(|state, now| {
+            if !state.knows(&memory.callee) {
+                state.restore_shared(lane, memory, &*policies, wall, now);
+            }
+        });
+    }
+
     /// Breakers that the lane must remember; none where it is not awake.
     pub(crate) fn breakers_of(&self, lane: &LaneKey) -> Option<Vec<BreakerMemory>> {
         let wall = self.shared.world.clock.now();
@@ -225,6 +235,11 @@ impl Admission {
     pub(crate) fn view(&self, lane: &LaneKey) -> Option<LaneView> {
         let wall = self.shared.world.clock.now();
         self.lock().view(lane, wall, Instant::now())
+    }
+
+    /// The callees that are known, because they were called a short while ago.
+    pub(crate) fn callee_ids(&self) -> Vec<CalleeId> {
+        self.lock().callee_ids()
     }
 
     /// The callees as they are now.

@@ -81,7 +81,14 @@ impl Taken {
 impl Callee {
     /// A callee that is called for the first time since it was forgotten; the node began at `born`.
     pub(crate) fn new(id: CalleeId, policy: CalleePolicy, seed: u64, born: Instant, now: Instant) -> Self {
-        let bucket = policy.rate.map(|rate| untouched_since(rate, born));
+        let bucket = policy.rate.map(|rate| {
+            if policy.joining.is_zero() {
+                return untouched_since(rate, born);
+            }
+            let mut bucket = Bucket::empty(rate);
+            bucket.stand_empty(policy.joining);
+            bucket
+        });
         let breaker = Breaker::new(policy.breaker, Opens::ByTwoUsers, seed, now);
         Self { id, policy, bucket, breaker, in_flight: 0, refused: Vec::new(), used: now }
     }
@@ -304,8 +311,7 @@ pub(crate) const fn report(result: Option<CallResult>) -> Report {
 /// A bucket that this process did not touch before. Its owner before us may have emptied it when
 /// this process was `born`; since then it filled.
 pub(crate) fn untouched_since(rate: Rate, born: Instant) -> Bucket {
-    let refill = f64::from(rate.burst.max(1)) / rate.per_second.max(1e-6);
-    Bucket::restored(rate, born + Duration::from_secs_f64(refill.min(1e9)))
+    Bucket::restored(rate, born + rate.refill())
 }
 
 /// A breaker under a new policy: an open one stays open as long as it would have.

@@ -13,10 +13,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::{
-    domain::{CheckpointStage, Fence, Job, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, Epoch, Fence, Job, JobId, LaneKey, Timestamp},
     ports::{
-        AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Observer, ObserverEvent,
-        Recovered, StoreUnavailable,
+        Acquired, AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Observer,
+        ObserverEvent, Recovered, StoreUnavailable,
     },
 };
 
@@ -67,6 +67,14 @@ impl JobStore for ContainedStore {
         guard(self.0.recover()).await
     }
 
+    async fn acquire_lane(&self, lane: &LaneKey) -> Result<Acquired, StoreUnavailable> {
+        guard(self.0.acquire_lane(lane)).await
+    }
+
+    async fn release_lane(&self, lane: &LaneKey, epoch: Epoch) -> Result<(), StoreUnavailable> {
+        guard(self.0.release_lane(lane, epoch)).await
+    }
+
     async fn lanes_due(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneDue>, StoreUnavailable> {
         guard(self.0.lanes_due(after, limit)).await
     }
@@ -85,8 +93,8 @@ impl JobStore for ContainedStore {
         guard(self.0.next_due(lane)).await
     }
 
-    async fn begin(&self, job: JobId, alone: bool) -> Result<Begin, StoreUnavailable> {
-        guard(self.0.begin(job, alone)).await
+    async fn begin(&self, job: JobId, alone: bool, epoch: Epoch) -> Result<Begin, StoreUnavailable> {
+        guard(self.0.begin(job, alone, epoch)).await
     }
 
     async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable> {

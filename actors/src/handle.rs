@@ -9,7 +9,7 @@ use crate::{
     admission::Admission,
     contained::{ContainedObserver, ContainedStore},
     dead_letter::{Letters, as_of},
-    domain::LaneKey,
+    domain::{CalleeId, LaneKey},
     drain::drain,
     lane::{Awake, InFlight, Phase, Surroundings},
     ports::{DeadLetterFilter, Recovered, StoreUnavailable},
@@ -97,6 +97,47 @@ impl Gateway {
     /// The limits or routes changed.
     pub fn reload(&self) {
         let _ = self.inner.supervisor.cast(Msg::Reload);
+    }
+
+    /// Another node may take the lanes by now: cuts off what is in flight, and begins nothing until
+    /// [`Self::trust`].
+    pub fn distrust(&self) {
+        self.inner.around.in_flight.distrust();
+    }
+
+    /// The lanes are this node's own again.
+    pub fn trust(&self) {
+        self.inner.around.in_flight.trust();
+        let _ = self.inner.supervisor.cast(Msg::WakeAll);
+    }
+
+    /// The node was taken for dead: every lane is taken anew before anything of it begins. To be
+    /// called between [`Self::distrust`] and [`Self::trust`].
+    pub async fn lose_lanes(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.tell(Msg::LostAll(reply)).is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Many lanes may have work.
+    pub fn wake_all(&self) {
+        let _ = self.inner.supervisor.cast(Msg::WakeAll);
+    }
+
+    /// Asks the store now which lanes have work.
+    pub fn poll_now(&self) {
+        let _ = self.inner.supervisor.cast(Msg::PollNow);
+    }
+
+    /// Whom the lanes of this node call, or called a short while ago.
+    pub fn callees(&self) -> Vec<CalleeId> {
+        self.inner.admission.callee_ids()
+    }
+
+    /// The limits of callees changed.
+    pub fn reload_callees(&self) {
+        self.inner.admission.reload_callees();
     }
 
     /// The lane begins nothing until it is resumed; survives restarts. What is in flight ends.

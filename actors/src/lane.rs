@@ -34,7 +34,7 @@ use self::{
 use crate::{
     admission::{Admission, Grant, GroupId, Opened, Want},
     contained::{Panicked, caught_now},
-    domain::{HoldReason, Job, LaneKey, Timestamp},
+    domain::{Epoch, HoldReason, Job, LaneKey, Timestamp},
     ports::{LaneMemory, LanePolicy, ObserverEvent, StoreUnavailable},
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct LaneActor;
 /// What it is given.
 pub(crate) struct Args {
     pub(crate) key: LaneKey,
+    /// Under which it is this node's.
+    pub(crate) epoch: Epoch,
     pub(crate) policy: LanePolicy,
     pub(crate) memory: LaneMemory,
     /// When its bucket is full, from before it went to sleep.
@@ -64,6 +66,8 @@ pub(crate) struct Args {
     pub(crate) board: Arc<Board>,
     /// Told when it has nothing to do: when it is due next, if that is known.
     pub(crate) on_idle: Box<dyn Fn(Option<Timestamp>) + Send + Sync>,
+    /// Told when the store says that it is no longer this node's.
+    pub(crate) on_lost: Box<dyn Fn() + Send + Sync>,
 }
 
 /// What it is told.
@@ -95,6 +99,7 @@ pub(crate) struct EndedMsg(Ended);
 /// What it holds.
 pub(crate) struct State {
     key: LaneKey,
+    epoch: Epoch,
     policy: LanePolicy,
     around: Surroundings,
     admission: Admission,
@@ -102,6 +107,7 @@ pub(crate) struct State {
     opened: Opened,
     board: Arc<Board>,
     on_idle: Box<dyn Fn(Option<Timestamp>) + Send + Sync>,
+    on_lost: Box<dyn Fn() + Send + Sync>,
     myself: ActorRef<Msg>,
     queue: Queue,
     unconfigured: Unconfigured,
@@ -143,12 +149,14 @@ impl Actor for LaneActor {
             queue: Queue::new(policy.queue),
             unconfigured: Unconfigured::default(),
             key: args.key,
+            epoch: args.epoch,
             policy,
             around: args.around,
             admission: args.admission,
             opened,
             board: args.board,
             on_idle: args.on_idle,
+            on_lost: args.on_lost,
             myself: myself.clone(),
             stale: true,
             reading: false,
@@ -220,7 +228,9 @@ impl State {
 
     fn start(&mut self, group: GroupId, mut grant: Grant) {
         let Some((job, plan)) = self.queue.pop(group) else { return };
-        if self.around.in_flight.phase() != Phase::Running {
+        if !self.around.in_flight.flows() {
+            // Read again once it does.
+            self.stale = true;
             return;
         }
         self.stale |= std::mem::take(&mut self.shed);
@@ -238,6 +248,7 @@ impl State {
         let run = Run {
             around: self.around.clone(),
             lane: self.key.clone(),
+            epoch: self.epoch,
             job,
             plan,
             grant,
@@ -261,6 +272,9 @@ impl State {
         if ended.store_failed {
             self.store_failed = true;
             self.stale = true;
+        }
+        if ended.not_owner {
+            (self.on_lost)();
         }
     }
 
@@ -292,7 +306,7 @@ impl State {
 
     /// Asks the desk for each line. True if a line is held by its callee.
     fn ask(&mut self) -> bool {
-        if self.around.in_flight.phase() != Phase::Running {
+        if !self.around.in_flight.flows() {
             return false;
         }
         loop {
@@ -330,7 +344,7 @@ impl State {
     /// When the store may be read next, if it has to be.
     fn next_read(&self, now: Instant, held: bool) -> Option<Instant> {
         let is_full = self.queue.len() >= self.queue.cap();
-        if !self.stale || self.reading || is_full || self.around.in_flight.phase() != Phase::Running {
+        if !self.stale || self.reading || is_full || !self.around.in_flight.flows() {
             return None;
         }
         let Some(last) = self.last_read else { return Some(now) };

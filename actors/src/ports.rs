@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{
-    CallResult, CalleeId, CheckpointStage, DeadReason, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId,
+    CallResult, CalleeId, CheckpointStage, DeadReason, Epoch, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId,
     JobResult, LaneKey, Outcome, RouteName, Timestamp,
 };
 pub use crate::policy::{BreakerPolicy, BreakerState, Rate};
@@ -46,6 +46,8 @@ pub struct LaneDue {
     pub lane: LaneKey,
     /// The earliest `next_run_at` among its startable jobs.
     pub next_run_at: Timestamp,
+    /// Whether another live node has the lane.
+    pub elsewhere: bool,
 }
 
 /// Work of a lane that cannot begin now, for a reason that all of it shares.
@@ -81,6 +83,28 @@ pub enum Begin {
     Gone,
     /// It is no longer startable (ended, cancelled, begun elsewhere).
     NotStartable,
+    /// The lane is no longer this node's at that epoch; nothing changed.
+    NotOwner,
+}
+
+/// The answer to [`JobStore::acquire_lane`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Acquired {
+    /// The lane is this node's, until it is released or the node is taken for dead.
+    Mine(Owned),
+    /// Another node has it, or is to have it.
+    Elsewhere,
+}
+
+/// A lane that this node took.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Owned {
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// What the lane remembers.
+    pub memory: LaneMemory,
+    /// Whether another node had it last: what it has sent meanwhile is not known here.
+    pub taken_over: bool,
 }
 
 /// How an attempt ends in the store. One transaction: state, attempt row, result or dead letter.
@@ -177,13 +201,20 @@ pub struct Recovered {
     pub poisoned: usize,
 }
 
-/// The truth about jobs. One instance per process; `owner` (the boot id) is its own affair.
+/// The truth about jobs. One instance per node; who the node is, is its own affair.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
-    /// At start: every job left `running` by an earlier life of this node goes back to its
-    /// startable state as a suspect (`suspicion + 1`, due after a backoff); one that ran alone gets
-    /// `deaths + 1`, and the third makes it a dead letter `poison`.
+    /// At start: every job left `running` by a node that is dead goes back to its startable state as
+    /// a suspect (`suspicion + 1`, due after a backoff); one that ran alone gets `deaths + 1`, and the
+    /// third makes it a dead letter `poison`.
     async fn recover(&self) -> Result<Recovered, StoreUnavailable>;
+
+    /// Takes the lane for this node, where no other live node has it. Its epoch rises even where this
+    /// node had it before.
+    async fn acquire_lane(&self, lane: &LaneKey) -> Result<Acquired, StoreUnavailable>;
+
+    /// Gives the lane back, if this node has it at `epoch`. Nothing of it may be in flight.
+    async fn release_lane(&self, lane: &LaneKey, epoch: Epoch) -> Result<(), StoreUnavailable>;
 
     /// Lanes with startable jobs, in key order after `after`, at most `limit`. Must not read all
     /// jobs (an index skip-scan over lanes).
@@ -203,9 +234,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// The earliest `next_run_at` of the lane's startable jobs.
     async fn next_due(&self, lane: &LaneKey) -> Result<Option<Timestamp>, StoreUnavailable>;
 
-    /// Marks a startable job `running`, raises `claims`, takes a new fence. `alone` is stored with
-    /// it, so that a process death can be blamed on it.
-    async fn begin(&self, job: JobId, alone: bool) -> Result<Begin, StoreUnavailable>;
+    /// Marks a startable job `running`, raises `claims`, takes a new fence, if this node has its lane
+    /// at `epoch`. `alone` is stored with it, so that a process death can be blamed on it.
+    async fn begin(&self, job: JobId, alone: bool, epoch: Epoch) -> Result<Begin, StoreUnavailable>;
 
     /// Undoes a [`begin`](Self::begin) of this life whose answer was lost: a job that this life left
     /// `running` goes back to the state it had, with nothing counted but its claim; its fence is
@@ -319,6 +350,9 @@ pub struct CalleePolicy {
     pub concurrency: Option<u32>,
     /// Its shared breaker.
     pub breaker: BreakerPolicy,
+    /// How long a node that begins to call it lets others make room, who called it before and by
+    /// whose whole rate they did.
+    pub joining: Duration,
 }
 
 /// The limits in force; may change at any time (reload).

@@ -27,10 +27,10 @@ use tokio::{
 use self::keeper::{Keep, keep};
 use crate::{
     admission::Admission,
-    domain::{LaneKey, Timestamp},
+    domain::{Epoch, LaneKey, Timestamp},
     lane::{self, Board, Surroundings},
     policy::restart::{NodePanics, Panics},
-    ports::{LaneDue, LaneMemory, ObserverEvent, StoreUnavailable},
+    ports::{Acquired, LaneDue, ObserverEvent, StoreUnavailable},
     snapshot::{Footprint, NodeSnapshot},
 };
 
@@ -84,10 +84,21 @@ pub(crate) enum Msg {
     Poll,
     /// What it answered.
     Polled(Result<Vec<LaneDue>, StoreUnavailable>),
+    /// Ask it once more, beside the regular poll.
+    PollNow,
+    /// What it answered to that.
+    PolledNow(Result<Vec<LaneDue>, StoreUnavailable>),
     /// A lane is due that was seen before.
     Due,
-    /// What a lane remembers was read.
-    Loaded(LaneKey, LaneMemory),
+    /// Whether the lane is this node's, and what it remembers. The number: of the tenure in which it
+    /// was asked.
+    Loaded(LaneKey, Box<Acquired>, u64),
+    /// The store says that a lane that is awake is no longer this node's.
+    Lost(LaneKey, ActorIdOf),
+    /// The node was taken for dead: no lane is its own any more.
+    LostAll(oneshot::Sender<()>),
+    /// Every lane that is awake may have work.
+    WakeAll,
     /// A lane has had nothing to do for a while.
     Idle(LaneKey, ActorIdOf, Option<Timestamp>),
     /// The wait of a lane that panicked is over.
@@ -155,6 +166,8 @@ struct Lane {
     panics: Panics,
     /// Whether the store remembers breakers of it.
     remembered: bool,
+    /// Under which it is this node's, if it is.
+    epoch: Option<Epoch>,
 }
 
 /// What it holds.
@@ -167,6 +180,10 @@ pub(crate) struct State {
     lanes: HashMap<LaneKey, Lane>,
     actors: HashMap<ActorId, LaneKey>,
     paused: HashSet<LaneKey>,
+    /// Raised when the node was taken for dead: what it had before is not its own.
+    tenure: u64,
+    /// Lanes that another node has: when that was seen.
+    elsewhere: HashMap<LaneKey, Instant>,
     /// Lanes that sleep with a bucket that is not full: when it is.
     asleep: HashMap<LaneKey, Instant>,
     unconfigured: HashMap<LaneKey, Timestamp>,
@@ -204,6 +221,8 @@ impl Actor for SupervisorActor {
             lanes: HashMap::new(),
             actors: HashMap::new(),
             paused: HashSet::new(),
+            tenure: 0,
+            elsewhere: HashMap::new(),
             asleep: HashMap::new(),
             unconfigured: HashMap::new(),
             due: BTreeSet::new(),
@@ -226,8 +245,16 @@ impl Actor for SupervisorActor {
             Msg::Hints => state.take_hints(),
             Msg::Poll => state.poll(),
             Msg::Polled(lanes) => state.polled(lanes),
+            Msg::PollNow => state.poll_now(),
+            Msg::PolledNow(lanes) => state.take_due(lanes.unwrap_or_default()),
             Msg::Due => state.wake_due(),
-            Msg::Loaded(lane, memory) => state.loaded(lane, memory).await,
+            Msg::Loaded(lane, acquired, tenure) => state.loaded(lane, *acquired, tenure).await,
+            Msg::Lost(lane, actor) => state.lost(&lane, actor),
+            Msg::LostAll(reply) => {
+                state.lost_all();
+                let _ = reply.send(());
+            }
+            Msg::WakeAll => state.wake_all(),
             Msg::Idle(lane, actor, next) => state.idle(&lane, actor, next),
             Msg::Start(lane) => state.start_again(lane).await,
             Msg::StartDeadLetters => state.start_dead_letters().await,

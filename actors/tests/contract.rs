@@ -7,9 +7,10 @@ use sluice_actors::{
     domain::JobId,
     job_store_contract,
     ports::JobStore,
+    several_nodes_contract,
     testing::{
         MemoryStore, NewJob,
-        contract::{Fixture, SteppedClock},
+        contract::{Fixture, SteppedClock, nodes::Nodes},
     },
 };
 
@@ -44,4 +45,17 @@ impl Fixture for Memory {
     }
 }
 
+#[async_trait]
+impl Nodes for Memory {
+    async fn another(&mut self) -> Arc<dyn JobStore> {
+        Arc::new(self.store.another_node())
+    }
+
+    async fn take_for_dead(&mut self) {
+        self.store.take_for_dead();
+    }
+}
+
 job_store_contract!(std::future::ready(Memory::new()));
+
+several_nodes_contract!(std::future::ready(Memory::new()));

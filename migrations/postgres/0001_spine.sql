@@ -253,14 +253,29 @@ CREATE TABLE users (
     disabled_at   bigint
 );
 
--- The processes that share the store.
+-- The wall time of the database: the only one by which nodes judge each other.
+CREATE FUNCTION wall_ms() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+$$;
+
+-- The processes that share the store. Where there is a row, the node is alive: once its lease has
+-- run out the others delete it, and with that all it had is anyone's. A transaction that begins or
+-- ends jobs holds the row of its node, so that nobody is taken for dead in between.
 CREATE TABLE nodes (
     id          text COLLATE "C" PRIMARY KEY,
     started_at  bigint NOT NULL,
-    lease_until bigint NOT NULL
+    lease_until bigint NOT NULL,
+    -- Of its data folder: a new process of it takes the place of the one that died at once.
+    name        text COLLATE "C" UNIQUE,
+    version     text NOT NULL DEFAULT '',
+    -- A digest of what is configured for each tenant.
+    config      jsonb NOT NULL DEFAULT '{}',
+    -- Whom its lanes call.
+    callees     jsonb NOT NULL DEFAULT '[]'
 );
 
--- What a lane remembers, and who runs it.
+-- What a lane remembers, and who runs it: `owner` while it is `held` and a live node, under `epoch`.
+-- `config`: the digest of its tenant's configuration with which it ran last.
 CREATE TABLE lanes (
     tenant  text COLLATE "C" NOT NULL,
     source  text COLLATE "C" NOT NULL,
@@ -269,5 +284,7 @@ CREATE TABLE lanes (
     paused  boolean NOT NULL DEFAULT false,
     -- Breakers that are not closed, as a JSON array.
     breaker text NOT NULL DEFAULT '[]',
+    held    boolean NOT NULL DEFAULT false,
+    config  text,
     PRIMARY KEY (tenant, source)
 );

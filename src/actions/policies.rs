@@ -63,7 +63,8 @@ impl Policies for ConfigPolicies {
     }
 
     fn callee(&self, callee: &CalleeId) -> CalleePolicy {
-        let unlimited = CalleePolicy { rate: None, concurrency: None, breaker: CALLEE_BREAKER };
+        let unlimited =
+            CalleePolicy { rate: None, concurrency: None, breaker: CALLEE_BREAKER, joining: Duration::ZERO };
         match callee.as_str().split(':').next() {
             Some("llm") => {
                 let config = self.config.load();

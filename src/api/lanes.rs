@@ -27,6 +27,8 @@ pub struct LaneView {
     pub snapshot: Option<LaneSnapshot>,
     /// What the store holds; none without jobs.
     pub backlog: Option<LaneBacklog>,
+    /// The node that has it, where several share the store; the snapshot is only there at its own.
+    pub owner: Option<String>,
 }
 
 /// All lanes: those configured, those awake and those with a backlog.
@@ -38,6 +40,7 @@ pub(super) fn views(config: &Config, snapshot: &NodeSnapshot, backlog: Vec<LaneB
         vendor: config.source(lane).map_or_else(|| unknown.clone(), |(_, source)| source.vendor.name().into()),
         snapshot: None,
         backlog: None,
+        owner: None,
     };
     for source in config.tenants.values().flat_map(|tenant| tenant.sources.values()) {
         views.entry(source.lane.clone()).or_insert_with_key(view);
@@ -66,9 +69,14 @@ pub(super) fn now(config: &Config, view: &LaneView) -> LaneNow {
 }
 
 pub(super) async fn list(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
-    let (snapshot, backlog) = tokio::join!(api.gateway.snapshot(), api.records.backlog());
+    let (snapshot, backlog, owners) =
+        tokio::join!(api.gateway.snapshot(), api.records.backlog(), api.operations.owners());
     let config = api.config.load();
+    let mut owners = owners?;
     let mut lanes = views(&config, &snapshot?, backlog?);
+    for view in &mut lanes {
+        view.owner = owners.remove(&view.lane);
+    }
     let at = api.clock.now();
     // Worst first; lanes that are equally bad in the order of their names.
     lanes.sort_by_cached_key(|view| std::cmp::Reverse(now(&config, view).badness(at)));

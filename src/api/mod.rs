@@ -10,18 +10,20 @@ pub mod events;
 pub mod health;
 pub mod jobs;
 pub mod lanes;
+pub mod nodes;
 pub mod records;
 pub mod request;
 pub mod scrape;
 mod server;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use http::Method;
 use sluice_actors::{
+    domain::LaneKey,
     handle::Gateway,
-    ports::{Clock, JobStore},
+    ports::{Clock, JobStore, StoreUnavailable},
 };
 
 pub use error::ApiError;
@@ -42,6 +44,12 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Whether new deliveries are accepted (not while the process drains).
     fn is_accepting(&self) -> bool;
+
+    /// The live nodes that share the store; none where nobody can share it.
+    fn nodes(&self) -> Vec<nodes::NodeView>;
+
+    /// Which node has which lane, where several can share the store.
+    async fn owners(&self) -> Result<BTreeMap<LaneKey, String>, StoreUnavailable>;
 }
 
 /// What the API is given.
@@ -101,6 +109,7 @@ pub fn routes() -> Vec<Route> {
         route(&post, "/api/v1/lanes/{tenant}/{source}/pause", token, lanes::pause),
         route(&post, "/api/v1/lanes/{tenant}/{source}/resume", token, lanes::resume),
         route(&post, "/api/v1/lanes/{tenant}/{source}/probe", token, lanes::probe),
+        route(&get, "/api/v1/nodes", token, nodes::list),
         route(&get, "/api/v1/callees", token, lanes::callees),
         route(&get, "/api/v1/snapshot", token, lanes::snapshot),
         route(&get, "/api/v1/drift", token, scrape::drift),

@@ -32,8 +32,8 @@ pub fn shown(database: &Database) -> String {
 }
 
 /// Opens it for one life of the process.
-pub(super) async fn open(database: &Database, clock: Arc<dyn Clock>) -> Result<Store, Refused> {
-    let options = OpenOptions::new(clock, hex::encode(ids::nonce()));
+pub(super) async fn open(database: &Database, clock: Arc<dyn Clock>, folder: Option<String>) -> Result<Store, Refused> {
+    let options = OpenOptions { folder, ..OpenOptions::new(clock, hex::encode(ids::nonce())) };
     Ok(match database {
         Database::Sqlite(path) => Store::sqlite(path, options).await?,
         Database::Postgres { url: secret, .. } => Store::postgres(url(secret), options).await?,

@@ -1,6 +1,7 @@
 //! What the API asks of the composition: reload, readiness.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -9,13 +10,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sluice_actors::{handle::Gateway, ports::Clock};
+use sluice_actors::{
+    domain::LaneKey,
+    handle::Gateway,
+    ports::{Clock, StoreUnavailable},
+};
 use tokio::sync::Mutex;
 
+use super::nodes::differing_tenants;
 use crate::{
-    api,
+    api::{self, nodes::NodeView},
     config::{self, Config, Tls},
     http_client::HttpClient,
+    store::nodes::{Member, Nodes},
     telemetry::{
         logs::Logs,
         metrics::{Metrics, NONE},
@@ -40,6 +47,7 @@ pub(super) struct Operations {
     clock: Arc<dyn Clock>,
     accepting: Arc<AtomicBool>,
     reloading: Option<Mutex<Reloading>>,
+    nodes: Option<Nodes>,
 }
 
 impl Operations {
@@ -50,8 +58,10 @@ impl Operations {
         clock: Arc<dyn Clock>,
         accepting: Arc<AtomicBool>,
         reloading: Option<Reloading>,
+        nodes: Option<Nodes>,
     ) -> Self {
-        let operations = Self { live, gateway, metrics, clock, accepting, reloading: reloading.map(Mutex::new) };
+        let reloading = reloading.map(Mutex::new);
+        let operations = Self { live, gateway, metrics, clock, accepting, reloading, nodes };
         operations.in_force();
         operations
     }
@@ -146,6 +156,29 @@ impl api::Operations for Operations {
 
     fn is_accepting(&self) -> bool {
         self.accepting.load(Ordering::Relaxed)
+    }
+
+    fn nodes(&self) -> Vec<NodeView> {
+        let Some(nodes) = &self.nodes else { return Vec::new() };
+        let members = nodes.members().borrow().clone();
+        let own = members.iter().find(|member| member.is_self).cloned();
+        let view = |member: &Member| NodeView {
+            id: member.id.clone(),
+            is_self: member.is_self,
+            version: member.version.clone(),
+            started_at: member.started_at,
+            differs: differing_tenants(&[own.clone().unwrap_or_else(|| member.clone()), member.clone()])
+                .into_iter()
+                .collect(),
+        };
+        members.iter().map(view).collect()
+    }
+
+    async fn owners(&self) -> Result<BTreeMap<LaneKey, String>, StoreUnavailable> {
+        match &self.nodes {
+            Some(nodes) => nodes.owners().await,
+            None => Ok(BTreeMap::new()),
+        }
     }
 }
 

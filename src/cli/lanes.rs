@@ -84,7 +84,8 @@ async fn list(api: &Api, global: &Global) -> anyhow::Result<()> {
     if global.json {
         return output::json(&lanes);
     }
-    let header = ["LANE", "VENDOR", "STATUS", "SINCE", "BREAKERS", "RUN", "PENDING", "FAILED", "DEAD", "OLDEST", "WHY"];
+    let header =
+        ["LANE", "VENDOR", "STATUS", "SINCE", "BREAKERS", "RUN", "PENDING", "FAILED", "DEAD", "OLDEST", "NODE", "WHY"];
     output::table(&header, lanes.iter().map(row).collect(), "no lanes");
     Ok(())
 }
@@ -108,6 +109,7 @@ fn row(view: &LaneView) -> Vec<String> {
         jobs(JobState::Failed),
         jobs(JobState::DeadLetter),
         output::or_dash(oldest.map(|due| output::age(now, due))),
+        output::or_dash(view.owner.as_ref().map(|owner| owner.chars().take(8).collect::<String>())),
         output::or_dash(snapshot.and_then(|lane| lane.reason.as_ref())),
     ]
 }

@@ -22,6 +22,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
 
 use sluice_actors::domain::{LaneKey, TenantName};
 
@@ -77,5 +78,16 @@ impl Config {
     pub fn source(&self, lane: &LaneKey) -> Option<(&Arc<Tenant>, &Arc<Source>)> {
         let tenant = self.tenants.get(&lane.tenant)?;
         Some((tenant, tenant.sources.get(&lane.source)?))
+    }
+
+    /// Of each tenant a digest of what its configuration means, for nodes that share a store to
+    /// compare.
+    pub fn digests(&self) -> BTreeMap<String, String> {
+        let digest = |(name, tenant): (&TenantName, &Arc<Tenant>)| {
+            // What is shown of a configuration is all of it but its secrets.
+            let digest = Sha256::digest(format!("{tenant:?}"));
+            (name.to_string(), hex::encode(&digest[..8]))
+        };
+        self.tenants.iter().map(digest).collect()
     }
 }

@@ -33,12 +33,14 @@ pub(super) struct Batch<'a> {
     pub(super) next_number: Option<i64>,
     /// Another node changed what this batch had looked at: roll it back and run it again.
     pub(super) raced: bool,
+    /// The others took this node for dead: it begins and ends nothing.
+    pub(super) is_dead: bool,
 }
 
 impl<'a> Batch<'a> {
     /// An empty one. `session`: in a transaction.
     pub(super) fn new(session: Session<'a>, now: Timestamp, owner: &'a str) -> Self {
-        Self { session, now, owner, moves: Moves::default(), bytes: 0, next_number: None, raced: false }
+        Self { session, now, owner, moves: Moves::default(), bytes: 0, next_number: None, raced: false, is_dead: false }
     }
 
     /// Whether others may write between two statements of this batch.
@@ -118,7 +120,7 @@ pub(super) async fn carry_out(batch: &mut Batch<'_>, commands: &mut [Command]) -
     for command in commands {
         match command {
             Command::Record { delivery, reply } => records.push((delivery.as_slice(), reply)),
-            Command::Begin { job, alone, reply } => begins.push((*job, (*alone, reply))),
+            Command::Begin { job, alone, epoch, reply } => begins.push((*job, (*alone, *epoch, reply))),
             Command::Checkpoint { job, fence, stage, state, reply } => {
                 checkpoints.push((*job, (*fence, *stage, state.as_str(), reply)));
             }

@@ -1,7 +1,7 @@
 //! The requests to the writer, the same for every engine.
 
 use sluice_actors::{
-    domain::{CheckpointStage, EventId, Fence, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, Epoch, EventId, Fence, JobId, LaneKey, Timestamp},
     ports::{AttemptEnd, Begin, Fenced, LaneMemory, Recovered},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 /// One request to the writer.
 pub(super) enum Command {
     Record { delivery: Vec<NewEvent>, reply: Reply<Vec<Recorded>> },
-    Begin { job: JobId, alone: bool, reply: Reply<Begin> },
+    Begin { job: JobId, alone: bool, epoch: Epoch, reply: Reply<Begin> },
     Abandon { job: JobId, reply: Reply<bool> },
     Checkpoint { job: JobId, fence: Fence, stage: CheckpointStage, state: String, reply: Reply<Fenced> },
     End { end: Box<AttemptEnd>, reply: Reply<Fenced> },
@@ -33,6 +33,13 @@ pub(super) enum Command {
     TakeHandshake { tenant: String, source: String, reply: Reply<Option<HandshakeRow>> },
     Sweep { victims: Victims, reply: Reply<u64> },
     Ping { reply: Reply<()> },
+}
+
+impl Command {
+    /// Whether only a live node may do it.
+    pub(super) const fn is_of_a_live_node(&self) -> bool {
+        matches!(self, Self::Begin { .. } | Self::Abandon { .. } | Self::Checkpoint { .. } | Self::End { .. })
+    }
 }
 
 /// Bytes of an event that weigh as much as a row: a batch is held in memory several times while it

@@ -5,12 +5,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, RwLock},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use sluice_actors::domain::{JobState, LaneKey};
 
-use super::{rows::Reader, session::Session, sql::sql, value::Values};
+use super::{
+    rows::{Reader, Row},
+    session::{Pool, Session},
+    sql::{Statement, sql},
+    value::Values,
+};
 
 /// The counted states, in the order of [`Counts`].
 pub(super) const COUNTED: [JobState; 4] =
@@ -22,16 +30,21 @@ type Counts = [u64; COUNTED.len()];
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     lanes: RwLock<BTreeMap<LaneKey, Counts>>,
+    refused: AtomicU64,
 }
 
 /// What one batch changes, applied after its commit.
 #[derive(Debug, Default)]
-pub(super) struct Moves(Vec<(LaneKey, Option<JobState>, Option<JobState>)>);
+pub(super) struct Moves {
+    jobs: Vec<(LaneKey, Option<JobState>, Option<JobState>)>,
+    /// Begins, checkpoints and ends that were refused, because another node has the lane or the job.
+    pub(super) refused: u64,
+}
 
 impl Moves {
     /// A job of `lane` goes from one state to another; `None` is not in the store.
     pub(super) fn add(&mut self, lane: &LaneKey, from: Option<JobState>, to: Option<JobState>) {
-        self.0.push((lane.clone(), from, to));
+        self.jobs.push((lane.clone(), from, to));
     }
 }
 
@@ -49,11 +62,12 @@ impl Counters {
 
     /// Applies what a committed batch changed.
     pub(super) fn apply(&self, moves: Moves) {
-        if moves.0.is_empty() {
+        self.refused.fetch_add(moves.refused, Ordering::Relaxed);
+        if moves.jobs.is_empty() {
             return;
         }
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        for (lane, from, to) in moves.0 {
+        for (lane, from, to) in moves.jobs {
             let (from, to) = (from.and_then(position), to.and_then(position));
             if from.is_none() && to.is_none() {
                 continue;
@@ -71,6 +85,11 @@ impl Counters {
         }
     }
 
+    /// Begins, checkpoints and ends of this process that were refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Jobs of the lane that are not over.
     pub(super) fn pending(&self, lane: &LaneKey) -> u64 {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
@@ -84,14 +103,33 @@ impl Counters {
     }
 }
 
+/// What is counted together.
+fn statements() -> [&'static Statement; 3] {
+    [sql!("count_startable"), sql!("count_running"), sql!("count_dead")]
+}
+
+fn add_counts(rows: &[Row], counts: &mut Vec<(LaneKey, JobState, u64)>) -> Result<(), sqlx::Error> {
+    for row in rows {
+        let row = Reader::new(row, "jobs", "jobs");
+        counts.push((row.lane()?, row.state()?, row.number("jobs")?));
+    }
+    Ok(())
+}
+
 /// What a freshly opened store holds.
 pub(super) async fn count(session: &mut Session<'_>) -> Result<Vec<(LaneKey, JobState, u64)>, sqlx::Error> {
     let mut counts = Vec::new();
-    for statement in [sql!("count_startable"), sql!("count_running"), sql!("count_dead")] {
-        for row in session.fetch(statement, Values::default()).await? {
-            let row = Reader::new(&row, "jobs", "jobs");
-            counts.push((row.lane()?, row.state()?, row.number("jobs")?));
-        }
+    for statement in statements() {
+        add_counts(&session.fetch(statement, Values::default()).await?, &mut counts)?;
+    }
+    Ok(counts)
+}
+
+/// The same through connections that read.
+pub(super) async fn count_in(pool: &Pool) -> Result<Vec<(LaneKey, JobState, u64)>, sqlx::Error> {
+    let mut counts = Vec::new();
+    for statement in statements() {
+        add_counts(&pool.rows(statement, Values::default()).await?, &mut counts)?;
     }
     Ok(counts)
 }

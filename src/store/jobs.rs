@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use sluice_actors::{
-    domain::{CheckpointStage, DeadReason, Fence, Job, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, DeadReason, Epoch, Fence, Job, JobId, LaneKey, Timestamp},
     ports::{
-        AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Recovered,
-        StoreUnavailable,
+        Acquired, AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Owned,
+        Recovered, StoreUnavailable,
     },
 };
 
@@ -66,7 +66,26 @@ fn filter_values(filter: &DeadLetterFilter) -> Values<'_> {
 #[async_trait]
 impl JobStore for Store {
     async fn recover(&self) -> Result<Recovered, StoreUnavailable> {
-        Ok(self.shared.writer.submit(|reply| Command::Recover { reply }).await?)
+        let recovered = self.shared.writer.submit(|reply| Command::Recover { reply }).await?;
+        if let Some(node) = &self.shared.node {
+            node.recover_from_now_on();
+        }
+        Ok(recovered)
+    }
+
+    async fn acquire_lane(&self, lane: &LaneKey) -> Result<Acquired, StoreUnavailable> {
+        match &self.shared.node {
+            Some(node) => node.acquire(lane).await,
+            // Nobody else serves the file.
+            None => Ok(Acquired::Mine(Owned { memory: self.load_lane(lane).await?, ..Owned::default() })),
+        }
+    }
+
+    async fn release_lane(&self, lane: &LaneKey, epoch: Epoch) -> Result<(), StoreUnavailable> {
+        match &self.shared.node {
+            Some(node) => node.release(lane, epoch).await,
+            None => Ok(()),
+        }
     }
 
     async fn lanes_due(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneDue>, StoreUnavailable> {
@@ -74,10 +93,16 @@ impl JobStore for Store {
             // Names are never empty, so the empty pair stands before all.
             let tenant = after.map_or("", |lane| lane.tenant.as_str());
             let source = after.map_or("", |lane| lane.source.as_str());
-            let rows = self.worker_rows(sql!("lanes_due"), values![tenant, source, limit_value(limit)]).await?;
+            let rows = self
+                .worker_rows(sql!("lanes_due"), values![tenant, source, limit_value(limit), self.node_id()])
+                .await?;
             let due = rows.iter().map(|row| {
                 let row = Reader::new(row, "jobs", "next_run_at");
-                Ok::<_, BadRow>(LaneDue { lane: row.lane()?, next_run_at: row.time("next_run_at")? })
+                Ok::<_, BadRow>(LaneDue {
+                    lane: row.lane()?,
+                    next_run_at: row.time("next_run_at")?,
+                    elsewhere: row.get("elsewhere")?,
+                })
             });
             Ok(due.collect::<Result<_, _>>()?)
         };
@@ -116,8 +141,8 @@ impl JobStore for Store {
         Ok(read().await?)
     }
 
-    async fn begin(&self, job: JobId, alone: bool) -> Result<Begin, StoreUnavailable> {
-        Ok(self.shared.writer.submit(|reply| Command::Begin { job, alone, reply }).await?)
+    async fn begin(&self, job: JobId, alone: bool, epoch: Epoch) -> Result<Begin, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Begin { job, alone, epoch, reply }).await?)
     }
 
     async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable> {

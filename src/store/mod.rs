@@ -20,6 +20,7 @@ pub mod copy;
 mod counters;
 mod jobs;
 mod judge;
+pub mod nodes;
 mod open_error;
 mod people;
 mod postgres;
@@ -60,7 +61,15 @@ pub use sqlite::{
     restore::{Restored, recovered, restore},
 };
 
-use self::{command::Command, counters::Counters, session::Readers, sqlite::log::Disk, sweep::Position};
+use self::{
+    command::Command,
+    counters::Counters,
+    nodes::Nodes,
+    postgres::node::{Node, Start},
+    session::Readers,
+    sqlite::log::Disk,
+    sweep::Position,
+};
 use crate::ingest::{
     EventStore, NewEvent, RecordError, Recorded,
     writer::{Writer, WriterLimits},
@@ -71,8 +80,11 @@ use crate::ingest::{
 pub struct OpenOptions {
     /// Wall time.
     pub clock: Arc<dyn Clock>,
-    /// This life of the process: jobs left `running` by another owner are recovered.
+    /// This life of the process: jobs left `running` by owners that are dead are recovered.
     pub owner: String,
+    /// The name of the data folder, if no other process has it: a new life of its process takes the
+    /// place of a dead one at once.
+    pub folder: Option<String>,
     /// The limits of the writer.
     pub writer: WriterLimits,
 }
@@ -80,7 +92,7 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// With the default limits.
     pub fn new(clock: Arc<dyn Clock>, owner: String) -> Self {
-        Self { clock, owner, writer: WriterLimits::default() }
+        Self { clock, owner, folder: None, writer: WriterLimits::default() }
     }
 }
 
@@ -97,6 +109,8 @@ struct Shared {
     readers: Arc<ArcSwap<Readers>>,
     counters: Arc<Counters>,
     disk: Disk,
+    /// None where nobody shares the store.
+    node: Option<Arc<Node>>,
     sweeping: tokio::sync::Mutex<Position>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -111,19 +125,32 @@ impl Store {
         let disk = Disk::new();
         let engine =
             sqlite::engine::Sqlite::start(opened, &options, counters.clone(), readers.clone(), disk.clone()).await?;
-        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters, disk))
+        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters, disk, None))
     }
 
     /// Opens the Postgres database of `url`, creates its tables where there are none, and starts the
-    /// writer.
+    /// writer. From then on this process is one of the nodes that share it.
     pub async fn postgres(url: &str, options: OpenOptions) -> Result<Self, OpenError> {
-        let database = postgres::open::Database::of(url)?;
+        let database = Arc::new(postgres::open::Database::of(url)?);
         let opened = postgres::open::open(&database).await?;
         let counters = Arc::new(Counters::default());
         let readers = Arc::new(ArcSwap::from_pointee(postgres::open::readers(&database)));
-        let engine =
-            postgres::engine::Postgres::start(database, opened, &options, counters.clone(), readers.clone()).await?;
-        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters, Disk::new()))
+        let start = Start { database: database.clone(), id: options.owner, name: options.folder };
+        let registered = postgres::node::register(start).await?;
+        let node = registered.node.clone();
+        let (clock, limits) = (options.clock, options.writer);
+        let engine = postgres::engine::Postgres::start(
+            database,
+            opened,
+            clock.clone(),
+            node.clone(),
+            counters.clone(),
+            readers.clone(),
+        )
+        .await?;
+        let (writer, ended) = Writer::spawn(engine, limits);
+        registered.keep(writer.clone(), counters.clone(), readers.clone());
+        Ok(Self::start((writer, ended), clock, readers, counters, Disk::new(), Some(node)))
     }
 
     fn start(
@@ -132,10 +159,11 @@ impl Store {
         readers: Arc<ArcSwap<Readers>>,
         counters: Arc<Counters>,
         disk: Disk,
+        node: Option<Arc<Node>>,
     ) -> Self {
         let sweeping = tokio::sync::Mutex::default();
         let ended = Mutex::new(Some(ended));
-        Self { shared: Arc::new(Shared { clock, writer, readers, counters, disk, sweeping, ended }) }
+        Self { shared: Arc::new(Shared { clock, writer, readers, counters, disk, node, sweeping, ended }) }
     }
 
     /// Carries out what was handed in and gives the database free. Whatever is asked afterwards
@@ -146,6 +174,21 @@ impl Store {
         if let Some(ended) = ended {
             ended.await.ok();
         }
+        if let Some(node) = &self.shared.node {
+            node.leave().await;
+        }
+    }
+
+    /// This process as one of the nodes that share the store; `None` where nobody shares it.
+    pub fn nodes(&self) -> Option<Nodes> {
+        let node = self.shared.node.clone()?;
+        let (counters, readers) = (self.shared.counters.clone(), self.shared.readers.clone());
+        Some(Nodes { node, counters, readers })
+    }
+
+    /// The id of this node, where others share the store.
+    fn node_id(&self) -> Option<String> {
+        self.shared.node.as_ref().map(|node| node.id().to_string())
     }
 
     /// Returns when the disk under SQLite failed to take what was written. What it has is unknown then:

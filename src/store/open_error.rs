@@ -134,11 +134,15 @@ pub enum OpenError {
         /// What to do.
         cure: &'static str,
     },
-    /// Another process serves this database.
-    #[error(
-        "{store} is served by another sluice process; this release serves a Postgres database from one node, so stop that one first"
-    )]
+    /// A gateway serves this database.
+    #[error("{store} is served by a gateway; stop every node of it first")]
     Served {
+        /// The database.
+        store: String,
+    },
+    /// Another program has this database for itself.
+    #[error("another sluice command has {store} for itself; wait until it ends")]
+    Claimed {
         /// The database.
         store: String,
     },

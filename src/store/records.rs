@@ -276,7 +276,7 @@ impl Store {
 
     /// Every lane with a startable job and when its earliest is due: one seek per group.
     async fn oldest_due(&self) -> Result<Vec<(LaneKey, Timestamp)>, ReadFailed> {
-        let rows = self.rows(sql!("lanes_due"), values!["", "", i64::MAX]).await?;
+        let rows = self.rows(sql!("lanes_due"), values!["", "", i64::MAX, None::<String>]).await?;
         let due = rows.iter().map(|row| {
             let row = Reader::new(row, "jobs", "next_run_at");
             Ok::<_, BadRow>((row.lane()?, row.time("next_run_at")?))

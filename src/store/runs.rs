@@ -6,7 +6,7 @@ use std::{
 };
 
 use sluice_actors::{
-    domain::{CheckpointStage, DeadReason, Fence, HoldReason, JobId, JobState, LaneKey, Timestamp},
+    domain::{CheckpointStage, DeadReason, Epoch, Fence, HoldReason, JobId, JobState, LaneKey, Timestamp},
     policy::retry::suspect_backoff,
     ports::{AttemptEnd, Begin, Begun, Fenced, Recovered, Verdict},
 };
@@ -39,18 +39,30 @@ enum Found {
     Superseded(LaneKey, JobState),
     Gone(LaneKey, JobState),
     NotStartable,
+    NotOwner,
 }
 
+/// A begin asked for: whether it runs alone, of which epoch of its lane, and who waits.
+type Asked<'r> = (bool, Epoch, &'r mut Reply<Begin>);
+
 /// Begins jobs, each of them once.
-pub(super) async fn begin(
-    batch: &mut Batch<'_>,
-    asked: Vec<(JobId, (bool, &mut Reply<Begin>))>,
-) -> Result<(), sqlx::Error> {
-    let numbered: Vec<(i64, JobId)> = (0..).zip(asked.iter().map(|(job, _)| *job)).collect();
+pub(super) async fn begin(batch: &mut Batch<'_>, asked: Vec<(JobId, Asked<'_>)>) -> Result<(), sqlx::Error> {
+    if batch.is_dead {
+        for (_, (_, _, reply)) in asked {
+            batch.moves.refused += 1;
+            reply.set(Begin::NotOwner);
+        }
+        return Ok(());
+    }
+    let owner = batch.owner;
+    let numbered: Vec<(i64, JobId, Epoch)> =
+        (0..).zip(&asked).map(|(number, (job, (_, epoch, _)))| (number, *job, *epoch)).collect();
     let rows = batch
-        .bulk(&FIND_BEGINS, &numbered, |(number, job), values| {
+        .bulk(&FIND_BEGINS, &numbered, |(number, job, epoch), values| {
             values.add(*number);
             values.add(*job);
+            values.add(owner);
+            values.add(epoch.0);
         })
         .await?;
     let mut found: Vec<Found> = asked.iter().map(|_| Found::NotStartable).collect();
@@ -62,12 +74,11 @@ pub(super) async fn begin(
     }
 
     let now = batch.now;
-    let owner = batch.owner;
     let begun: Vec<(JobId, bool)> = asked
         .iter()
         .zip(&found)
         .filter(|(_, found)| matches!(found, Found::Begun(_)))
-        .map(|((job, (alone, _)), _)| (*job, *alone))
+        .map(|((job, (alone, ..)), _)| (*job, *alone))
         .collect();
     batch
         .bulk(&BEGIN_JOBS, &begun, |(job, alone), values| {
@@ -79,7 +90,7 @@ pub(super) async fn begin(
         .await?;
     batch.bytes += ROW * asked.len() as u64;
 
-    for ((job, (_, reply)), found) in asked.into_iter().zip(found) {
+    for ((job, (_, _, reply)), found) in asked.into_iter().zip(found) {
         reply.set(match found {
             Found::Begun(mut begun) => {
                 batch.moves.add(&begun.job.lane, Some(begun.job.state), Some(JobState::Running));
@@ -101,6 +112,10 @@ pub(super) async fn begin(
                 Begin::Gone
             }
             Found::NotStartable => Begin::NotStartable,
+            Found::NotOwner => {
+                batch.moves.refused += 1;
+                Begin::NotOwner
+            }
         });
     }
     Ok(())
@@ -112,6 +127,9 @@ fn look(row: &Row) -> Result<Found, BadRow> {
         return Ok(Found::NotStartable);
     }
     let columns = Reader::new(row, "jobs", "id");
+    if !columns.get::<bool>("owned")? {
+        return Ok(Found::NotOwner);
+    }
     if columns.opt::<Cow<'_, str>>("form")?.is_none() {
         return Ok(Found::Gone(job.lane, job.state));
     }
@@ -126,6 +144,9 @@ fn look(row: &Row) -> Result<Found, BadRow> {
 
 /// Gives back a job that this life marked running without anyone running it.
 pub(super) async fn abandon(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sqlx::Error> {
+    if batch.is_dead {
+        return Ok(false);
+    }
     let back = batch.fetch(sql!("abandon_job"), values![job, batch.owner, batch.now]).await?;
     let Some(row) = back.first() else { return Ok(false) };
     let row = Reader::new(row, "jobs", "tenant");
@@ -141,6 +162,10 @@ pub(super) async fn checkpoint(
     batch: &mut Batch<'_>,
     asked: Vec<(JobId, Checkpoint<'_, '_>)>,
 ) -> Result<(), sqlx::Error> {
+    if batch.is_dead {
+        refuse(batch, asked.into_iter().map(|(_, (.., reply))| reply));
+        return Ok(());
+    }
     let kept = batch
         .bulk(&CHECKPOINT_JOBS, &asked, |(job, (fence, stage, state, _)), values| {
             values.add(*job);
@@ -152,9 +177,18 @@ pub(super) async fn checkpoint(
     let kept = kept.iter().map(|row| Reader::new(row, "jobs", "id").job_id("id")).collect::<Result<HashSet<_>, _>>()?;
     for (job, (_, _, state, reply)) in asked {
         batch.bytes += ROW + state.len() as u64;
+        batch.moves.refused += u64::from(!kept.contains(&job));
         reply.set(if kept.contains(&job) { Fenced::Applied } else { Fenced::Lost });
     }
     Ok(())
+}
+
+/// Drops what a node writes that was taken for dead.
+fn refuse<'r>(batch: &mut Batch<'_>, replies: impl Iterator<Item = &'r mut Reply<Fenced>>) {
+    for reply in replies {
+        batch.moves.refused += 1;
+        reply.set(Fenced::Lost);
+    }
 }
 
 /// How a verdict is written.
@@ -193,6 +227,10 @@ pub(super) async fn end(
     batch: &mut Batch<'_>,
     asked: Vec<(JobId, (&AttemptEnd, &mut Reply<Fenced>))>,
 ) -> Result<(), sqlx::Error> {
+    if batch.is_dead {
+        refuse(batch, asked.into_iter().map(|(_, (_, reply))| reply));
+        return Ok(());
+    }
     let now = batch.now;
     let written = batch
         .bulk(&END_JOBS, &asked, |(job, (end, _)), values| {
@@ -218,6 +256,7 @@ pub(super) async fn end(
     insert_outcomes(batch, &ends).await?;
     batch.bytes += 2 * ROW * asked.len() as u64;
     for (job, (_, reply)) in asked {
+        batch.moves.refused += u64::from(!applied.contains_key(&job));
         reply.set(if applied.contains_key(&job) { Fenced::Applied } else { Fenced::Lost });
     }
     Ok(())
@@ -274,7 +313,7 @@ async fn insert_dead_letters(batch: &mut Batch<'_>, dead: &[(JobId, DeadReason, 
     Ok(())
 }
 
-/// Brings back what another life of the process left running.
+/// Brings back what dead nodes left running.
 pub(super) async fn recover(batch: &mut Batch<'_>) -> Result<Recovered, sqlx::Error> {
     let now = batch.now;
     let mut recovered = Recovered::default();

@@ -147,6 +147,17 @@ metrics! {
         /// Fields of authentic payloads that are not as the vendor documents them, by what is odd.
         schema_drift_total: IntCounterVec ["vendor", "schema", "kind"];
 
+        /// Live nodes that share the store; 0 where nobody can share it.
+        nodes: IntGaugeVec [];
+        /// Tenants that the live nodes have configured differently: their lanes stay where they are.
+        node_config_mismatches: IntGaugeVec [];
+        /// Whether this node may take its lanes for its own: 0 while its lease is not renewed.
+        node_trusted: IntGaugeVec [];
+        /// How often the other nodes took this one for dead.
+        node_taken_for_dead_total: IntCounterVec [];
+        /// Begins, checkpoints and ends of this node that were refused, because the job or the lane was not its own any more.
+        node_stale_writes_total: IntCounterVec [];
+
         /// State of a lane's breaker for a callee: 1 in the state it has, 0 in the others. Folded lanes count their breakers.
         lane_breaker_state: IntGaugeVec ["tenant", "source", "vendor", "callee", "state"];
         /// Times a breaker of the lane opened.

@@ -15,7 +15,7 @@ use sluice::{
 use crate::harness::{App, Folder, World, completed, eventually, series, summarising};
 
 /// Every path of the admin listener; a new one is added here on purpose.
-const ROUTES: [&str; 23] = [
+const ROUTES: [&str; 24] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -32,6 +32,7 @@ const ROUTES: [&str; 23] = [
     "POST /api/v1/lanes/{tenant}/{source}/pause",
     "POST /api/v1/lanes/{tenant}/{source}/resume",
     "POST /api/v1/lanes/{tenant}/{source}/probe",
+    "GET /api/v1/nodes",
     "GET /api/v1/callees",
     "GET /api/v1/snapshot",
     "GET /api/v1/drift",

@@ -212,6 +212,18 @@ impl State {
         self.dirty = true;
     }
 
+    /// The callees that are known to the node, in order.
+    pub(crate) fn callee_ids(&self) -> Vec<CalleeId> {
+        let mut ids: Vec<CalleeId> = self.callees.keys().cloned().collect();
+        ids.sort();
+        ids
+    }
+
+    /// Whether the callee is known to the node.
+    pub(crate) fn knows(&self, callee: &CalleeId) -> bool {
+        self.callees.contains_key(callee)
+    }
+
     /// Makes sure that the callees are known to the node and to the lane.
     pub(crate) fn know(&mut self, key: &LaneKey, callees: &[CalleeId], policies: &dyn Policies, now: Instant) {
         for id in callees {

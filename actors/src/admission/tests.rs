@@ -144,7 +144,8 @@ async fn nobody_who_waits_is_forgotten() {
         let mut rng = StdRng::seed_from_u64(seed);
         let concurrency = rng.random_bool(0.5).then(|| rng.random_range(1..12));
         let rate = rng.random_bool(0.5).then_some(Rate { per_second: 5.0, burst: 2 });
-        let mut desk = Desk::new(rng.random_range(1..40), CalleePolicy { rate, concurrency, breaker });
+        let mut desk =
+            Desk::new(rng.random_range(1..40), CalleePolicy { rate, concurrency, breaker, ..default_callee() });
         let callees: Vec<_> = (0..3).map(|n| CalleeId::new("host", &format!("h{n}.example"))).collect();
         let lanes = lanes(12, 3);
         for lane in &lanes {

@@ -218,6 +218,12 @@ id!(
 #[serde(transparent)]
 pub struct Fence(pub i64);
 
+/// Which ownership of a lane: rises whenever a node takes the lane. A begin presents it, so that a
+/// node that no longer owns the lane begins nothing of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub i64);
+
 /// A W3C trace id: 16 bytes, written as 32 lowercase hexadecimal digits, never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -7,7 +7,7 @@ mod outcome;
 mod time;
 
 pub use event::EventEnvelope;
-pub use ids::{CalleeId, EventId, Fence, InvalidId, JobId, LaneKey, RouteName, SourceName, TenantName, TraceId};
+pub use ids::{CalleeId, Epoch, EventId, Fence, InvalidId, JobId, LaneKey, RouteName, SourceName, TenantName, TraceId};
 pub use job::{CheckpointStage, Job, JobClass, JobState};
 pub use outcome::{CallResult, DeadReason, HoldReason, JobResult, Outcome};
 pub use time::{InvalidTimestamp, Timestamp};

@@ -63,6 +63,8 @@ pub enum HoldReason {
     NotConfigured(String),
     /// The process is draining.
     Draining,
+    /// The node lost touch with the store, so another one may have the lane by now.
+    OutOfTouch,
 }
 
 impl fmt::Display for HoldReason {
@@ -73,6 +75,7 @@ impl fmt::Display for HoldReason {
             Self::Unauthorized(callee) => write!(f, "{callee} refuses our credentials"),
             Self::NotConfigured(what) => write!(f, "{what} is not configured"),
             Self::Draining => f.write_str("draining"),
+            Self::OutOfTouch => f.write_str("the node lost touch with the store"),
         }
     }
 }

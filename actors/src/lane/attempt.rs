@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     gate::AttemptGate,
-    in_flight::{InFlight, Phase},
+    in_flight::{CutMark, InFlight, Phase},
     queue::Plan,
     seat::Awake,
 };
@@ -19,7 +19,7 @@ use crate::{
     admission::{Care, Grant},
     contained::{Panicked, caught},
     dead_letter::Letters,
-    domain::{DeadReason, HoldReason, Job, JobId, LaneKey, Outcome, Timestamp, TraceId},
+    domain::{DeadReason, Epoch, HoldReason, Job, JobId, LaneKey, Outcome, Timestamp, TraceId},
     policy::retry,
     ports::{Attempt, AttemptEnd, Begin, Begun, Fenced, ObserverEvent, StoreUnavailable, Verdict},
     world::World,
@@ -44,6 +44,13 @@ pub(super) struct Ended {
     pub(super) due_again: Option<Timestamp>,
     /// Whether it began at all; if not, the store did not answer or the job was not startable.
     pub(super) store_failed: bool,
+    /// The lane is no longer this node's.
+    pub(super) not_owner: bool,
+}
+
+impl Ended {
+    /// Nothing came of it.
+    const NOTHING: Self = Self { due_again: None, store_failed: false, not_owner: false };
 }
 
 /// What every attempt of the node shares.
@@ -59,6 +66,7 @@ pub(crate) struct Surroundings {
 pub(super) struct Run {
     pub(super) around: Surroundings,
     pub(super) lane: LaneKey,
+    pub(super) epoch: Epoch,
     pub(super) job: Job,
     pub(super) plan: Plan,
     pub(super) grant: Grant,
@@ -70,21 +78,30 @@ enum Acted {
     Said(Outcome),
     /// It panicked or was cut off by its deadline: counts as an outcome.
     Broke(&'static str),
-    /// The node is at its end: counts as nothing.
-    Cut,
+    /// The node is at its end, or may not take the lane for its own: counts as nothing.
+    Cut(HoldReason),
+}
+
+/// What a begin came to.
+enum Start {
+    Begun(Box<Begun>),
+    Nothing,
+    NotOwner,
 }
 
 impl Run {
     /// The whole attempt.
     pub(super) async fn run(mut self) -> Ended {
         let _closes = Closes { in_flight: self.around.in_flight.clone(), job: self.job.id };
+        let mark = self.around.in_flight.mark();
         let begun = match self.begin().await {
-            Ok(Some(begun)) => begun,
-            Ok(None) => return Ended { due_again: None, store_failed: false },
+            Ok(Start::Begun(begun)) => *begun,
+            Ok(Start::Nothing) => return Ended::NOTHING,
+            Ok(Start::NotOwner) => return Ended { not_owner: true, ..Ended::NOTHING },
             Err(error) => {
                 self.tell_unavailable("beginning an attempt", &error);
                 self.abandon().await;
-                return Ended { due_again: None, store_failed: true };
+                return Ended { store_failed: true, ..Ended::NOTHING };
             }
         };
         let trace_id = begun.event.trace_id;
@@ -93,7 +110,7 @@ impl Run {
         let job = begun.job.clone();
         let started_at = self.around.world.clock.now();
         let started = Instant::now();
-        let acted = self.act(begun, started + self.timeout).await;
+        let acted = self.act(begun, started + self.timeout, mark).await;
         let duration = started.elapsed();
         if self.grant.care() != Care::Alone {
             // What remains is writing; the slot is for calls.
@@ -114,19 +131,20 @@ impl Run {
             Some(fenced) => self.tell(&end.verdict, fenced, &told),
             None => self.around.in_flight.close(job.id, true),
         }
-        Ended { due_again: due_again.filter(|_| fenced == Some(Fenced::Applied)), store_failed: false }
+        Ended { due_again: due_again.filter(|_| fenced == Some(Fenced::Applied)), ..Ended::NOTHING }
     }
 
-    /// Marks the job running. None: there is nothing to run.
-    async fn begin(&mut self) -> Result<Option<Begun>, StoreUnavailable> {
+    /// Marks the job running.
+    async fn begin(&mut self) -> Result<Start, StoreUnavailable> {
         let alone = self.grant.care() == Care::Alone;
-        match self.around.world.store.begin(self.job.id, alone).await? {
-            Begin::Begun(begun) => Ok(Some(*begun)),
+        match self.around.world.store.begin(self.job.id, alone, self.epoch).await? {
+            Begin::Begun(begun) => Ok(Start::Begun(begun)),
             Begin::Gone => {
                 self.around.letters.add(self.job.clone(), DeadReason::Gone);
-                Ok(None)
+                Ok(Start::Nothing)
             }
-            Begin::Superseded | Begin::NotStartable => Ok(None),
+            Begin::Superseded | Begin::NotStartable => Ok(Start::Nothing),
+            Begin::NotOwner => Ok(Start::NotOwner),
         }
     }
 
@@ -150,8 +168,8 @@ impl Run {
         }
     }
 
-    /// Runs the action until it ends, its deadline or the node's end.
-    async fn act(&mut self, begun: Begun, deadline: Instant) -> Acted {
+    /// Runs the action until it ends, its deadline, the node's end or the end of its trust.
+    async fn act(&mut self, begun: Begun, deadline: Instant, mark: CutMark) -> Acted {
         if self.plan == Plan::Broken {
             drop(self.grant.begun());
             return Acted::Broke(PANICKED);
@@ -176,7 +194,7 @@ impl Run {
                 Ok(Err(Panicked)) => Acted::Broke(PANICKED),
                 Err(_) => Acted::Broke("the attempt was cut off by its deadline"),
             },
-            () = in_flight.cut() => Acted::Cut,
+            reason = in_flight.cut(mark) => Acted::Cut(reason),
         };
         gate.close();
         acted
@@ -264,7 +282,7 @@ impl From<Acted> for Outcome {
         match acted {
             Acted::Said(outcome) => outcome,
             Acted::Broke(how) => Self::Retry { after: None, error: how.to_owned() },
-            Acted::Cut => Self::Hold { reason: HoldReason::Draining, after: Some(Duration::ZERO) },
+            Acted::Cut(reason) => Self::Hold { reason, after: Some(Duration::ZERO) },
         }
     }
 }

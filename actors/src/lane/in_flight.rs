@@ -2,12 +2,15 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::watch;
 
-use crate::domain::JobId;
+use crate::domain::{HoldReason, JobId};
 
 /// How far the node is with its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,9 +23,17 @@ pub(crate) enum Phase {
     Cut,
 }
 
+/// How often attempts were cut off when something began: what was begun before the next cut must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CutMark(u64);
+
 /// The attempts in flight and the phase they obey.
 pub(crate) struct InFlight {
     phase: watch::Sender<Phase>,
+    /// Whether the node may take its lanes for its own: nothing begins while it may not.
+    trusted: AtomicBool,
+    /// How often it ceased to.
+    cuts: watch::Sender<u64>,
     open: watch::Sender<usize>,
     ledger: Mutex<Ledger>,
 }
@@ -37,7 +48,13 @@ struct Ledger {
 impl InFlight {
     pub(crate) fn new() -> Self {
         let ledger = Mutex::new(Ledger::default());
-        Self { phase: watch::Sender::new(Phase::Running), open: watch::Sender::new(0), ledger }
+        Self {
+            phase: watch::Sender::new(Phase::Running),
+            trusted: AtomicBool::new(true),
+            cuts: watch::Sender::new(0),
+            open: watch::Sender::new(0),
+            ledger,
+        }
     }
 
     /// An attempt begins. False if the job has one already: it must not have another.
@@ -59,10 +76,10 @@ impl InFlight {
         if !ledger.open.remove(&job) {
             return;
         }
-        if released {
-            ledger.released.push(job);
-        } else if *self.phase.borrow() > Phase::Running {
-            ledger.finished += 1;
+        match (*self.phase.borrow() > Phase::Running, released) {
+            (true, true) => ledger.released.push(job),
+            (true, false) => ledger.finished += 1,
+            (false, _) => {}
         }
         self.open.send_replace(ledger.open.len());
     }
@@ -87,10 +104,36 @@ impl InFlight {
         *self.phase.borrow()
     }
 
-    /// Returns once attempts must be cut off.
-    pub(crate) async fn cut(&self) {
-        // The sender lives in `self`: waiting cannot fail.
-        let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Cut).await;
+    /// Whether work may begin.
+    pub(crate) fn flows(&self) -> bool {
+        self.phase() == Phase::Running && self.trusted.load(Ordering::SeqCst)
+    }
+
+    /// Another node may have the lanes by now: cuts off what is in flight and lets nothing begin.
+    pub(crate) fn distrust(&self) {
+        if self.trusted.swap(false, Ordering::SeqCst) {
+            self.cuts.send_modify(|cuts| *cuts += 1);
+        }
+    }
+
+    /// The lanes are the node's own again.
+    pub(crate) fn trust(&self) {
+        self.trusted.store(true, Ordering::SeqCst);
+    }
+
+    /// To be taken before an attempt begins.
+    pub(crate) fn mark(&self) -> CutMark {
+        CutMark(*self.cuts.borrow())
+    }
+
+    /// Returns once attempts that began at `mark` must be cut off, and why.
+    pub(crate) async fn cut(&self, mark: CutMark) -> HoldReason {
+        let (mut phase, mut cuts) = (self.phase.subscribe(), self.cuts.subscribe());
+        // The senders live in `self`: waiting cannot fail.
+        tokio::select! {
+            _ = phase.wait_for(|phase| *phase == Phase::Cut) => HoldReason::Draining,
+            _ = cuts.wait_for(|cuts| *cuts != mark.0) => HoldReason::OutOfTouch,
+        }
     }
 
     /// Returns once no attempt is open.

@@ -13,6 +13,14 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// How long an empty bucket takes to be full.
+    pub fn refill(&self) -> Duration {
+        let seconds = f64::from(self.burst.max(1)) / self.per_second.max(1e-6);
+        Duration::from_secs_f64(seconds.min(1e9))
+    }
+}
+
 /// When a breaker opens and for how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BreakerPolicy {

@@ -52,6 +52,7 @@ impl State {
         let now = Instant::now();
         self.asleep.retain(|_, full_at| *full_at > now);
         self.asleep.shrink_to_fit();
+        self.elsewhere.retain(|_, seen| seen.elapsed() < TIDY);
         self.lanes.shrink_to_fit();
         self.actors.shrink_to_fit();
         self.admission.forget_idle_callees();

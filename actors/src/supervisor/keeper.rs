@@ -12,7 +12,7 @@ use tokio::{
 use super::Msg;
 use crate::{
     admission::Admission,
-    domain::LaneKey,
+    domain::{Epoch, LaneKey},
     ports::{BreakerMemory, JobStore, StoreUnavailable},
 };
 
@@ -25,6 +25,8 @@ pub(super) enum Keep {
     Paused(LaneKey, bool, oneshot::Sender<Result<(), StoreUnavailable>>),
     /// The lane went to sleep with these breakers not closed.
     Breakers(LaneKey, Vec<BreakerMemory>),
+    /// The lane sleeps, and any node may have it.
+    Release(LaneKey, Epoch),
 }
 
 /// Does what comes, and keeps breakers whenever they change, until the supervisor is gone.
@@ -48,6 +50,12 @@ pub(super) async fn keep(
                     // Without it the lane learns again, by a few failures, that the callee is down.
                     if let Err(error) = remember(&*store, &lane, breakers).await {
                         tracing::warn!(%lane, %error, "breakers of a sleeping lane not kept");
+                    }
+                }
+                Some(Keep::Release(lane, epoch)) => {
+                    // It stays this node's then, which runs it when it has work.
+                    if let Err(error) = store.release_lane(&lane, epoch).await {
+                        tracing::warn!(%lane, %error, "a sleeping lane not given back");
                     }
                 }
                 None => return,

@@ -11,10 +11,10 @@ use crate::{
     domain::{LaneKey, Timestamp},
     lane::{self, LaneActor, Phase},
     policy::restart::{Decision, PARKED, Panics},
-    ports::{LaneMemory, ObserverEvent},
+    ports::{Acquired, ObserverEvent, Owned},
 };
 
-/// How long a lane waits that could not read what it remembers.
+/// How long a lane waits that could not be taken.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 
 impl State {
@@ -27,18 +27,19 @@ impl State {
             restarts: 0,
             panics: Panics::default(),
             remembered: false,
+            epoch: None,
         };
         self.lanes.insert(key.clone(), lane);
-        let (world, myself) = (self.around.world.clone(), self.myself.clone());
+        let (world, myself, tenure) = (self.around.world.clone(), self.myself.clone(), self.tenure);
         tokio::spawn(async move {
             loop {
-                match world.store.load_lane(&key).await {
-                    Ok(memory) => {
-                        let _ = myself.cast(Msg::Loaded(key, memory));
+                match world.store.acquire_lane(&key).await {
+                    Ok(acquired) => {
+                        let _ = myself.cast(Msg::Loaded(key, Box::new(acquired), tenure));
                         return;
                     }
                     Err(error) => {
-                        let doing = "reading what a lane remembers";
+                        let doing = "taking a lane";
                         world.observer.observe(&ObserverEvent::StoreUnavailable { doing, error: &error });
                         sleep(STORE_WAIT).await;
                     }
@@ -47,24 +48,78 @@ impl State {
         });
     }
 
-    pub(super) async fn loaded(&mut self, key: LaneKey, memory: LaneMemory) {
-        if !matches!(self.lanes.get(&key), Some(Lane { status: Status::Loading, .. })) {
+    pub(super) async fn loaded(&mut self, key: LaneKey, acquired: Acquired, tenure: u64) {
+        if tenure != self.tenure {
             return;
         }
-        if let Some(lane) = self.lanes.get_mut(&key) {
-            lane.remembered = !memory.breakers.is_empty();
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| matches!(lane.status, Status::Loading)) else {
+            if let Acquired::Mine(owned) = acquired {
+                let _ = self.keeper.send(Keep::Release(key, owned.epoch));
+            }
+            return;
+        };
+        match acquired {
+            Acquired::Mine(owned) if owned.memory.paused => {
+                // Through another node, while this one did not have it.
+                let _ = self.keeper.send(Keep::Release(key.clone(), owned.epoch));
+                self.enter_pause(&key);
+            }
+            Acquired::Mine(owned) => {
+                lane.epoch = Some(owned.epoch);
+                lane.remembered = !owned.memory.breakers.is_empty();
+                if owned.taken_over {
+                    // What the other node sent meanwhile is not known here.
+                    self.asleep.remove(&key);
+                    for breaker in owned.memory.breakers.iter().filter(|breaker| breaker.shared) {
+                        self.admission.restore_shared_if_unknown(&key, breaker);
+                    }
+                }
+                self.spawn(key, owned).await;
+            }
+            Acquired::Elsewhere => {
+                self.forget(&key);
+                self.elsewhere.insert(key, Instant::now());
+            }
         }
-        self.spawn(key, memory).await;
+    }
+
+    /// The store refused what a lane began: another node has it, or this one was taken for dead.
+    pub(super) fn lost(&mut self, key: &LaneKey, actor: ActorIdOf) {
+        let Some(Lane { status: Status::Awake(lane), epoch, .. }) = self.lanes.get_mut(key) else { return };
+        if actor == Some(lane.get_id()) {
+            lane.stop(None);
+            *epoch = None;
+            self.set_status(key, Status::Stopping { wake_again: true });
+        }
+    }
+
+    /// No lane is this node's any more.
+    pub(super) fn lost_all(&mut self) {
+        self.tenure += 1;
+        self.asleep.clear();
+        let lanes: Vec<_> = self.lanes.keys().cloned().collect();
+        for key in lanes {
+            if let Some(Lane { status: Status::Paused, .. }) = self.lanes.get(&key) {
+                continue;
+            }
+            if let Some(Lane { status: Status::Awake(actor), .. }) = self.lanes.remove(&key) {
+                // Not this lane's any more: its end is no panic.
+                self.actors.remove(&actor.get_id());
+                actor.stop(None);
+            }
+            self.admission.close_lane(&key);
+        }
     }
 
     pub(super) async fn start_again(&mut self, key: LaneKey) {
         if matches!(self.lanes.get(&key), Some(Lane { status: Status::Restarting | Status::Parked, .. })) {
             // Its limits were never put away: the desk still knows its breakers.
-            self.spawn(key, LaneMemory::default()).await;
+            let epoch = self.lanes.get(&key).and_then(|lane| lane.epoch).unwrap_or_default();
+            self.spawn(key, Owned { epoch, ..Owned::default() }).await;
         }
     }
 
-    pub(super) async fn spawn(&mut self, key: LaneKey, memory: LaneMemory) {
+    pub(super) async fn spawn(&mut self, key: LaneKey, owned: Owned) {
         let (Some(policy), Some(lane)) = (self.around.world.policies.lane(&key), self.lanes.get(&key)) else {
             // What the desk knows of one that panicked goes as well.
             self.admission.close_lane(&key);
@@ -78,15 +133,25 @@ impl State {
                 let _ = myself.cast(Msg::Idle(key.clone(), id.get().copied(), next));
             })
         };
+        let on_lost = {
+            let (key, myself, id) = (key.clone(), self.myself.clone(), id.clone());
+            Box::new(move || {
+                let _ = myself.cast(Msg::Lost(key.clone(), id.get().copied()));
+            })
+        };
+        let bucket_full_at =
+            if owned.taken_over { Some(Instant::now() + policy.rate.refill()) } else { self.asleep.remove(&key) };
         let args = lane::Args {
             key: key.clone(),
+            epoch: owned.epoch,
             policy,
-            memory,
-            bucket_full_at: self.asleep.remove(&key),
+            memory: owned.memory,
+            bucket_full_at,
             around: self.around.clone(),
             admission: self.admission.clone(),
             board: lane.board.clone(),
             on_idle,
+            on_lost,
         };
         match LaneActor::spawn_linked(None, LaneActor, args, self.myself.get_cell()).await {
             Ok((actor, _)) => {
@@ -136,7 +201,8 @@ impl State {
     /// The lane's actor ended as asked: what it must remember goes to the store, the rest is
     /// forgotten.
     pub(super) fn asleep(&mut self, key: &LaneKey) {
-        let remembered = self.lanes.get(key).is_some_and(|lane| lane.remembered);
+        let (remembered, epoch) = self.lanes.get(key).map_or((false, None), |lane| (lane.remembered, lane.epoch));
+        let idle = self.admission.lane_running(key) == 0;
         self.forget(key);
         let (memory, full_at) = self.admission.close_lane(key);
         if let Some(full_at) = full_at {
@@ -144,6 +210,9 @@ impl State {
         }
         if remembered || !memory.breakers.is_empty() {
             let _ = self.keeper.send(Keep::Breakers(key.clone(), memory.breakers));
+        }
+        if let Some(epoch) = epoch.filter(|_| idle) {
+            let _ = self.keeper.send(Keep::Release(key.clone(), epoch));
         }
         self.around.world.observer.observe(&ObserverEvent::LanePassivated { lane: key });
     }

@@ -38,11 +38,13 @@ impl State {
             restarts: 0,
             panics: Panics::default(),
             remembered: true,
+            epoch: None,
         });
         let before = std::mem::replace(&mut lane.status, Status::Paused);
         lane.since = now;
         lane.board = Arc::default();
         if let Status::Awake(actor) = before {
+            // It stays this node's: what is in flight ends here.
             // Not this lane's any more: its end is no panic.
             self.actors.remove(&actor.get_id());
             actor.stop(None);

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::{Hint, Lane, Msg, State, Status};
 use crate::{
     domain::LaneKey,
-    lane::Phase,
     ports::{LaneDue, StoreUnavailable},
 };
 
@@ -19,7 +18,23 @@ const HORIZON: Duration = Duration::from_mins(1);
 /// that, held or waiting for its turn.
 const KNOWN_GAP: Duration = Duration::from_secs(15);
 
+/// How long hints about a lane are passed over that another node was seen to have.
+const ELSEWHERE: Duration = Duration::from_secs(1);
+
 impl State {
+    /// All lanes may have work: none was begun for a while.
+    pub(super) fn wake_all(&mut self) {
+        let awake: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| matches!(lane.status, Status::Awake(_)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in awake {
+            self.wake(key, Hint::NewWork);
+        }
+    }
+
     pub(super) fn take_hints(&mut self) {
         for lane in self.hints.take() {
             self.wake(lane, Hint::NewWork);
@@ -44,19 +59,33 @@ impl State {
                 if self.cursor.is_some() {
                     next = pause / 20;
                 }
-                let now = self.now();
-                for due in lanes {
-                    if due.next_run_at <= now {
-                        self.wake(due.lane, Hint::Polled);
-                    } else if due.next_run_at <= now.plus(HORIZON) {
-                        self.due.insert((due.next_run_at, due.lane));
-                    }
-                }
-                self.set_due_timer();
+                self.take_due(lanes);
             }
             Err(error) => self.tell_unavailable("asking for lanes with work", &error),
         }
         self.later(next, Msg::Poll);
+    }
+
+    /// Beside the regular poll: another node left, and its lanes are anyone's.
+    pub(super) fn poll_now(&mut self) {
+        self.elsewhere.clear();
+        let (store, myself) = (self.around.world.store.clone(), self.myself.clone());
+        tokio::spawn(async move {
+            let lanes = store.lanes_due(None, PAGE).await;
+            let _ = myself.cast(Msg::PolledNow(lanes));
+        });
+    }
+
+    pub(super) fn take_due(&mut self, lanes: Vec<LaneDue>) {
+        let now = self.now();
+        for due in lanes.into_iter().filter(|due| !due.elsewhere) {
+            if due.next_run_at <= now {
+                self.wake(due.lane, Hint::Polled);
+            } else if due.next_run_at <= now.plus(HORIZON) {
+                self.due.insert((due.next_run_at, due.lane));
+            }
+        }
+        self.set_due_timer();
     }
 
     pub(super) fn wake_due(&mut self) {
@@ -84,7 +113,11 @@ impl State {
 
     /// A lane may have work.
     pub(super) fn wake(&mut self, key: LaneKey, hint: Hint) {
-        if self.paused.contains(&key) || self.around.in_flight.phase() != Phase::Running {
+        if self.paused.contains(&key) || !self.around.in_flight.flows() {
+            return;
+        }
+        if self.elsewhere.get(&key).is_some_and(|seen| seen.elapsed() < ELSEWHERE) {
+            // Its node hears of it by itself; should that one die, the poll tells.
             return;
         }
         match self.lanes.get_mut(&key) {

@@ -4,6 +4,8 @@
 //! Implement [`Fixture`] for the store and hand a constructor to
 //! [`job_store_contract!`](crate::job_store_contract); each case becomes a `#[tokio::test]`.
 
+pub mod nodes;
+
 use std::{
     sync::{
         Arc,
@@ -18,11 +20,12 @@ use serde_json::json;
 use super::{NewJob, lane_key};
 use crate::{
     domain::{
-        CheckpointStage, DeadReason, Fence, HoldReason, Job, JobClass, JobId, JobResult, JobState, LaneKey, Timestamp,
+        CheckpointStage, DeadReason, Epoch, Fence, HoldReason, Job, JobClass, JobId, JobResult, JobState, LaneKey,
+        Timestamp,
     },
     ports::{
-        AttemptEnd, Begin, Begun, BreakerMemory, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneMemory,
-        Verdict,
+        Acquired, AttemptEnd, Begin, Begun, BreakerMemory, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore,
+        LaneDue, LaneMemory, Owned, Verdict,
     },
 };
 
@@ -96,6 +99,7 @@ macro_rules! job_store_contract {
             an_event_of_the_same_moment_runs
             another_route_has_its_own_watermark
             a_lane_remembers
+            a_lane_is_taken_with_what_it_remembers_and_given_back
         );
     };
     (@cases $fixture:expr; $($case:ident)*) => {
@@ -123,8 +127,32 @@ async fn due_ids(fixture: &impl Fixture, lane: &str) -> Vec<JobId> {
     due(fixture, lane).await.into_iter().map(|job| job.id).collect()
 }
 
+/// Takes the lane of a waiting job; returns under which epoch.
+///
+/// # Panics
+/// If no job of that id waits, or another node has its lane.
+pub async fn taken(store: &dyn JobStore, job: JobId) -> Epoch {
+    let ever = Timestamp::from_millis(i64::MAX);
+    for LaneDue { lane, .. } in store.lanes_due(None, usize::MAX).await.expect("the store answers") {
+        let jobs = store.due(&lane, ever, usize::MAX, &[]).await.expect("the store answers");
+        if jobs.iter().any(|due| due.id == job) {
+            return take(store, &lane).await.epoch;
+        }
+    }
+    panic!("{job} waits in no lane that this node may have")
+}
+
+/// Takes a lane.
+async fn take(store: &dyn JobStore, lane: &LaneKey) -> Owned {
+    match store.acquire_lane(lane).await.expect("the store answers") {
+        Acquired::Mine(owned) => owned,
+        Acquired::Elsewhere => panic!("another node has {lane}"),
+    }
+}
+
 async fn begin_as(fixture: &impl Fixture, job: JobId, alone: bool) -> Begun {
-    match fixture.store().begin(job, alone).await.expect("the store answers") {
+    let epoch = taken(&*fixture.store(), job).await;
+    match fixture.store().begin(job, alone, epoch).await.expect("the store answers") {
         Begin::Begun(begun) => *begun,
         other => panic!("it should begin: {other:?}"),
     }
@@ -165,7 +193,8 @@ async fn letters(fixture: &impl Fixture, filter: &DeadLetterFilter) -> Vec<JobId
 }
 
 async fn is_not_startable(fixture: &impl Fixture, job: JobId) {
-    let answer = fixture.store().begin(job, false).await.expect("the store answers");
+    let epoch = take(&*fixture.store(), &lane_key(LANE)).await.epoch;
+    let answer = fixture.store().begin(job, false, epoch).await.expect("the store answers");
     assert!(matches!(answer, Begin::NotStartable), "{answer:?}");
 }
 
@@ -566,7 +595,8 @@ pub async fn an_older_event_of_a_subject_does_not_run(fixture: &mut impl Fixture
     let newest = fixture.insert(NewJob::on(LANE).about("in_1", now)).await;
     let after = fixture.insert(NewJob::on(LANE).about("in_1", now.minus(minutes(1)))).await;
     for older in [before, after] {
-        let answer = fixture.store().begin(older, false).await.expect("the store answers");
+        let epoch = take(&*fixture.store(), &lane_key(LANE)).await.epoch;
+        let answer = fixture.store().begin(older, false, epoch).await.expect("the store answers");
         assert!(matches!(answer, Begin::Superseded | Begin::NotStartable), "{answer:?}");
         is_not_startable(fixture, older).await;
     }
@@ -621,4 +651,15 @@ pub async fn a_lane_remembers(fixture: &mut impl Fixture) {
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), [(lane.clone(), resumed)]);
     store.save_lane(&lane, &LaneMemory::default()).await.expect("the store answers");
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), []);
+}
+
+/// A case.
+pub async fn a_lane_is_taken_with_what_it_remembers_and_given_back(fixture: &mut impl Fixture) {
+    let (lane, store) = (lane_key(LANE), fixture.store());
+    let memory = LaneMemory { paused: true, ..LaneMemory::default() };
+    store.save_lane(&lane, &memory).await.expect("the store answers");
+    let owned = take(&*store, &lane).await;
+    assert_eq!((&owned.memory, owned.taken_over), (&memory, false));
+    store.release_lane(&lane, owned.epoch).await.expect("the store answers");
+    assert_eq!(take(&*store, &lane).await.memory, memory, "and taken again");
 }

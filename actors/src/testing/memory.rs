@@ -1,8 +1,11 @@
 //! The truth about jobs, in memory: the same contract as the stores on disk, made to be broken.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -13,13 +16,13 @@ use uuid::Uuid;
 use super::seed::NewJob;
 use crate::{
     domain::{
-        CheckpointStage, DeadReason, EventEnvelope, EventId, Fence, HoldReason, Job, JobClass, JobId, JobResult,
+        CheckpointStage, DeadReason, Epoch, EventEnvelope, EventId, Fence, HoldReason, Job, JobClass, JobId, JobResult,
         JobState, LaneKey, RouteName, Timestamp, TraceId,
     },
     policy::retry::suspect_backoff,
     ports::{
-        AttemptEnd, Begin, Begun, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Recovered,
-        StoreUnavailable, Verdict,
+        Acquired, AttemptEnd, Begin, Begun, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory,
+        Owned, Recovered, StoreUnavailable, Verdict,
     },
 };
 
@@ -31,6 +34,10 @@ const POISON_DEATHS: u32 = 3;
 pub enum StoreOp {
     /// [`JobStore::recover`].
     Recover,
+    /// [`JobStore::acquire_lane`].
+    Acquire,
+    /// [`JobStore::release_lane`].
+    Release,
     /// [`JobStore::lanes_due`].
     LanesDue,
     /// [`JobStore::due`].
@@ -63,8 +70,10 @@ pub enum StoreOp {
 
 impl StoreOp {
     /// Every operation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Recover,
+        Self::Acquire,
+        Self::Release,
         Self::LanesDue,
         Self::Due,
         Self::NextDue,
@@ -81,8 +90,17 @@ impl StoreOp {
         Self::Replay,
     ];
     /// The operations that change something.
-    pub const WRITES: [Self; 7] =
-        [Self::Recover, Self::Begin, Self::Abandon, Self::Checkpoint, Self::End, Self::SaveLane, Self::Replay];
+    pub const WRITES: [Self; 9] = [
+        Self::Recover,
+        Self::Acquire,
+        Self::Release,
+        Self::Begin,
+        Self::Abandon,
+        Self::Checkpoint,
+        Self::End,
+        Self::SaveLane,
+        Self::Replay,
+    ];
 }
 
 /// A job with all that the store keeps of it.
@@ -112,8 +130,8 @@ pub struct StoredJob {
 /// use std::sync::Arc;
 /// use sluice_actors::{
 ///     domain::JobState,
-///     ports::{Begin, JobStore},
-///     testing::{MemoryStore, NewJob, VirtualClock},
+///     ports::{Acquired, Begin, JobStore, Owned},
+///     testing::{MemoryStore, NewJob, VirtualClock, lane_key},
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -121,7 +139,10 @@ pub struct StoredJob {
 /// let store = MemoryStore::new(Arc::new(VirtualClock::default()));
 /// let job = store.insert(NewJob::on("acme/payments"));
 ///
-/// let Ok(Begin::Begun(_)) = store.begin(job, false).await else { panic!("it is due") };
+/// let Ok(Acquired::Mine(Owned { epoch, .. })) = store.acquire_lane(&lane_key("acme/payments")).await else {
+///     panic!("nobody else has the lane")
+/// };
+/// let Ok(Begin::Begun(_)) = store.begin(job, false, epoch).await else { panic!("it is due") };
 /// // The process dies, another one starts: the job is a suspect.
 /// let store = store.next_life();
 /// assert_eq!(store.recover().await.unwrap().suspects, 1);
@@ -133,7 +154,7 @@ pub struct StoredJob {
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     inner: Arc<Mutex<Inner>>,
-    life: u64,
+    life: Arc<AtomicU64>,
     called: watch::Sender<()>,
 }
 
@@ -145,7 +166,12 @@ struct Inner {
     startable: BTreeMap<LaneKey, BTreeSet<(Timestamp, JobId)>>,
     watermarks: HashMap<(LaneKey, RouteName, String), Timestamp>,
     lanes: BTreeMap<LaneKey, LaneMemory>,
-    life: u64,
+    owners: HashMap<LaneKey, Ownership>,
+    /// How many lives there were; the first is 0.
+    lives: u64,
+    /// Whose process ended.
+    dead: HashSet<u64>,
+    taken_for_dead: HashSet<u64>,
     fence: i64,
     ids: u128,
     refusing: HashMap<StoreOp, u32>,
@@ -154,10 +180,19 @@ struct Inner {
     calls: HashMap<StoreOp, u64>,
 }
 
+/// Who has a lane.
+#[derive(Default)]
+struct Ownership {
+    epoch: Epoch,
+    /// The life that has it, or had it last.
+    life: u64,
+    held: bool,
+}
+
 impl MemoryStore {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, inner: Arc::new(Mutex::new(Inner::default())), life: 0, called: watch::Sender::new(()) }
+        Self { clock, inner: Arc::default(), life: Arc::default(), called: watch::Sender::new(()) }
     }
 
     /// Adds an event with one job, as ingest does. Advances the watermark of its subject.
@@ -171,12 +206,34 @@ impl MemoryStore {
     /// get errors; the returned one finds what they left.
     #[must_use]
     pub fn next_life(&self) -> Self {
+        self.lock().dead.insert(self.life());
+        self.another_node()
+    }
+
+    /// Another node on the same store, which lives beside this one.
+    #[must_use]
+    pub fn another_node(&self) -> Self {
         let life = {
             let mut inner = self.lock();
-            inner.life += 1;
-            inner.life
+            inner.lives += 1;
+            inner.lives
         };
-        Self { life, ..self.clone() }
+        Self { life: Arc::new(life.into()), ..self.clone() }
+    }
+
+    /// The others take this node for dead, though it may live: what it begins and ends is refused.
+    pub fn take_for_dead(&self) {
+        self.lock().taken_for_dead.insert(self.life());
+    }
+
+    /// It learned so and comes back, without a lane.
+    pub fn rejoin(&self) {
+        self.life.store(self.another_node().life(), Ordering::SeqCst);
+    }
+
+    /// Whether this node has the lane.
+    pub fn holds(&self, lane: &LaneKey) -> bool {
+        self.lock().owners.get(lane).is_some_and(|owner| owner.held && owner.life == self.life())
     }
 
     /// Refuses `op` from now on, until [`Self::mend`].
@@ -266,6 +323,10 @@ impl MemoryStore {
         self.called.subscribe()
     }
 
+    fn life(&self) -> u64 {
+        self.life.load(Ordering::SeqCst)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,7 +336,7 @@ impl MemoryStore {
         self.called.send_replace(());
         let mut inner = self.lock();
         *inner.calls.entry(op).or_default() += 1;
-        if inner.life != self.life {
+        if inner.dead.contains(&self.life()) {
             return Err(StoreUnavailable("this life of the process is over".into()));
         }
         if take(&mut inner.panicking, op) {
@@ -390,11 +451,11 @@ impl Inner {
         Some(answer)
     }
 
-    fn recover(&mut self, now: Timestamp, life: u64) -> Recovered {
+    fn recover(&mut self, now: Timestamp) -> Recovered {
         let left: Vec<JobId> = self
             .jobs
             .values()
-            .filter(|stored| stored.job.state == JobState::Running && stored.owner != life)
+            .filter(|stored| stored.job.state == JobState::Running && self.is_dead(stored.owner))
             .map(|stored| stored.job.id)
             .collect();
         let mut recovered = Recovered::default();
@@ -439,8 +500,37 @@ impl Inner {
         due.into_iter().take(limit).cloned().collect()
     }
 
-    fn begin(&mut self, id: JobId, alone: bool, life: u64) -> Begin {
+    fn is_dead(&self, life: u64) -> bool {
+        self.dead.contains(&life) || self.taken_for_dead.contains(&life)
+    }
+
+    /// Whether a live node other than `life` has the lane.
+    fn is_elsewhere(&self, lane: &LaneKey, life: u64) -> bool {
+        self.owners.get(lane).is_some_and(|owner| owner.held && owner.life != life && !self.is_dead(owner.life))
+    }
+
+    fn owns(&self, lane: &LaneKey, epoch: Epoch, life: u64) -> bool {
+        let held = |owner: &Ownership| owner.held && owner.life == life && owner.epoch == epoch;
+        !self.is_dead(life) && self.owners.get(lane).is_some_and(held)
+    }
+
+    fn acquire(&mut self, lane: &LaneKey, life: u64) -> Acquired {
+        if self.is_dead(life) || self.is_elsewhere(lane, life) {
+            return Acquired::Elsewhere;
+        }
+        let owner = self.owners.entry(lane.clone()).or_insert(Ownership { life, ..Ownership::default() });
+        // A new life of a process that died is no other node.
+        let taken_over = owner.life != life && !self.dead.contains(&owner.life);
+        *owner = Ownership { epoch: Epoch(owner.epoch.0 + 1), life, held: true };
+        let memory = self.lanes.get(lane).cloned().unwrap_or_default();
+        Acquired::Mine(Owned { epoch: owner.epoch, memory, taken_over })
+    }
+
+    fn begin(&mut self, id: JobId, alone: bool, epoch: Epoch, life: u64) -> Begin {
         let Some(stored) = self.jobs.get(&id) else { return Begin::NotStartable };
+        if !self.owns(&stored.job.lane, epoch, life) {
+            return Begin::NotOwner;
+        }
         if !stored.job.state.is_startable() {
             return Begin::NotStartable;
         }
@@ -465,12 +555,13 @@ impl Inner {
         begun.map_or(Begin::NotStartable, |begun| Begin::Begun(Box::new(begun)))
     }
 
-    fn holds_fence(&self, id: JobId, fence: Fence) -> bool {
-        self.jobs.get(&id).is_some_and(|stored| stored.job.state == JobState::Running && stored.job.fence == fence)
+    fn holds_fence(&self, id: JobId, fence: Fence, life: u64) -> bool {
+        let holds = |stored: &StoredJob| stored.job.state == JobState::Running && stored.job.fence == fence;
+        !self.is_dead(life) && self.jobs.get(&id).is_some_and(holds)
     }
 
-    fn end(&mut self, end: AttemptEnd, now: Timestamp) -> Fenced {
-        if !self.holds_fence(end.job, end.fence) {
+    fn end(&mut self, end: AttemptEnd, now: Timestamp, life: u64) -> Fenced {
+        if !self.holds_fence(end.job, end.fence, life) {
             return Fenced::Lost;
         }
         self.update(end.job, |stored| stored.apply(end.verdict, now));
@@ -547,7 +638,21 @@ impl StoredJob {
 impl JobStore for MemoryStore {
     async fn recover(&self) -> Result<Recovered, StoreUnavailable> {
         let now = self.clock.now();
-        self.call(StoreOp::Recover, |inner| inner.recover(now, self.life))
+        self.call(StoreOp::Recover, |inner| inner.recover(now))
+    }
+
+    async fn acquire_lane(&self, lane: &LaneKey) -> Result<Acquired, StoreUnavailable> {
+        self.call(StoreOp::Acquire, |inner| inner.acquire(lane, self.life()))
+    }
+
+    async fn release_lane(&self, lane: &LaneKey, epoch: Epoch) -> Result<(), StoreUnavailable> {
+        self.call(StoreOp::Release, |inner| {
+            if inner.owns(lane, epoch, self.life())
+                && let Some(owner) = inner.owners.get_mut(lane)
+            {
+                owner.held = false;
+            }
+        })
     }
 
     async fn lanes_due(&self, after: Option<&LaneKey>, limit: usize) -> Result<Vec<LaneDue>, StoreUnavailable> {
@@ -557,7 +662,8 @@ impl JobStore for MemoryStore {
             let lanes = inner.startable.range((start, Bound::Unbounded));
             lanes
                 .filter_map(|(lane, index)| {
-                    index.first().map(|(at, _)| LaneDue { lane: lane.clone(), next_run_at: *at })
+                    let elsewhere = inner.is_elsewhere(lane, self.life());
+                    index.first().map(|(at, _)| LaneDue { lane: lane.clone(), next_run_at: *at, elsewhere })
                 })
                 .take(limit)
                 .collect()
@@ -580,14 +686,17 @@ impl JobStore for MemoryStore {
         })
     }
 
-    async fn begin(&self, job: JobId, alone: bool) -> Result<Begin, StoreUnavailable> {
-        self.call(StoreOp::Begin, |inner| inner.begin(job, alone, self.life))
+    async fn begin(&self, job: JobId, alone: bool, epoch: Epoch) -> Result<Begin, StoreUnavailable> {
+        self.call(StoreOp::Begin, |inner| inner.begin(job, alone, epoch, self.life()))
     }
 
     async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable> {
         self.call(StoreOp::Abandon, |inner| {
+            if inner.is_dead(self.life()) {
+                return false;
+            }
             let abandoned = inner.update(job, |stored| {
-                let ours = stored.job.state == JobState::Running && stored.owner == self.life;
+                let ours = stored.job.state == JobState::Running && stored.owner == self.life();
                 if ours {
                     stored.becomes(stored.waiting_state());
                     stored.alone = false;
@@ -606,7 +715,7 @@ impl JobStore for MemoryStore {
         state: &Value,
     ) -> Result<Fenced, StoreUnavailable> {
         self.call(StoreOp::Checkpoint, |inner| {
-            if !inner.holds_fence(job, fence) {
+            if !inner.holds_fence(job, fence, self.life()) {
                 return Fenced::Lost;
             }
             inner.update(job, |stored| {
@@ -622,7 +731,7 @@ impl JobStore for MemoryStore {
         if matches!(end.verdict, Verdict::Dead { .. }) {
             self.call(StoreOp::EndDead, |_| ())?;
         }
-        self.call(StoreOp::End, |inner| inner.end(end, now))
+        self.call(StoreOp::End, |inner| inner.end(end, now, self.life()))
     }
 
     async fn load_lane(&self, lane: &LaneKey) -> Result<LaneMemory, StoreUnavailable> {

@@ -38,7 +38,7 @@ pub fn default_lane() -> LanePolicy {
 
 /// A callee without limits of its own but the default breaker.
 pub const fn default_callee() -> CalleePolicy {
-    CalleePolicy { rate: None, concurrency: None, breaker: BREAKER }
+    CalleePolicy { rate: None, concurrency: None, breaker: BREAKER, joining: Duration::ZERO }
 }
 
 /// The same limits for every lane and callee, but those that a test names. Clones share it. The

@@ -15,6 +15,7 @@ use crate::{
     api::{
         health::Readiness,
         lanes::LaneView,
+        nodes::NodeView,
         records::{EventRow, Page, RefusalRow},
     },
     cli::{client::Client, output},
@@ -98,11 +99,30 @@ async fn records(client: &Client) -> anyhow::Result<Vec<Finding>> {
         ),
     });
     findings.push(refused(&refusals));
+    findings.extend(alike(&get::<Vec<NodeView>>(client, "nodes", &json!({})).await?));
     Ok(findings)
 }
 
 async fn get<T: DeserializeOwned>(client: &Client, path: &str, query: &Value) -> anyhow::Result<T> {
     client.get(path, query).await
+}
+
+/// Whether the nodes that share the store are configured alike.
+fn alike(nodes: &[NodeView]) -> Vec<Finding> {
+    const CHECK: &str = "nodes";
+    let differing: Vec<Finding> = nodes
+        .iter()
+        .filter(|node| !node.differs.is_empty())
+        .map(|node| {
+            let detail = format!("node {} has tenants configured differently: {}", node.id, node.differs.join(", "));
+            Finding::bad(CHECK, detail, "give all nodes the same files, see docs/runbooks/nodes.md")
+        })
+        .collect();
+    match (nodes.len(), differing.is_empty()) {
+        (0, _) => Vec::new(),
+        (live, true) => vec![Finding::ok(CHECK, format!("{}, configured alike", output::count(live, "live node")))],
+        (_, false) => differing,
+    }
 }
 
 /// Lanes that begin nothing.

@@ -5,18 +5,19 @@ use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use sluice_actors::ports::Clock;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr};
 use tokio::time::timeout;
 
 use super::{
     failure::{Failure, unknown},
+    node::Node,
     open::{self, Database},
     warnings::Warnings,
 };
 use crate::{
     ingest::writer::{self, Flush, WriteError},
     store::{
-        OpenError, OpenOptions,
+        OpenError,
         batch::{Batch, carry_out},
         command::Command,
         counters::{Counters, Moves, count},
@@ -35,12 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The engine of the writer.
 pub(in crate::store) struct Postgres {
-    database: Database,
+    database: Arc<Database>,
     /// None after a failure that the connection may not have survived, or a commit whose outcome is
     /// not known: connected anew before the next batch.
     connection: Option<PgConnection>,
     clock: Arc<dyn Clock>,
-    owner: String,
+    node: Arc<Node>,
     counters: Arc<Counters>,
     readers: Arc<ArcSwap<Readers>>,
     warnings: Warnings,
@@ -49,21 +50,14 @@ pub(in crate::store) struct Postgres {
 impl Postgres {
     /// From an opened connection: reads where the counters stand.
     pub(in crate::store) async fn start(
-        database: Database,
+        database: Arc<Database>,
         connection: PgConnection,
-        options: &OpenOptions,
+        clock: Arc<dyn Clock>,
+        node: Arc<Node>,
         counters: Arc<Counters>,
         readers: Arc<ArcSwap<Readers>>,
     ) -> Result<Self, OpenError> {
-        let mut engine = Self {
-            database,
-            connection: None,
-            clock: options.clock.clone(),
-            owner: options.owner.clone(),
-            counters,
-            readers,
-            warnings: Warnings::new(),
-        };
+        let mut engine = Self { database, connection: None, clock, node, counters, readers, warnings: Warnings::new() };
         let taken = engine.take(connection).await;
         taken.map_err(|error| OpenError::Unreachable { store: engine.database.to_string(), source: error.into() })?;
         Ok(engine)
@@ -92,9 +86,15 @@ impl Postgres {
         let Some(connection) = self.connection.as_mut() else {
             return Err(Failure::of_statement(&sqlx::Error::Io(io::ErrorKind::NotConnected.into())));
         };
+        let id = self.node.id();
+        let held = commands.iter().any(Command::is_of_a_live_node);
         let filling = async {
-            sqlx::raw_sql(own!("postgres", "begin_transaction")).execute(&mut *connection).await?;
-            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &self.owner);
+            let is_dead = begin(connection, held.then_some(&id)).await?;
+            if is_dead {
+                self.node.is_taken_for_dead();
+            }
+            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &id);
+            batch.is_dead = is_dead;
             carry_out(&mut batch, commands).await?;
             Ok((!batch.raced).then_some(batch.moves))
         };
@@ -150,6 +150,22 @@ impl Postgres {
             }
         }
     }
+}
+
+/// Begins a transaction, and holds the row of this node as long as it lasts: one request. True: the
+/// others took the node for dead.
+async fn begin(connection: &mut PgConnection, node: Option<&Arc<String>>) -> Result<bool, sqlx::Error> {
+    let text = match node {
+        // Ids are ours: hexadecimal digits and a number.
+        Some(id) => {
+            let id: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
+            let held = own!("postgres", "hold_node").replace("$1", &format!("'{id}'"));
+            AssertSqlSafe(format!("{};\n{held}", own!("postgres", "begin_transaction"))).into_sql_str()
+        }
+        None => own!("postgres", "begin_transaction").into_sql_str(),
+    };
+    let rows = sqlx::raw_sql(text).fetch_all(connection).await?;
+    Ok(node.is_some() && rows.is_empty())
 }
 
 impl writer::Engine for Postgres {

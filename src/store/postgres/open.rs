@@ -1,9 +1,9 @@
-//! Opening the database: its URL, its server, its schema, its one node.
+//! Opening the database: its URL, its server, its schema.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, Row,
+    ConnectOptions, Connection, PgConnection, PgPool, Row,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -25,11 +25,11 @@ const MIN_VERSION: i64 = 150_000;
 /// How long a server may take to answer a new connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a starting node waits for the connections of one that was killed to be gone.
-const TAKE_OVER: Duration = Duration::from_secs(5);
+/// How long a starting node waits for a program that wants the database for itself.
+const SHARE: Duration = Duration::from_secs(5);
 
-/// How long a node waits for the end of its own last connection to be noticed.
-const OWN_END: Duration = Duration::from_secs(1);
+/// How long a program that wants it waits for the end of a connection that just ended to be noticed.
+const END: Duration = Duration::from_secs(1);
 
 /// Connections that read, of each kind.
 const READERS: u32 = 4;
@@ -67,6 +67,8 @@ const BY_KEY: &[(&str, &str)] = &[
 const WRITER: &[(&str, &str)] = &[("lock_timeout", "1s"), ("statement_timeout", "5s")];
 const READER: &[(&str, &str)] =
     &[("lock_timeout", "1s"), ("statement_timeout", "5s"), ("default_transaction_read_only", "on")];
+/// Far below the lease of a node.
+const NODE: &[(&str, &str)] = &[("lock_timeout", "500ms"), ("statement_timeout", "1500ms")];
 const MIGRATION: &[(&str, &str)] = &[("lock_timeout", "2s"), ("statement_timeout", "0")];
 
 /// For a copy: a table is read for as long as the other side takes to write it.
@@ -170,7 +172,7 @@ pub async fn inspect(url: &str) -> Result<Inspected, OpenError> {
 pub async fn is_served(url: &str) -> Result<bool, OpenError> {
     let database = Database::of(url)?;
     let mut connection = database.connect(&[COMMON, READER]).await?;
-    let free = try_lock(&database, &mut connection, SERVING).await?;
+    let free = try_lock(&database, &mut connection, own!("postgres", "try_lock")).await?;
     connection.close().await.ok();
     Ok(!free)
 }
@@ -179,8 +181,10 @@ pub async fn is_served(url: &str) -> Result<bool, OpenError> {
 pub(in crate::store) async fn connect_alone(database: &Database) -> Result<PgConnection, OpenError> {
     let mut connection = database.connect(&[COMMON, LONG]).await?;
     check_server(database, &mut connection).await?;
-    take_over(database, &mut connection, OWN_END).await?;
-    Ok(connection)
+    if lock_within(END, database, &mut connection, own!("postgres", "try_lock")).await? {
+        return Ok(connection);
+    }
+    Err(OpenError::Served { store: database.to_string() })
 }
 
 /// Which database of which server a URL leads to.
@@ -210,11 +214,10 @@ pub async fn recovered(url: &str) -> Result<u64, OpenError> {
     raised
 }
 
-/// The writer's connection to a database that this node alone serves and whose schema is of this
-/// release; an empty one gets it.
+/// The writer's connection to a database whose schema is of this release; an empty one gets it.
 pub(in crate::store) async fn open(database: &Database) -> Result<PgConnection, OpenError> {
     let mut connection = connect_writer(database).await?;
-    take_over(database, &mut connection, TAKE_OVER).await?;
+    share(database, &mut connection).await?;
     match schema_of(database, &mut connection).await? {
         Schema::Current => {}
         Schema::Empty => {
@@ -230,7 +233,7 @@ pub(in crate::store) async fn open(database: &Database) -> Result<PgConnection, 
 /// The writer's connection again, after one was lost. Creates nothing.
 pub(in crate::store) async fn reopen(database: &Database) -> Result<PgConnection, OpenError> {
     let mut connection = connect_writer(database).await?;
-    take_over(database, &mut connection, OWN_END).await?;
+    share(database, &mut connection).await?;
     match schema_of(database, &mut connection).await? {
         Schema::Current => Ok(connection),
         Schema::Empty => Err(OpenError::Foreign { store: database.to_string() }),
@@ -258,6 +261,16 @@ pub(in crate::store) fn readers(database: &Database) -> Readers {
             .connect_lazy_with(database.options(&[COMMON, READER, BY_KEY]))
     };
     Readers { workers: Pool::Postgres(pool()), people: Pool::Postgres(pool()) }
+}
+
+/// A connection of the node itself, for its lease and its lanes.
+pub(super) async fn connect_node(database: &Database) -> Result<PgConnection, sqlx::Error> {
+    database.options(&[COMMON, NODE, BY_KEY]).connect().await
+}
+
+/// For the one connection that listens to other nodes.
+pub(super) fn listener(database: &Database) -> PgPool {
+    PgPoolOptions::new().max_connections(1).connect_lazy_with(database.options(&[COMMON]))
 }
 
 async fn connect_writer(database: &Database) -> Result<PgConnection, OpenError> {
@@ -301,20 +314,33 @@ async fn check_server(database: &Database, connection: &mut PgConnection) -> Res
     Ok(())
 }
 
-/// Waits until this node is the only one.
-async fn take_over(database: &Database, connection: &mut PgConnection, patience: Duration) -> Result<(), OpenError> {
+/// Says that a node serves the database, for programs that want it for themselves.
+async fn share(database: &Database, connection: &mut PgConnection) -> Result<(), OpenError> {
+    if lock_within(SHARE, database, connection, own!("postgres", "try_lock_shared")).await? {
+        return Ok(());
+    }
+    Err(OpenError::Claimed { store: database.to_string() })
+}
+
+/// Waits for a lock.
+async fn lock_within(
+    patience: Duration,
+    database: &Database,
+    connection: &mut PgConnection,
+    lock: &'static str,
+) -> Result<bool, OpenError> {
     const PAUSE: Duration = Duration::from_millis(20);
     for _ in 0..patience.as_millis() / PAUSE.as_millis() {
-        if try_lock(database, connection, SERVING).await? {
-            return Ok(());
+        if try_lock(database, connection, lock).await? {
+            return Ok(true);
         }
         sleep(PAUSE).await;
     }
-    Err(OpenError::Served { store: database.to_string() })
+    Ok(false)
 }
 
-async fn try_lock(database: &Database, connection: &mut PgConnection, key: i64) -> Result<bool, OpenError> {
-    let taken = sqlx::query_scalar(own!("postgres", "try_lock")).bind(key).fetch_one(connection).await;
+async fn try_lock(database: &Database, connection: &mut PgConnection, lock: &'static str) -> Result<bool, OpenError> {
+    let taken = sqlx::query_scalar(lock).bind(SERVING).fetch_one(connection).await;
     taken.map_err(|error| database.unreachable(error))
 }
 

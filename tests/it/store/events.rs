@@ -12,7 +12,7 @@ use sluice::{
 use sluice_actors::{
     domain::JobState,
     ports::{Begin, JobStore},
-    testing::lane_key,
+    testing::{contract::taken, lane_key},
 };
 
 use super::{
@@ -245,6 +245,8 @@ async fn binary_bodies_and_odd_text_come_back_as_they_were(world: World) {
     assert_eq!(detail.forms[0].1["text"], text);
     let found = RecordFilter { external_id: Some(text.into()), ..RecordFilter::default() };
     assert_eq!(world.store.events(&Scope::All, &found).await.unwrap().items.len(), 1);
-    let Begin::Begun(begun) = world.store.begin(event.jobs[0].id, false).await.unwrap() else { panic!("it is due") };
+    let job = event.jobs[0].id;
+    let epoch = taken(&world.store, job).await;
+    let Begin::Begun(begun) = world.store.begin(job, false, epoch).await.unwrap() else { panic!("it is due") };
     assert_eq!(begun.event.subject_id.as_deref(), Some(text));
 }

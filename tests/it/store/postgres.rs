@@ -203,15 +203,6 @@ async fn a_server_that_ends_is_unavailable_until_it_is_back() {
     assert_eq!(world.count("events").await, 2);
 }
 
-#[tokio::test]
-async fn a_second_node_cannot_serve_the_same_database() {
-    let world = World::postgres().await;
-    let second = world.open_again().await.err().unwrap();
-    assert!(matches!(second, OpenError::Served { .. }), "{second}");
-    world.store.close().await;
-    world.open_again().await.unwrap();
-}
-
 /// Why a database of the shared cluster does not open.
 async fn refused(url: &str) -> OpenError {
     let clock = std::sync::Arc::default();
@@ -370,13 +361,13 @@ async fn what_is_due_is_found_through_the_index_however_much_waits() {
     )
     .await;
     for (name, values) in [
-        ("lanes_due", "'', '', 1000"),
+        ("lanes_due", "'', '', 1000, 'me'"),
         ("next_due", "'acme', 'lane7'"),
         ("due", "'acme', 'lane7', 9223372036854775807, 100, '[]'"),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/sql/postgres/{name}.sql"));
         let types = match name {
-            "lanes_due" => "text, text, bigint",
+            "lanes_due" => "text, text, bigint, text",
             "next_due" => "text, text",
             _ => "text, text, bigint, bigint, text",
         };
@@ -417,8 +408,8 @@ async fn a_plan_that_was_made_while_the_store_was_empty_is_one_for_many_events()
         ),
         (
             "find_begins",
-            "bigint[], uuid[]",
-            "'{1}', '{00000000-0000-0000-0000-000000000000}'",
+            "bigint[], uuid[], text[], bigint[]",
+            "'{1}', '{00000000-0000-0000-0000-000000000000}', '{a}', '{1}'",
             &[("jobs_id_key", "id"), ("events_id_key", "id"), ("forms_event", "event_seq")],
         ),
         (

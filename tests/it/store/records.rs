@@ -10,7 +10,7 @@ use sluice::{
 use sluice_actors::{
     domain::{DeadReason, EventId, JobId, JobResult, JobState},
     ports::{AttemptEnd, Begin, DeadLetterFilter, Fenced, JobStore, Verdict},
-    testing::contract::Fixture,
+    testing::contract::{Fixture, taken},
 };
 
 use super::{
@@ -219,7 +219,8 @@ async fn a_job_whose_form_is_gone_is_a_dead_letter(world: World) {
     let event = NewEvent { form: None, ..world.event("acme/pay") };
     let job = event.jobs[0].id;
     world.record(event).await;
-    assert!(matches!(world.store.begin(job, false).await.unwrap(), Begin::Gone));
+    let epoch = taken(&world.store, job).await;
+    assert!(matches!(world.store.begin(job, false, epoch).await.unwrap(), Begin::Gone));
     assert_eq!(world.state(job).await, JobState::DeadLetter);
     let gone = DeadLetterFilter { reason: Some(DeadReason::Gone), ..DeadLetterFilter::default() };
     assert_eq!(world.store.count_dead_letters(&gone).await.unwrap(), 1);

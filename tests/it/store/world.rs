@@ -23,7 +23,7 @@ use sluice_actors::{
     ports::{AttemptEnd, Begin, Clock, Fenced, JobStore, Verdict},
     testing::{
         NewJob as Seed,
-        contract::{Fixture, SteppedClock},
+        contract::{Fixture, SteppedClock, taken},
         lane_key,
     },
 };
@@ -111,6 +111,12 @@ impl World {
         open(&self.home, &self.clock).await
     }
 
+    /// Opens the store a second time, as a process of this data folder.
+    pub(super) async fn open_as(&self, folder: &str) -> Result<Store, OpenError> {
+        let options = OpenOptions { folder: Some(folder.to_owned()), ..options(&self.clock) };
+        Store::postgres(&self.url(), options).await
+    }
+
     /// A connection of another program.
     pub(super) async fn other_program(&self) -> Other {
         match &self.home {
@@ -181,7 +187,8 @@ impl World {
     }
 
     pub(super) async fn begin(&self, job: JobId) -> Fence {
-        match self.store.begin(job, false).await.unwrap() {
+        let epoch = taken(&self.store, job).await;
+        match self.store.begin(job, false, epoch).await.unwrap() {
             Begin::Begun(begun) => begun.job.fence,
             other => panic!("it should begin: {other:?}"),
         }

@@ -1,8 +1,8 @@
 -- A skip-scan: one seek per group of the index (lane, route, checkpoint or none, class), whatever
--- the number of jobs. The first row of a group is its earliest.
+-- the number of jobs. The first row of a group is its earliest. $4: the node that asks.
 WITH RECURSIVE groups AS (
     (
-        SELECT tenant, source, route, stage, class, next_run_at, 1::bigint AS lanes FROM jobs
+        SELECT tenant, source, route, stage, class, next_run_at, 1::bigint AS found FROM jobs
         WHERE state IN ('pending', 'failed') AND (tenant, source) > ($1, $2)
         ORDER BY tenant, source, route, stage, class, next_run_at
         LIMIT 1
@@ -10,7 +10,7 @@ WITH RECURSIVE groups AS (
     UNION ALL
     SELECT
         later.tenant, later.source, later.route, later.stage, later.class, later.next_run_at,
-        groups.lanes + CASE WHEN (later.tenant, later.source) = (groups.tenant, groups.source) THEN 0 ELSE 1 END
+        groups.found + CASE WHEN (later.tenant, later.source) = (groups.tenant, groups.source) THEN 0 ELSE 1 END
     FROM groups
     CROSS JOIN LATERAL (
         SELECT tenant, source, route, stage, class, next_run_at FROM jobs
@@ -20,10 +20,16 @@ WITH RECURSIVE groups AS (
         ORDER BY tenant, source, route, stage, class, next_run_at
         LIMIT 1
     ) AS later
-    WHERE groups.lanes <= $3
+    WHERE groups.found <= $3
 )
-SELECT tenant, source, min(next_run_at) AS next_run_at
+SELECT
+    tenant, source, min(next_run_at) AS next_run_at,
+    EXISTS (
+        SELECT 1 FROM lanes
+        JOIN nodes ON nodes.id = lanes.owner
+        WHERE lanes.tenant = groups.tenant AND lanes.source = groups.source AND lanes.held AND lanes.owner <> $4
+    ) AS elsewhere
 FROM groups
-WHERE lanes <= $3
+WHERE found <= $3
 GROUP BY tenant, source
 ORDER BY tenant, source

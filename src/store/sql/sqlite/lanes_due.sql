@@ -1,5 +1,5 @@
 -- A skip-scan: one seek per group of the index (lane, route, checkpoint or none, class), whatever
--- the number of jobs. The first row of a group is its earliest.
+-- the number of jobs. The first row of a group is its earliest. No other node shares this store.
 WITH RECURSIVE groups (seq, lanes) AS (
     SELECT * FROM (
         SELECT seq, 1 FROM jobs INDEXED BY jobs_due
@@ -21,7 +21,7 @@ WITH RECURSIVE groups (seq, lanes) AS (
     )
     WHERE groups.lanes <= ?3
 )
-SELECT jobs.tenant, jobs.source, min(jobs.next_run_at) AS next_run_at
+SELECT jobs.tenant, jobs.source, min(jobs.next_run_at) AS next_run_at, ?4 IS NULL AND false AS elsewhere
 FROM groups
 CROSS JOIN jobs ON jobs.seq = groups.seq
 WHERE groups.lanes <= ?3

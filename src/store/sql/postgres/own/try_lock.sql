@@ -1,2 +1,2 @@
--- Held until the connection ends.
+-- Alone, until the connection ends.
 SELECT pg_try_advisory_lock($1)

@@ -1,0 +1,123 @@
+//! This process as one of the nodes that share a database.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use sluice_actors::{
+    domain::{LaneKey, Timestamp},
+    ports::StoreUnavailable,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    counters::Counters,
+    jobs::ReadFailed,
+    postgres::node,
+    rows::{BadRow, Reader},
+    session::Readers,
+    sql::{Statement, own},
+    value::Values,
+};
+
+/// When this node was last known to be alive.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    /// Before the database was told so for the last time.
+    pub renewed: Instant,
+    /// Raised when the others took this node for dead and it came back: without a lane.
+    pub tenure: u64,
+}
+
+/// What a node tells the others of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// A digest of what is configured for each tenant.
+    pub config: BTreeMap<String, String>,
+    /// Whom its lanes call.
+    pub callees: Vec<String>,
+}
+
+/// A live node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Of this life of its process.
+    pub id: String,
+    /// Whether it is this one.
+    pub is_self: bool,
+    /// Its release.
+    pub version: String,
+    /// By the clock of the database.
+    pub started_at: Timestamp,
+    /// What it tells of itself.
+    pub profile: Profile,
+}
+
+/// What the others say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// Lanes of this node have new work.
+    Work(Vec<LaneKey>),
+    /// Many lanes have.
+    MuchWork,
+    /// A node left, and all it had is anyone's.
+    Left,
+}
+
+/// This node. Clones share it.
+#[derive(Clone)]
+pub struct Nodes {
+    pub(super) node: Arc<node::Node>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) readers: Arc<ArcSwap<Readers>>,
+}
+
+impl Nodes {
+    /// Its lease.
+    pub fn lease(&self) -> watch::Receiver<Lease> {
+        self.node.lease()
+    }
+
+    /// The live nodes, by id. Read anew with every renewal.
+    pub fn members(&self) -> watch::Receiver<Arc<Vec<Member>>> {
+        self.node.members()
+    }
+
+    /// What the others are to know of this node.
+    pub fn describe(&self, profile: Profile) {
+        self.node.describe(profile);
+    }
+
+    /// A lane has new work. If another node has it, that one is told soon, with whatever else there
+    /// is to tell; may be lost.
+    pub fn announce(&self, lane: &LaneKey) {
+        self.node.announce(lane);
+    }
+
+    /// What the others tell; the first who asks hears it.
+    pub fn hints(&self) -> Option<mpsc::Receiver<Hint>> {
+        self.node.hints()
+    }
+
+    /// Which live node has which lane.
+    pub async fn owners(&self) -> Result<BTreeMap<LaneKey, String>, StoreUnavailable> {
+        static OWNERS: Statement = Statement { sqlite: "", postgres: own!("postgres", "lane_owners") };
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.readers.load_full().people.rows(&OWNERS, Values::default()).await?;
+            let owners = rows.iter().map(|row| {
+                let row = Reader::new(row, "lanes", "source");
+                Ok::<_, BadRow>((row.lane()?, row.get("owner")?))
+            });
+            Ok(owners.collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    /// Begins, checkpoints and ends of this node that were refused, because the job or the lane was
+    /// not its own any more.
+    pub fn refused(&self) -> u64 {
+        self.counters.refused()
+    }
+}

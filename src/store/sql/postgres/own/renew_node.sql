@@ -1,0 +1,2 @@
+-- No row: the others took this node for dead.
+UPDATE nodes SET lease_until = wall_ms() + $2 WHERE id = $1
