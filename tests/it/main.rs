@@ -16,6 +16,7 @@ mod harness;
 mod llama;
 mod load;
 mod memory;
+mod nodes;
 mod recovery;
 mod redaction;
 mod schema;

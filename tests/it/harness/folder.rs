@@ -72,6 +72,21 @@ impl Folder {
         (self.secret(name, &pair.serialize_pem()), pair.public_key_pem())
     }
 
+    /// A folder with the same configuration, for another node.
+    pub(crate) fn twin(&self) -> Self {
+        let twin = Self::new();
+        for below in ["", "tenants"] {
+            for entry in fs::read_dir(self.path().join(below)).expect("the folder") {
+                let path = entry.expect("an entry").path();
+                let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+                if path.is_file() && !["node", "runtime.json"].contains(&&*name) {
+                    fs::copy(&path, twin.path().join(below).join(name)).expect("a copy");
+                }
+            }
+        }
+        twin
+    }
+
     /// Every byte of every file below the folder (the database and its journal included), but not
     /// the configuration and its secrets.
     pub(crate) fn stored_bytes(&self) -> Vec<(PathBuf, Vec<u8>)> {

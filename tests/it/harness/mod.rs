@@ -8,6 +8,7 @@ mod app;
 mod folder;
 mod postgres;
 mod process;
+mod proxy;
 mod sender;
 mod world;
 
@@ -17,6 +18,7 @@ pub(crate) use app::App;
 pub(crate) use folder::Folder;
 pub(crate) use postgres::{Archive, Cluster};
 pub(crate) use process::{Process, Ran, command, run, sluice};
+pub(crate) use proxy::Proxy;
 pub(crate) use sender::{Answer, Sender};
 pub(crate) use world::{Engine, LLM_KEY, SECRET, World, completed, on_both_engines, summarising};
 

@@ -148,6 +148,11 @@ impl Cluster {
         format!("postgres://postgres@localhost:{}/{database}?{parameters}", self.port)
     }
 
+    /// Where it listens on loopback.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A connection of another program.
     pub(crate) async fn connect(&self, database: &str) -> PgConnection {
         let options: PgConnectOptions = self.url(database).parse().expect("a URL");

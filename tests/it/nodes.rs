@@ -1,0 +1,448 @@
+//! Several nodes of the real binary on one database: killed, drained, frozen, cut off, configured
+//! differently. Nothing acknowledged is lost, no post appears twice.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sluice::standins::Fault;
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::Instant;
+
+use crate::{
+    chaos::{Ledger, Load, fast},
+    harness::{
+        Cluster, Folder, PATIENCE, Process, Proxy, SECRET, Sender, World, completed, eventually, series, within,
+    },
+};
+
+/// How long another node may take to go on with what a dead one had.
+const TAKEOVER: Duration = Duration::from_secs(15);
+
+/// A database, its tenant, and folders of nodes that share it.
+struct Site {
+    world: World,
+    database: String,
+}
+
+impl Site {
+    async fn new(sources: &str) -> Self {
+        let database = Cluster::shared().database().await;
+        let world = World::on_url(&Cluster::shared().url(&database), sources).await;
+        Self { world, database }
+    }
+
+    /// A folder for one more node.
+    fn folder(&self) -> Folder {
+        self.world.folder.twin()
+    }
+
+    /// A node of its own.
+    async fn node(&self, folder: &Folder) -> Process {
+        let process = Process::start(folder).await;
+        self.world.trust(&process.runtime.public).await;
+        process
+    }
+
+    async fn connect(&self) -> PgConnection {
+        Cluster::shared().connect(&self.database).await
+    }
+
+    async fn number(&self, asked: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(asked.to_owned())).fetch_one(&mut self.connect().await).await.unwrap()
+    }
+
+    /// The folder's name of the node that has a lane.
+    async fn owner_of(&self, source: &str) -> Option<String> {
+        let asked =
+            "SELECT nodes.name FROM lanes JOIN nodes ON nodes.id = lanes.owner WHERE lanes.held AND source = $1";
+        sqlx::query_scalar(asked).bind(source).fetch_optional(&mut self.connect().await).await.unwrap()
+    }
+
+    /// Waits until a node has the lane; returns how long that took.
+    async fn owned_by(&self, source: &str, folder: &Folder, patience: Duration) -> Duration {
+        let began = Instant::now();
+        let name = name(folder);
+        within(patience, "the node has the lane", || async {
+            (self.owner_of(source).await.as_ref() == Some(&name)).then_some(())
+        })
+        .await;
+        began.elapsed()
+    }
+
+    /// A node that has the lane `chat`, and another one beside it.
+    async fn owner_and_other(&self) -> ((Folder, Process), (Folder, Process)) {
+        let (first, second) = (self.folder(), self.folder());
+        let owner = self.node(&first).await;
+        let answer = sender(&owner).send("first", &completed("first", 0)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        self.owned_by("chat", &first, PATIENCE).await;
+        let other = self.node(&second).await;
+        ((first, owner), (second, other))
+    }
+
+    /// Every event of the ledger is stored and its job succeeded; no job took effect twice.
+    async fn nothing_lost_and_nothing_doubled(&self, process: &Process, ledger: &Ledger) {
+        within(Duration::from_mins(3), "no job is left that could run", || async {
+            let open = "SELECT count(*) FROM jobs WHERE state IN ('pending', 'running', 'failed')";
+            (self.number(open).await == 0).then_some(())
+        })
+        .await;
+        let ledger = ledger.lock().unwrap().clone();
+        let mut lost = Vec::new();
+        for (id, event) in &ledger {
+            let event = process.get(&format!("/api/v1/events/{event}")).await;
+            if event["event"]["external_id"] != id.as_str() || event["jobs"][0]["state"] != "succeeded" {
+                lost.push(event);
+            }
+        }
+        assert!(lost.is_empty(), "{} of {} acknowledged: {lost:#?}", lost.len(), ledger.len());
+        let effects = self.world.wordpress.effects();
+        let doubled: Vec<_> = effects.iter().filter(|(_, count)| **count != 1).collect();
+        assert!(doubled.is_empty(), "{doubled:?}");
+        assert!(effects.len() >= ledger.len());
+    }
+}
+
+fn sender(process: &Process) -> Sender {
+    Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET)
+}
+
+/// The name of a node's folder.
+fn name(folder: &Folder) -> String {
+    std::fs::read_to_string(folder.path().join("node")).expect("the folder has a name")
+}
+
+async fn scrape(process: &Process) -> String {
+    reqwest::get(format!("{}/metrics", process.runtime.admin)).await.unwrap().text().await.unwrap()
+}
+
+async fn acknowledged(ledger: &Ledger, more: usize) {
+    let enough = ledger.lock().unwrap().len() + more;
+    within(Duration::from_mins(1), "deliveries are acknowledged", || async {
+        (ledger.lock().unwrap().len() >= enough).then_some(())
+    })
+    .await;
+}
+
+async fn says(process: &Process, text: &str) -> Instant {
+    eventually(text, || async { process.lines().iter().any(|line| line.contains(text)).then_some(()) }).await;
+    Instant::now()
+}
+
+async fn ends(process: Process) {
+    process.terminate();
+    let (status, lines) = process.ended().await;
+    assert!(status.success(), "{status}: {lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_node_had_goes_on_at_another_within_15_s() {
+    let site = Site::new(&fast()).await;
+    let ((_, owner), (folder, other)) = site.owner_and_other().await;
+    let ledger = Ledger::default();
+    let load = Load::begin(&sender(&other), 1, &ledger);
+    acknowledged(&ledger, 50).await;
+    owner.kill();
+    let took = site.owned_by("chat", &folder, TAKEOVER).await;
+    assert!(took > Duration::from_secs(1), "not before its lease has run out: {took:?}");
+    acknowledged(&ledger, 20).await;
+    assert_eq!(load.end().await, [] as [u16; 0], "the edge of the other takes deliveries all the while");
+    site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
+    ends(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_draining_node_had_goes_on_at_another_at_once() {
+    let site = Site::new(&fast()).await;
+    let ((_, owner), (folder, other)) = site.owner_and_other().await;
+    let ledger = Ledger::default();
+    let (on_owner, on_other) = (Load::begin(&sender(&owner), 1, &ledger), Load::begin(&sender(&other), 2, &ledger));
+    acknowledged(&ledger, 50).await;
+    ends(owner).await;
+    let took = site.owned_by("chat", &folder, Duration::from_secs(3)).await;
+    assert_eq!(on_owner.end().await, [] as [u16; 0]);
+    assert_eq!(on_other.end().await, [] as [u16; 0]);
+    site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
+    let recovered = other.lines().iter().any(|line| line.contains("jobs of a dead node"));
+    assert!(!recovered, "a drain leaves no suspects (taken after {took:?})");
+    ends(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_are_replaced_one_after_the_other_lose_nothing() {
+    let site = Site::new(&fast()).await;
+    let folders = [site.folder(), site.folder()];
+    let ledger = Ledger::default();
+    let mut nodes = [Some(site.node(&folders[0]).await), Some(site.node(&folders[1]).await)];
+    for round in 0..4 {
+        let (leaving, staying) = (round % 2, (round + 1) % 2);
+        let stays = nodes[staying].as_ref().expect("it runs");
+        let load = Load::begin(&sender(stays), round, &ledger);
+        acknowledged(&ledger, 20).await;
+        ends(nodes[leaving].take().expect("it runs")).await;
+        acknowledged(&ledger, 20).await;
+        nodes[leaving] = Some(site.node(&folders[leaving]).await);
+        acknowledged(&ledger, 20).await;
+        let others = load.end().await;
+        assert!(others.iter().all(|status| *status == 503), "{others:?}");
+    }
+    let [one, other] = nodes.map(|node| node.expect("it runs"));
+    site.nothing_lost_and_nothing_doubled(&one, &ledger).await;
+    ends(one).await;
+    ends(other).await;
+}
+
+/// An owner is frozen until another node has its lane, and goes on then.
+async fn freeze_and_thaw(site: &Site, owner: &Process, heir: &Folder, ledger: &Ledger) {
+    // Calls are under way when it freezes.
+    site.world.llm.fail_always(Some(Fault::Late(Duration::from_secs(1))));
+    acknowledged(ledger, 20).await;
+    eventually("the owner calls", || async {
+        (site.number("SELECT count(*) FROM jobs WHERE state = 'running'").await > 0).then_some(())
+    })
+    .await;
+    let before = taken_for_dead(owner).await;
+    owner.signal("STOP");
+    site.owned_by("chat", heir, TAKEOVER + Duration::from_secs(5)).await;
+    owner.signal("CONT");
+    site.world.llm.fail_always(None);
+    eventually("it learns that it was taken for dead", || async {
+        (taken_for_dead(owner).await > before).then_some(())
+    })
+    .await;
+}
+
+async fn taken_for_dead(process: &Process) -> u64 {
+    series(&scrape(process).await, "sluice_node_taken_for_dead_total", &[])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_frozen_past_its_lease_writes_nothing_any_more() {
+    let site = Site::new(&fast()).await;
+    let ((_, owner), (folder, other)) = site.owner_and_other().await;
+    let ledger = Ledger::default();
+    let load = Load::begin(&sender(&other), 1, &ledger);
+    freeze_and_thaw(&site, &owner, &folder, &ledger).await;
+    eventually("its late writes are counted", || async {
+        (series(&scrape(&owner).await, "sluice_node_stale_writes_total", &[]) > 0).then_some(())
+    })
+    .await;
+    acknowledged(&ledger, 20).await;
+    load.end().await;
+    site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
+    assert_eq!(series(&scrape(&owner).await, "sluice_node_taken_for_dead_total", &[]), 1);
+    ends(owner).await;
+    ends(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_cut_off_from_the_database_stops_its_calls_before_another_takes_over() {
+    for how in [Proxy::freeze, Proxy::cut] {
+        let site = Site::new(&fast()).await;
+        let proxy = Proxy::start(Cluster::shared().port()).await;
+        let (behind, beside) = (site.folder(), site.folder());
+        let through = format!("postgres://postgres@127.0.0.1:{}/{}?sslmode=disable", proxy.port, site.database);
+        behind.secret("database.url", &through);
+        let owner = site.node(&behind).await;
+        site.world.llm.fail_always(Some(Fault::Hang));
+        assert_eq!(sender(&owner).send("one", &completed("one", 0)).await.status, 200);
+        eventually("the owner calls", || async { (!site.world.llm.requests().is_empty()).then_some(()) }).await;
+        let other = site.node(&beside).await;
+        site.world.llm.fail_always(None);
+        let cut_off = Instant::now();
+        how(&proxy);
+        let stopped = says(&owner, "calls are cut off and nothing begins").await - cut_off;
+        assert!(stopped < Duration::from_millis(7500), "{stopped:?}");
+        let taken = site.owned_by("chat", &beside, TAKEOVER).await;
+        assert!(stopped + taken < TAKEOVER + Duration::from_secs(1), "{:?}", stopped + taken);
+        // Who cannot store it does not acknowledge it.
+        let refused = sender(&owner).send("two", &completed("two", 0)).await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        proxy.flow();
+        says(&owner, "the lease of this node is renewed, work goes on").await;
+        let ledger = Ledger::default();
+        let load = Load::begin(&sender(&owner), 1, &ledger);
+        acknowledged(&ledger, 20).await;
+        load.end().await;
+        site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
+        ends(owner).await;
+        ends(other).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_whose_connections_end_again_and_again_lose_and_double_nothing() {
+    let site = Site::new(&fast()).await;
+    let ((_, owner), (_, other)) = site.owner_and_other().await;
+    let ledger = Ledger::default();
+    let loads = [Load::begin(&sender(&owner), 1, &ledger), Load::begin(&sender(&other), 2, &ledger)];
+    for _ in 0..25 {
+        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND application_name = 'sluice'";
+        sqlx::query(all).execute(&mut site.connect().await).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    acknowledged(&ledger, 20).await;
+    for load in loads {
+        let others = load.end().await;
+        assert!(others.iter().all(|status| *status == 503), "{others:?}");
+    }
+    site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
+    ends(owner).await;
+    ends(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_crashes_under_several_nodes_loses_and_doubles_nothing() {
+    let cluster = Cluster::start(&[]);
+    let world = World::on_url(&cluster.url(&cluster.database().await), &fast()).await;
+    let folders = [world.folder.twin(), world.folder.twin()];
+    let ledger = Ledger::default();
+    let mut nodes = Vec::new();
+    let mut loads = Vec::new();
+    for (nth, folder) in folders.iter().enumerate() {
+        let process = Process::start(folder).await;
+        world.trust(&process.runtime.public).await;
+        loads.push(Load::begin(&sender(&process), nth, &ledger));
+        nodes.push(process);
+    }
+    for _ in 0..2 {
+        acknowledged(&ledger, 20).await;
+        cluster.crash();
+    }
+    acknowledged(&ledger, 40).await;
+    for load in loads {
+        let others = load.end().await;
+        assert!(others.iter().all(|status| *status == 503), "{others:?}");
+    }
+    crate::chaos::nothing_lost_and_nothing_doubled(&world, &nodes[0], &ledger).await;
+    for process in nodes {
+        ends(process).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_configured_differently_alarms_and_its_lanes_stay_where_they_are() {
+    let site = Site::new(&fast()).await;
+    let ((first, owner), (second, other)) = site.owner_and_other().await;
+    let tenant = second.path().join("tenants/acme.toml");
+    let alike = std::fs::read_to_string(&tenant).unwrap();
+    std::fs::write(&tenant, format!("{alike}prompt = \"Say it in one word.\"\n")).unwrap();
+    let differing = || async { series(&scrape(&other).await, "sluice_node_config_mismatches", &[]) };
+    other.signal("HUP");
+    eventually("the mismatch alarms", || async { (differing().await == 1).then_some(()) }).await;
+    says(&owner, "the nodes are configured differently").await;
+    let ledger = Ledger::default();
+    let load = Load::begin(&sender(&other), 1, &ledger);
+    acknowledged(&ledger, 50).await;
+    load.end().await;
+    site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
+    assert_eq!(site.owner_of("chat").await, Some(name(&first)), "its node runs what the other takes in");
+    std::fs::write(&tenant, alike).unwrap();
+    other.signal("HUP");
+    eventually("it is over", || async { (differing().await == 0).then_some(()) }).await;
+    ends(owner).await;
+    ends(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_limit_of_a_callee_is_divided_among_the_nodes_that_call_it() {
+    const PER_SECOND: usize = 10;
+    let sources = format!("{}{}", fast(), fast().replace("sources.chat", "sources.mail"));
+    let site = Site::new(&sources).await;
+    let tenant = site.world.folder.path().join("tenants/acme.toml");
+    let text = std::fs::read_to_string(&tenant).unwrap();
+    let limited = text.replace("model = \"test-model\"", &format!("model = \"test-model\"\nper_second = {PER_SECOND}"));
+    assert_ne!(text, limited);
+    std::fs::write(&tenant, limited).unwrap();
+    let ((first, owner), (second, other)) = site.owner_and_other().await;
+    let mail = Sender::new(&other.runtime.public, "acme", "mail", "generic", SECRET);
+    let chat = sender(&owner);
+    let send = async |n: usize| {
+        let (to_chat, to_mail) = (format!("d{n}"), format!("m{n}"));
+        assert_eq!(chat.send(&to_chat, &completed(&to_chat, 0)).await.status, 200);
+        assert_eq!(mail.send(&to_mail, &completed(&to_mail, 0)).await.status, 200);
+    };
+    futures_util::future::join_all((0..200).map(send)).await;
+    site.owned_by("mail", &second, PATIENCE).await;
+    assert_eq!(site.owner_of("chat").await, Some(name(&first)));
+    let done = "SELECT count(*) FROM jobs WHERE state = 'succeeded' AND source = 'mail'";
+    eventually("the second node calls as well", || async { (site.number(done).await > 5).then_some(()) }).await;
+    let (began, calls) = (Instant::now(), site.world.llm.requests().len());
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let (made, seconds) = (site.world.llm.requests().len() - calls, began.elapsed().as_secs_f64());
+    let most = (seconds * PER_SECOND as f64).ceil() as usize + PER_SECOND;
+    assert!(made <= most, "{made} calls in {seconds} s");
+    assert!(made > 0, "they call");
+    let both = "SELECT count(DISTINCT source) FROM jobs WHERE state = 'succeeded'";
+    assert_eq!(site.number(both).await, 2);
+    ends(owner).await;
+    ends(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; scripts/test --long runs it"]
+#[expect(clippy::print_stdout, reason = "the figures of a long run")]
+async fn thirty_kills_of_alternating_nodes_under_load_lose_and_double_nothing() {
+    let site = Site::new(&fast()).await;
+    let folders = [site.folder(), site.folder()];
+    let ledger = Ledger::default();
+    let mut chance = StdRng::seed_from_u64(5);
+    let mut nodes = [Some(site.node(&folders[0]).await), Some(site.node(&folders[1]).await)];
+    for round in 0..30 {
+        let (victim, stays) = (round % 2, (round + 1) % 2);
+        let senders = [victim, stays].map(|nth| sender(nodes[nth].as_ref().expect("it runs")));
+        let loads = [Load::begin(&senders[0], 2 * round, &ledger), Load::begin(&senders[1], 2 * round + 1, &ledger)];
+        acknowledged(&ledger, chance.random_range(10..100)).await;
+        nodes[victim].take().expect("it runs").kill();
+        // Now and then the lease runs out before it is back; otherwise it takes its own place.
+        if round % 5 == 0 {
+            site.owned_by("chat", &folders[stays], TAKEOVER).await;
+        }
+        acknowledged(&ledger, 10).await;
+        for load in loads {
+            let others = load.end().await;
+            assert!(others.iter().all(|status| *status == 503), "{others:?}");
+        }
+        nodes[victim] = Some(site.node(&folders[victim]).await);
+    }
+    let [one, other] = nodes.map(|node| node.expect("it runs"));
+    site.nothing_lost_and_nothing_doubled(&one, &ledger).await;
+    println!("{} deliveries acknowledged over 30 kills, none lost, none doubled", ledger.lock().unwrap().len());
+    ends(one).await;
+    ends(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; scripts/test --long runs it"]
+#[expect(clippy::print_stdout, reason = "the figures of a long run")]
+async fn an_owner_that_is_frozen_twenty_times_writes_nothing_late() {
+    let site = Site::new(&fast()).await;
+    let folders = [site.folder(), site.folder()];
+    let nodes = [site.node(&folders[0]).await, site.node(&folders[1]).await];
+    let ledger = Arc::new(Mutex::default());
+    let load = Load::begin(&sender(&nodes[0]), 0, &ledger);
+    acknowledged(&ledger, 5).await;
+    load.end().await;
+    for round in 1..=20 {
+        let owner = site.owner_of("chat").await;
+        let frozen = usize::from(owner == Some(name(&folders[1])));
+        let heir = 1 - frozen;
+        let load = Load::begin(&sender(&nodes[heir]), round, &ledger);
+        freeze_and_thaw(&site, &nodes[frozen], &folders[heir], &ledger).await;
+        load.end().await;
+    }
+    let mut stale = 0;
+    for node in &nodes {
+        stale += series(&scrape(node).await, "sluice_node_stale_writes_total", &[]);
+    }
+    assert!(stale > 0);
+    site.nothing_lost_and_nothing_doubled(&nodes[0], &ledger).await;
+    println!("{stale} late writes refused over 20 freezes, {} acknowledged", ledger.lock().unwrap().len());
+    for node in nodes {
+        ends(node).await;
+    }
+}
