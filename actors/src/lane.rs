@@ -44,6 +44,8 @@ const READ_GAP: Duration = Duration::from_millis(20);
 const HELD_READ_GAP: Duration = Duration::from_secs(1);
 /// With jobs still in memory a hint can wait this long for its read.
 const LAZY_READ: Duration = Duration::from_millis(250);
+/// With half of what fits still in memory a read brings mostly what is here.
+const RARE_READ: Duration = Duration::from_secs(1);
 /// How long a lane waits before it asks a store again that did not answer.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 /// Moments at which jobs are due again that a lane remembers at most.
@@ -352,6 +354,8 @@ impl State {
             STORE_WAIT
         } else if held {
             HELD_READ_GAP
+        } else if self.queue.len() > self.queue.cap() / 2 {
+            RARE_READ
         } else if self.queue.len() > self.queue.cap() / 4 {
             LAZY_READ
         } else {
