@@ -113,11 +113,6 @@ impl ScriptedAction {
         self.lock().dropped = Some((share, StdRng::seed_from_u64(seed)));
     }
 
-    /// Every call so far, in order.
-    pub fn all_calls(&self) -> Vec<Call> {
-        self.lock().calls.clone()
-    }
-
     /// Calls to one callee so far.
     pub fn calls_to(&self, callee: &CalleeId) -> Vec<Call> {
         self.lock().calls.iter().filter(|call| call.callee == *callee).cloned().collect()

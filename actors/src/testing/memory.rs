@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::seed::NewJob;
 use crate::{
     domain::{
-        CheckpointStage, DeadReason, Epoch, EventEnvelope, EventId, Fence, HoldReason, Job, JobClass, JobId, JobResult,
-        JobState, LaneKey, RouteName, Timestamp, TraceId,
+        CheckpointStage, DeadReason, Epoch, EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobResult, JobState,
+        LaneKey, RouteName, Timestamp, TraceId,
     },
     policy::retry::suspect_backoff,
     ports::{
@@ -87,18 +87,6 @@ impl StoreOp {
         Self::RememberedLanes,
         Self::DeadLetters,
         Self::CountDeadLetters,
-        Self::Replay,
-    ];
-    /// The operations that change something.
-    pub const WRITES: [Self; 9] = [
-        Self::Recover,
-        Self::Acquire,
-        Self::Release,
-        Self::Begin,
-        Self::Abandon,
-        Self::Checkpoint,
-        Self::End,
-        Self::SaveLane,
         Self::Replay,
     ];
 }
@@ -626,11 +614,6 @@ impl StoredJob {
                 self.dead = Some((reason, detail, now));
             }
         }
-    }
-
-    /// Whether the job waits for a callee, and why, in the words of [`HoldReason`].
-    pub fn is_held_for(&self, reason: &HoldReason) -> bool {
-        self.job.state.is_startable() && self.last_error.as_deref() == Some(reason.to_string().as_str())
     }
 }
 

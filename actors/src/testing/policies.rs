@@ -41,7 +41,7 @@ pub const fn default_callee() -> CalleePolicy {
     CalleePolicy { rate: None, concurrency: None, breaker: BREAKER, joining: Duration::ZERO }
 }
 
-/// The same limits for every lane and callee, but those that a test names. Clones share it. The
+/// The same limits for every lane, but those that a test names, and for every callee. Clones share it. The
 /// tree hears of a change by `Gateway::reload`.
 #[derive(Debug, Clone)]
 pub struct TestPolicies {
@@ -53,24 +53,18 @@ struct Inner {
     lane: LanePolicy,
     callee: CalleePolicy,
     lanes: HashMap<LaneKey, Option<LanePolicy>>,
-    callees: HashMap<CalleeId, CalleePolicy>,
 }
 
 impl TestPolicies {
     /// These for all.
     pub fn new(lane: LanePolicy, callee: CalleePolicy) -> Self {
-        let inner = Inner { lane, callee, lanes: HashMap::new(), callees: HashMap::new() };
+        let inner = Inner { lane, callee, lanes: HashMap::new() };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Other limits for one lane; none: its source is not configured.
     pub fn set_lane(&self, lane: &LaneKey, policy: Option<LanePolicy>) {
         self.lock().lanes.insert(lane.clone(), policy);
-    }
-
-    /// Other limits for one callee.
-    pub fn set_callee(&self, callee: &CalleeId, policy: CalleePolicy) {
-        self.lock().callees.insert(callee.clone(), policy);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -84,8 +78,7 @@ impl Policies for TestPolicies {
         inner.lanes.get(lane).cloned().unwrap_or_else(|| Some(inner.lane.clone()))
     }
 
-    fn callee(&self, callee: &CalleeId) -> CalleePolicy {
-        let inner = self.lock();
-        inner.callees.get(callee).unwrap_or(&inner.callee).clone()
+    fn callee(&self, _callee: &CalleeId) -> CalleePolicy {
+        self.lock().callee.clone()
     }
 }
