@@ -6,21 +6,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![dir.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a source folder") {
-            let path = entry.expect("a folder entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
-                found.push(path);
-            }
-        }
+fn every_file(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files.extend(every_file(&path)) } else { files.push(path) }
     }
-    found.sort();
-    found
+    files.sort();
+    files
+}
+
+fn is_of(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    every_file(folder).into_iter().filter(|path| is_of(path, "rs") && !is_test(path)).collect()
 }
 
 fn is_test(path: &Path) -> bool {
@@ -250,22 +251,8 @@ fn the_actors_do_not_depend_on_the_world() {
 /// The documents of the root and of `docs/`.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let is_document = |path: &Path| path.extension().is_some_and(|extension| extension == "md");
-    let mut documents: Vec<PathBuf> =
-        fs::read_dir(root).expect("the root").map(|entry| entry.expect("an entry").path()).collect();
-    let mut folders = vec![root.join("docs")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder of documents") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                documents.push(path);
-            }
-        }
-    }
-    documents.retain(|path| is_document(path));
-    documents
+    let of_root = fs::read_dir(root).expect("the root").map(|entry| entry.expect("an entry").path());
+    of_root.chain(every_file(&root.join("docs"))).filter(|path| is_of(path, "md")).collect()
 }
 
 #[test]
@@ -302,7 +289,7 @@ fn files_that_documents_name_are_there() {
                 continue;
             }
             let path = Path::new(span);
-            let is_source = path.extension().is_some_and(|extension| extension == "rs");
+            let is_source = is_of(path, "rs");
             let is_path = span.contains('/') && folders.iter().any(|folder| path.starts_with(folder));
             if !is_source && !is_path {
                 continue;
@@ -317,13 +304,4 @@ fn files_that_documents_name_are_there() {
     }
     assert!(missing.is_empty(), "files that are not there:\n{}", missing.join("\n"));
     assert!(named > 20, "{named}");
-}
-
-fn every_file(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() { files.extend(every_file(&path)) } else { files.push(path) }
-    }
-    files
 }
