@@ -180,7 +180,10 @@ async fn bring_back(client: &Client, replay: &Replay, global: &Global) -> anyhow
     output::line(&match (matched, replay.dry_run) {
         (0, _) => "no dead letter matches".to_owned(),
         (_, true) => format!("{matched} would be replayed; nothing was changed"),
-        (_, false) => format!("{matched} are being replayed; watch them with `sluice lanes` and `sluice jobs`"),
+        (_, false) => format!(
+            "{matched} are being replayed; watch them with `sluice lanes` and `sluice jobs`\n\
+             the order lives in the memory of the gateway: if it is stopped first, give the order again for the rest"
+        ),
     });
     Ok(())
 }
