@@ -289,7 +289,9 @@ impl Running {
 /// # Errors
 /// A [`Refused`] or [`config::Errors`] for what an operator can mend.
 pub async fn serve(path: &Path) -> anyhow::Result<()> {
+    let before = config::Before::reading(path);
     let config = config::load(path)?;
+    let before = before.starting(&config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let logs = install_logs(&config, clock.clone())?;
     let mut signals = Signals::register().context("cannot take over signals")?;
@@ -298,7 +300,7 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         tracing::warn!(%warning, "configuration");
     }
     let running = start(config, options).await?;
-    let mut watch = config::Watch::new(path, running.config.clone());
+    let mut watch = before.watch(running.config.clone());
     let next = async || {
         tokio::select! {
             asked = signals.next() => asked,

@@ -36,7 +36,7 @@ pub use server::{Admin, Database, Edge, Limits, LogFormat, Outbound, Telemetry, 
 pub use source::{LiveKey, PiiPattern, RedactMethod, RedactRule, Source};
 pub use tenant::{Llm, Tenant, WordPress};
 pub(crate) use units::parse_duration;
-pub use watch::Watch;
+pub use watch::{Before, Watch};
 
 /// The whole configuration, resolved. Cheap to share (`Arc`), replaced as a whole on reload.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Live, input};
+use super::{Config, Live, input};
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -31,14 +31,37 @@ pub struct Watch {
     marks: Marks,
 }
 
-impl Watch {
-    /// Watches the configuration at `path` (`sluice.toml` or its folder) from now on.
-    pub fn new(path: &Path, live: Live) -> Self {
+/// The files as they were before anything was made of them: what changes while the gateway starts is
+/// noticed as well.
+#[derive(Debug)]
+pub struct Before {
+    main: PathBuf,
+    marks: Marks,
+}
+
+impl Before {
+    /// To be taken before the configuration at `path` (`sluice.toml` or its folder) is read.
+    pub fn reading(path: &Path) -> Self {
         let main = input::main_file(path);
-        let marks = marks(&main, &live);
-        Self { main, live, marks }
+        let marks = marks(&main, &[]);
+        Self { main, marks }
     }
 
+    /// Adds what the configuration refers to, which only reading it tells.
+    #[must_use]
+    pub fn starting(mut self, config: &Config) -> Self {
+        self.marks.extend(config.files.iter().map(|path| (path.clone(), mark(path))));
+        self
+    }
+
+    /// Watches from then on.
+    pub fn watch(self, live: Live) -> Watch {
+        let Self { main, marks } = self;
+        Watch { main, live, marks }
+    }
+}
+
+impl Watch {
     /// Returns once a file changed and has been quiet for a moment, so that a file that is being
     /// written is not read half. Safe to drop and call again.
     pub async fn changed(&mut self) {
@@ -58,16 +81,17 @@ impl Watch {
     }
 
     async fn look(&self) -> Marks {
-        let (main, live) = (self.main.clone(), self.live.clone());
-        let looked = tokio::task::spawn_blocking(move || marks(&main, &live)).await;
+        let (main, live) = (self.main.clone(), self.live.load_full());
+        let looked = tokio::task::spawn_blocking(move || marks(&main, &live.files)).await;
         looked.unwrap_or_else(|_| self.marks.clone())
     }
 }
 
-fn marks(main: &Path, live: &Live) -> Marks {
+/// Of the configuration's own files and of those that it refers to.
+fn marks(main: &Path, referred: &[PathBuf]) -> Marks {
     let tenants = input::tenant_files(main.parent().unwrap_or(Path::new("")), &mut Vec::new());
-    let files = live.load().files.clone();
-    files.into_iter().chain(tenants).chain([main.to_owned()]).map(|path| (path.clone(), mark(&path))).collect()
+    let files = referred.iter().cloned().chain(tenants).chain([main.to_owned()]);
+    files.map(|path| (path.clone(), mark(&path))).collect()
 }
 
 fn mark(path: &Path) -> Mark {
@@ -87,13 +111,21 @@ mod tests {
     const SOURCE: &str = "[sources.a]\nvendor = 'generic'\nsecrets = ['file:a.secret']\n";
 
     fn folder() -> (tempfile::TempDir, Watch) {
+        watched(|_| {})
+    }
+
+    /// A folder in which something happens while the gateway starts.
+    fn watched(meanwhile: impl Fn(&Path)) -> (tempfile::TempDir, Watch) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("tenants")).unwrap();
         fs::write(dir.path().join("sluice.toml"), "").unwrap();
         fs::write(dir.path().join("tenants/acme.toml"), SOURCE).unwrap();
         fs::write(dir.path().join("a.secret"), "one").unwrap();
-        let live = Arc::new(ArcSwap::from_pointee(load(dir.path()).unwrap()));
-        let watch = Watch::new(dir.path(), live);
+        let before = Before::reading(dir.path());
+        let config = load(dir.path()).unwrap();
+        let before = before.starting(&config);
+        meanwhile(dir.path());
+        let watch = before.watch(Arc::new(ArcSwap::from_pointee(config)));
         (dir, watch)
     }
 
@@ -112,6 +144,15 @@ mod tests {
         }
         fs::remove_file(dir.path().join("tenants/beta.toml")).unwrap();
         assert!(notices(&mut watch).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_changes_while_the_gateway_starts_is_noticed() {
+        for change in ["a.secret", "sluice.toml", "tenants/acme.toml", "tenants/beta.toml"] {
+            let (_dir, mut watch) = watched(|dir| fs::write(dir.join(change), "# another length").unwrap());
+            assert!(notices(&mut watch).await, "{change}");
+            assert!(!notices(&mut watch).await, "{change}, twice");
+        }
     }
 
     #[tokio::test(start_paused = true)]
