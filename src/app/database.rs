@@ -1,6 +1,6 @@
 //! The database of a configuration, whichever engine it is on.
 
-use std::{path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use sluice_actors::ports::Clock;
 
@@ -35,9 +35,27 @@ pub fn shown(database: &Database) -> String {
 pub(super) async fn open(database: &Database, clock: Arc<dyn Clock>, folder: Option<String>) -> Result<Store, Refused> {
     let options = OpenOptions { folder, ..OpenOptions::new(clock, hex::encode(ids::nonce())) };
     Ok(match database {
-        Database::Sqlite(path) => Store::sqlite(path, options).await?,
+        Database::Sqlite(path) => {
+            let store = Store::sqlite(path, options).await?;
+            if let Some(mode) = shared_mode(path) {
+                // Who let others read it may have had a reason: it is said, not changed.
+                tracing::warn!(
+                    path = %path.display(),
+                    mode = format!("{mode:04o}"),
+                    cure = format!("chmod 600 {}*", path.display()),
+                    "others can read or write the database, which holds what vendors sent"
+                );
+            }
+            store
+        }
         Database::Postgres { url: secret, .. } => Store::postgres(url(secret), options).await?,
     })
+}
+
+/// The mode of a file that is not its owner's alone; what `serve` creates is.
+fn shared_mode(path: &Path) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
 }
 
 /// Brings it to the schema of this release.

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use sluice::{app::Refused, error_code::ErrorCode};
 
-use crate::harness::{App, Cluster, Folder};
+use crate::harness::{App, Cluster, Folder, Process};
 
 /// Why the gateway of this folder does not start.
 async fn refused(folder: &Folder) -> Refused {
@@ -81,6 +81,32 @@ async fn a_postgres_server_that_is_not_there_is_named_and_so_is_one_that_would_l
     let careless = refused(&folder).await;
     assert_eq!(careless.code, ErrorCode::StoreUnsafe);
     assert!(careless.message.contains("`synchronous_commit` is off") && !careless.message.contains('\n'), "{careless}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_others_can_read_is_named_with_its_mode_and_the_cure() {
+    let folder = Folder::new();
+    let path = folder.path().join("sluice.db");
+    let warned = |process: &Process| {
+        let lines = process.lines();
+        lines.into_iter().find(|line| line.contains("others can read or write the database"))
+    };
+    for (mode, is_shared) in [(0o600, false), (0o640, true)] {
+        if is_shared {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let process = Process::start(&folder).await;
+        let line = warned(&process);
+        assert_eq!(line.is_some(), is_shared, "{line:?}");
+        let line = line.unwrap_or_default();
+        assert!(
+            !is_shared || line.contains("0640") && line.contains(&format!("chmod 600 {}*", path.display())),
+            "{line}"
+        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "it is said, not changed");
+        process.terminate();
+        assert!(process.ended().await.0.success());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
