@@ -154,7 +154,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let client = HttpClient::new(config.outbound.allow_private.clone())?;
     let node = NodeLimits { concurrency: config.limits.concurrency, ..node };
     let metrics = Metrics::new();
-    let lanes = Arc::new(Lanes::new(metrics.clone(), config.limits.metric_lanes));
+    let lanes = Arc::new(Lanes::new(&metrics, config.limits.metric_lanes));
     let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
     let edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
     let drift = Arc::new(Drift::default());

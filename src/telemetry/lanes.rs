@@ -4,6 +4,8 @@
 //! A counter never goes back: what a lane counted while it was folded stays in `other`, and a lane
 //! that loses its own series takes them away with it.
 
+mod series;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,13 +18,12 @@ use sluice_actors::{
     ports::BreakerState,
 };
 
+pub use self::series::described;
+use self::series::{QUEUED, Row, Told};
 use super::metrics::Metrics;
 
 /// The label value of what is folded.
 const OTHER: &str = "other";
-
-/// Job states with a series: those that are not over, and dead letters.
-const QUEUED: [JobState; 4] = [JobState::Pending, JobState::Running, JobState::Failed, JobState::DeadLetter];
 
 /// A lane whose oldest due job waits longer than this is among the bad ones.
 const BAD_AGE: Duration = Duration::from_mins(1);
@@ -101,149 +102,113 @@ impl LaneNow {
     }
 }
 
-/// The labels `tenant, source, vendor` of a lane, or of what is folded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Labels([Arc<str>; 3]);
+/// All rows.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    /// Of lanes that have series of their own, with the vendor they name.
+    named: BTreeMap<LaneKey, (Arc<str>, Row)>,
+    /// Of all others, by vendor.
+    folded: BTreeMap<Arc<str>, Row>,
+}
 
-impl Labels {
-    fn of(lane: &LaneKey, vendor: &str) -> Self {
-        Self([lane.tenant.as_str().into(), lane.source.as_str().into(), vendor.into()])
+impl Rows {
+    /// The lane's row; a lane that is new takes one of its own while there are fewer than `limit`.
+    fn of(&mut self, lane: &LaneKey, vendor: &str, limit: usize) -> &mut Row {
+        let may_take = self.named.len() < limit;
+        if may_take || self.named.contains_key(lane) {
+            return &mut self.named.entry(lane.clone()).or_insert_with(|| (vendor.into(), Row::default())).1;
+        }
+        self.folded.entry(vendor.into()).or_default()
     }
 
-    fn folded(vendor: &str) -> Self {
-        Self([OTHER.into(), OTHER.into(), vendor.into()])
-    }
-
-    fn with<'a, const N: usize>(&'a self, more: [&'a str; N]) -> Vec<&'a str> {
-        self.0.iter().map(AsRef::as_ref).chain(more).collect()
+    fn all(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.named.values_mut().map(|(_, row)| row).chain(self.folded.values_mut())
     }
 }
 
-/// Which lanes have series of their own.
+/// Which lanes have series of their own, and what all count.
 pub struct Lanes {
-    metrics: Metrics,
     limit: usize,
-    named: Mutex<BTreeMap<LaneKey, Labels>>,
+    rows: Arc<Mutex<Rows>>,
 }
 
 impl Lanes {
-    /// At most `limit` lanes get series of their own.
-    pub fn new(metrics: Metrics, limit: usize) -> Self {
-        Self { metrics, limit, named: Mutex::default() }
+    /// At most `limit` lanes get series of their own among `metrics`.
+    pub fn new(metrics: &Metrics, limit: usize) -> Self {
+        let rows = Arc::new(Mutex::default());
+        metrics.register(Box::new(Told::new(rows.clone())));
+        Self { limit, rows }
     }
 
     /// The lane's counters exist from now on, at 0.
     pub fn introduce(&self, lane: &LaneKey, vendor: &str) {
-        self.labels(lane, vendor);
+        self.rows().of(lane, vendor, self.limit);
     }
 
     /// An attempt of the lane ended.
     pub fn attempt(&self, lane: &LaneKey, vendor: &str, outcome: AttemptOutcome) {
-        let labels = self.labels(lane, vendor);
-        self.metrics.lane_attempts_total.with_label_values(&labels.with([outcome.as_str()])).inc();
+        self.rows().of(lane, vendor, self.limit).counters.attempts[outcome as usize] += 1;
     }
 
     /// A breaker of the lane opened.
     pub fn breaker_opened(&self, lane: &LaneKey, vendor: &str) {
-        let labels = self.labels(lane, vendor);
-        self.metrics.lane_breaker_opens_total.with_label_values(&labels.with([])).inc();
+        self.rows().of(lane, vendor, self.limit).counters.breaker_opens += 1;
     }
 
     /// The lane's actor is started again.
     pub fn restarted(&self, lane: &LaneKey, vendor: &str) {
-        let labels = self.labels(lane, vendor);
-        self.metrics.lane_restarts_total.with_label_values(&labels.with([])).inc();
+        self.rows().of(lane, vendor, self.limit).counters.restarts += 1;
     }
 
     /// Sets the gauges of all lanes. Bad lanes take series of their own from good ones.
     pub fn refresh(&self, now: Timestamp, lanes: &[LaneNow]) {
         self.promote_bad_lanes(now, lanes);
-        let metrics = &self.metrics;
-        metrics.lane_breaker_state.reset();
-        metrics.lane_bucket_tokens.reset();
-        metrics.lane_queue_jobs.reset();
-        metrics.lane_oldest_due_age_seconds.reset();
-        metrics.lane_in_flight.reset();
+        self.rows().all().for_each(|row| row.gauges = None);
         for lane in lanes {
-            let labels = self.labels(&lane.lane, &lane.vendor);
-            let folded = &*labels.0[0] == OTHER;
-            let of_lane = labels.with([]);
-            for state in QUEUED {
-                let count = lane.jobs.iter().find(|(of, _)| *of == state).map_or(0, |(_, count)| *count);
-                metrics.lane_queue_jobs.with_label_values(&labels.with([state.as_str()])).add(count as i64);
+            let mut rows = self.rows();
+            let is_named = rows.named.len() < self.limit || rows.named.contains_key(&lane.lane);
+            let gauges = rows.of(&lane.lane, &lane.vendor, self.limit).gauges.get_or_insert_default();
+            for (sum, of) in gauges.queue.iter_mut().zip(QUEUED) {
+                *sum += lane.jobs.iter().find(|(state, _)| *state == of).map_or(0, |(_, count)| *count);
             }
-            let age = metrics.lane_oldest_due_age_seconds.with_label_values(&of_lane);
-            age.set(age.get().max(lane.oldest_age(now).as_secs_f64()));
-            let in_flight = lane.snapshot.as_ref().map_or(0, |lane| lane.in_flight.len());
-            metrics.lane_in_flight.with_label_values(&of_lane).add(in_flight as i64);
-            let tokens = lane.snapshot.as_ref().map_or(f64::from(lane.burst), |lane| lane.bucket_tokens);
-            metrics.lane_bucket_tokens.with_label_values(&of_lane).add(tokens);
+            gauges.oldest_due_age = gauges.oldest_due_age.max(lane.oldest_age(now).as_secs_f64());
+            gauges.in_flight += lane.snapshot.as_ref().map_or(0, |lane| lane.in_flight.len());
+            gauges.tokens += lane.snapshot.as_ref().map_or(f64::from(lane.burst), |lane| lane.bucket_tokens);
             for breaker in lane.snapshot.iter().flat_map(|lane| &lane.breakers) {
-                let callee = if folded { OTHER } else { breaker.callee.as_str() };
-                for state in BreakerState::ALL {
-                    metrics
-                        .lane_breaker_state
-                        .with_label_values(&labels.with([callee, state.as_str()]))
-                        .add(i64::from(breaker.state == state));
+                let callee = if is_named { breaker.callee.as_str() } else { OTHER };
+                let of_callee = match gauges.breakers.iter_mut().find(|(known, _)| **known == *callee) {
+                    Some((_, states)) => states,
+                    None => &mut gauges.breakers.push_mut((callee.into(), [0; _])).1,
+                };
+                for (sum, state) in of_callee.iter_mut().zip(BreakerState::ALL) {
+                    *sum += u64::from(breaker.state == state);
                 }
             }
         }
     }
 
-    fn named(&self) -> MutexGuard<'_, BTreeMap<LaneKey, Labels>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The lane's labels; a lane that is new takes series of its own while there is room.
-    fn labels(&self, lane: &LaneKey, vendor: &str) -> Labels {
-        let mut named = self.named();
-        if let Some(labels) = named.get(lane) {
-            return labels.clone();
-        }
-        if named.len() >= self.limit {
-            return Labels::folded(vendor);
-        }
-        self.name(&mut named, lane, vendor)
-    }
-
-    fn name(&self, named: &mut BTreeMap<LaneKey, Labels>, lane: &LaneKey, vendor: &str) -> Labels {
-        let labels = Labels::of(lane, vendor);
-        for outcome in AttemptOutcome::ALL {
-            self.metrics.lane_attempts_total.with_label_values(&labels.with([outcome.as_str()]));
-        }
-        self.metrics.lane_breaker_opens_total.with_label_values(&labels.with([]));
-        self.metrics.lane_restarts_total.with_label_values(&labels.with([]));
-        named.insert(lane.clone(), labels.clone());
-        labels
-    }
-
-    fn unname(&self, named: &mut BTreeMap<LaneKey, Labels>, lane: &LaneKey) {
-        let Some(labels) = named.remove(lane) else { return };
-        for outcome in AttemptOutcome::ALL {
-            // `Err`: the series was never there.
-            let _ = self.metrics.lane_attempts_total.remove_label_values(&labels.with([outcome.as_str()]));
-        }
-        let _ = self.metrics.lane_breaker_opens_total.remove_label_values(&labels.with([]));
-        let _ = self.metrics.lane_restarts_total.remove_label_values(&labels.with([]));
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn promote_bad_lanes(&self, now: Timestamp, lanes: &[LaneNow]) {
         if lanes.len() <= self.limit {
             return;
         }
-        let mut named = self.named();
         let mut bad: Vec<&LaneNow> = lanes.iter().filter(|lane| lane.is_bad(now)).collect();
-        bad.sort_by_key(|lane| std::cmp::Reverse(lane.badness(now)));
-        let keep: BTreeSet<&LaneKey> = bad.iter().take(self.limit).map(|lane| &lane.lane).collect();
-        for lane in bad.iter().take(self.limit) {
+        bad.sort_by_cached_key(|lane| std::cmp::Reverse(lane.badness(now)));
+        bad.truncate(self.limit);
+        let keep: BTreeSet<&LaneKey> = bad.iter().map(|lane| &lane.lane).collect();
+        let named = &mut self.rows().named;
+        for lane in bad {
             if named.contains_key(&lane.lane) {
                 continue;
             }
             if named.len() >= self.limit {
                 let Some(good) = named.keys().find(|known| !keep.contains(*known)).cloned() else { return };
-                self.unname(&mut named, &good);
+                named.remove(&good);
             }
-            self.name(&mut named, &lane.lane, &lane.vendor);
+            named.insert(lane.lane.clone(), (lane.vendor.clone(), Row::default()));
         }
     }
 }
@@ -296,7 +261,7 @@ mod tests {
     #[test]
     fn a_lane_shows_its_breaker_bucket_queue_and_age() {
         let metrics = Metrics::new();
-        let lanes = Lanes::new(metrics.clone(), 10);
+        let lanes = Lanes::new(&metrics, 10);
         lanes.refresh(NOW, &[lane(1, LaneStatus::Held)]);
         lanes.breaker_opened(&key(1), "stripe");
         let text = metrics.render();
@@ -326,7 +291,7 @@ mod tests {
     #[test]
     fn lanes_past_the_limit_are_folded_and_their_sums_are_right() {
         let metrics = Metrics::new();
-        let lanes = Lanes::new(metrics.clone(), 2);
+        let lanes = Lanes::new(&metrics, 2);
         let all: Vec<LaneNow> = (0..5).map(|n| lane(n, LaneStatus::Flowing)).collect();
         lanes.refresh(NOW, &all);
         for n in 0..5 {
@@ -348,7 +313,7 @@ mod tests {
     #[test]
     fn a_lane_that_turns_bad_takes_the_series_of_a_good_one_and_other_never_goes_back() {
         let metrics = Metrics::new();
-        let lanes = Lanes::new(metrics.clone(), 2);
+        let lanes = Lanes::new(&metrics, 2);
         let mut all: Vec<LaneNow> = (0..4).map(|n| lane(n, LaneStatus::Flowing)).collect();
         lanes.refresh(NOW, &all);
         lanes.attempt(&key(3), "stripe", AttemptOutcome::Retried);

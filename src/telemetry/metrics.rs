@@ -3,7 +3,8 @@
 //!
 //! Rules: base units; counters end in `_total`; label values come from the configuration or from a
 //! closed set, never from a sender; every known label set begins at 0, so that `increase()` sees
-//! the first event. No event, job or trace id, URL, address or error text is ever a label.
+//! the first event. No event, job or trace id, URL, address or error text is ever a label. The series
+//! of single lanes have a table of their own, [`super::lanes`].
 
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
@@ -158,22 +159,6 @@ metrics! {
         /// Begins, checkpoints and ends of this node that were refused, because the job or the lane was not its own any more.
         node_stale_writes_total: IntCounterVec [];
 
-        /// State of a lane's breaker for a callee: 1 in the state it has, 0 in the others. Folded lanes count their breakers.
-        lane_breaker_state: IntGaugeVec ["tenant", "source", "vendor", "callee", "state"];
-        /// Times a breaker of the lane opened.
-        lane_breaker_opens_total: IntCounterVec ["tenant", "source", "vendor"];
-        /// Tokens in the lane's outbound bucket.
-        lane_bucket_tokens: GaugeVec ["tenant", "source", "vendor"];
-        /// Jobs in the store that are not over, and dead letters.
-        lane_queue_jobs: IntGaugeVec ["tenant", "source", "vendor", "state"];
-        /// Seconds since the oldest job of the lane that could start was due; 0 without one.
-        lane_oldest_due_age_seconds: GaugeVec ["tenant", "source", "vendor"];
-        /// Attempts of the lane in flight.
-        lane_in_flight: IntGaugeVec ["tenant", "source", "vendor"];
-        /// Attempts of the lane that ended, by outcome.
-        lane_attempts_total: IntCounterVec ["tenant", "source", "vendor", "outcome"];
-        /// Restarts of the lane's actor after a panic.
-        lane_restarts_total: IntCounterVec ["tenant", "source", "vendor"];
         /// Lanes by what they do.
         lanes: IntGaugeVec ["status"];
 
@@ -232,6 +217,11 @@ impl Metrics {
         metrics
     }
 
+    /// More series, of a table of their own.
+    pub(super) fn register(&self, collector: Box<dyn Collector>) {
+        self.registry.register(collector).expect("names of the tables are unique");
+    }
+
     /// All series in the text format of Prometheus.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -253,10 +243,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::telemetry::lanes;
+
+    fn described() -> impl Iterator<Item = &'static Described> {
+        Metrics::DESCRIBED.iter().chain(lanes::described())
+    }
 
     #[test]
     fn every_metric_follows_the_rules_of_its_kind() {
-        for line in Metrics::DESCRIBED {
+        for line in described() {
             assert!(line.help.trim().ends_with('.'), "{}: help is a sentence", line.name);
             assert_eq!(line.name.ends_with("_total"), line.kind == "counter", "{}", line.name);
             for label in ["event_id", "job_id", "trace_id", "url", "peer", "error"] {
@@ -265,20 +260,20 @@ mod tests {
             // DESIGN §10: only lanes name their tenant.
             assert_eq!(line.labels.contains(&"tenant"), line.name.starts_with("sluice_lane_"), "{}", line.name);
         }
-        let names: BTreeSet<_> = Metrics::DESCRIBED.iter().map(|line| line.name).collect();
-        assert_eq!(names.len(), Metrics::DESCRIBED.len());
+        let names: BTreeSet<_> = described().map(|line| line.name).collect();
+        assert_eq!(names.len(), described().count());
     }
 
     /// `docs/metrics.md` as the table has it.
     fn documentation() -> String {
         let mut text = String::from(
             "# Metrics\n\nServed at `/metrics` of the admin listener, beside the `process_*` series of the process \
-             itself. This file is made from `src/telemetry/metrics.rs`; write it anew with\n\
+             itself. This file is made from `src/telemetry/metrics.rs` and `src/telemetry/lanes/series.rs`; write it anew with\n\
              `SLUICE_WRITE_DOCS=1 cargo test --lib metrics`.\n\n\
              Past `limits.metric_lanes` lanes, single lanes fold into `tenant=\"other\"`, the worst ones last.\n\n\
              | name | kind | labels | what it tells |\n|---|---|---|---|\n",
         );
-        for Described { name, kind, labels, help } in Metrics::DESCRIBED {
+        for Described { name, kind, labels, help } in described() {
             let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
             let help = help.trim().replace('\n', " ");
             text.push_str(&["| `", name, "` | ", kind, " | ", &labels.join(", "), " | ", &help, " |\n"].concat());
