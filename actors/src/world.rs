@@ -23,8 +23,11 @@ pub struct World {
     pub limits: NodeLimits,
 }
 
-/// How long a lane stays without work while [`NodeLimits::awake`] is exceeded.
+/// How long a lane stays without work once [`NodeLimits::awake`] is exceeded; less, down to
+/// [`LEAST_IDLE`], until twice as many are awake.
 pub(crate) const CROWDED_IDLE: Duration = Duration::from_secs(1);
+/// The least time that a lane stays without work, however many are awake.
+pub(crate) const LEAST_IDLE: Duration = Duration::from_millis(20);
 
 /// Limits of the node (DESIGN §10); the defaults are the design's.
 #[derive(Debug, Clone)]
@@ -33,8 +36,9 @@ pub struct NodeLimits {
     pub concurrency: usize,
     /// How long a lane stays without work before it is put away.
     pub idle: Duration,
-    /// Lanes that are awake at once before those without work are put away after a second:
-    /// what many lanes took at their peak is not all given back to the operating system.
+    /// Lanes that are awake at once before those without work are put away after a second, and the
+    /// sooner the more there are, so that hardly twice as many stay awake: what many lanes took at
+    /// their peak is not all given back to the operating system.
     pub awake: usize,
     /// How often the store is asked for due lanes, whatever the wake hints say.
     pub poll: Duration,

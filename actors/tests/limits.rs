@@ -194,8 +194,8 @@ async fn lanes_that_sleep_with_an_empty_bucket_keep_it_and_little_else() {
     tree.finish().await;
 }
 
-/// Lanes that are awake after each of forty steps of a quarter of a second, each with 25 new lanes.
-async fn awake_while_lanes_come(room: usize) -> Vec<usize> {
+/// Lanes that are awake after each of forty steps, each with 25 new lanes.
+async fn awake_while_lanes_come(room: usize, step_takes: Duration) -> Vec<usize> {
     let limits = NodeLimits { awake: room, ..NodeLimits::default() };
     let tree = Setup { limits, ..Setup::default() }.start().await;
     let mut awake = Vec::new();
@@ -203,7 +203,7 @@ async fn awake_while_lanes_come(room: usize) -> Vec<usize> {
         for n in 0..25 {
             tree.insert(NewJob::on(&format!("t{n}/s{step}")));
         }
-        tree.pass(Duration::from_millis(250)).await;
+        tree.pass(step_takes).await;
         awake.push(tree.gateway().footprint().await.expect("the tree runs").actors);
     }
     tree.settle().await;
@@ -213,11 +213,15 @@ async fn awake_while_lanes_come(room: usize) -> Vec<usize> {
 
 #[tokio::test(start_paused = true)]
 async fn where_many_lanes_are_awake_those_without_work_sleep_early() {
-    let roomy = awake_while_lanes_come(10_000).await;
+    let quarter = Duration::from_millis(250);
+    let roomy = awake_while_lanes_come(10_000, quarter).await;
     assert_eq!(roomy.last(), Some(&1000), "with room they stay: {roomy:?}");
-    let crowded = awake_while_lanes_come(100).await;
+    let crowded = awake_while_lanes_come(100, quarter).await;
     // Those within the room stay; of the others as many as come within the second, and a step.
     assert!(crowded.iter().all(|awake| *awake <= 100 + 5 * 25), "{crowded:?}");
+    // However fast they come: hardly twice the room, and those of the last steps.
+    let flood = awake_while_lanes_come(100, Duration::from_millis(20)).await;
+    assert!(flood.iter().all(|awake| *awake <= 2 * 100 + 3 * 25), "{flood:?}");
 }
 
 #[tokio::test(start_paused = true)]

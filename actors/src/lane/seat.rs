@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::world::{CROWDED_IDLE, NodeLimits};
+use crate::world::{CROWDED_IDLE, LEAST_IDLE, NodeLimits};
 
 /// The lanes of the node that are awake; clones share the count.
 #[derive(Clone, Default)]
@@ -23,10 +23,14 @@ impl Awake {
         Seat(self.clone())
     }
 
-    /// How long a lane may be without work.
+    /// How long a lane may be without work: the less, the more are awake.
     pub(super) fn patience(&self, limits: &NodeLimits) -> Duration {
-        let crowded = self.0.load(Ordering::Relaxed) > limits.awake;
-        if crowded { limits.idle.min(CROWDED_IDLE) } else { limits.idle }
+        let over = self.0.load(Ordering::Relaxed).saturating_sub(limits.awake);
+        if over == 0 {
+            return limits.idle;
+        }
+        let room_left = 1.0 - over as f64 / limits.awake.max(1) as f64;
+        limits.idle.min(CROWDED_IDLE.mul_f64(room_left.max(0.0)).max(LEAST_IDLE))
     }
 }
 
