@@ -290,6 +290,9 @@ def exited(process):
     return os.waitid(os.P_PID, process.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+HANG_FLOOR = 1.25
+
+
 def hang(tools, folder):
     print("## While the LLM and WordPress hang\n\n"
           "200 deliveries a second over 20 sources that summarise and publish; callees that answer at once and callees that never do, in turns.\n")
@@ -321,8 +324,12 @@ def hang(tools, folder):
             callees.child.wait(30)
     table(["turn", "callees", "acknowledged", "not", "jobs done meanwhile", "ack p50 ms", "p95 ms", "p99 ms"], rows)
     ratio = median(p95["hang"]) / median(p95["answer"])
-    print(f"p95 while they hang is **{ratio:.2f}** of p95 while they answer.\n", flush=True)
-    return all(row[3] == 0 for row in rows)
+    # Two turns of the same kind differ by this much for no reason of ours; they may agree by luck, hence the floor.
+    differ = max(max(of) / min(of) for of in p95.values())
+    most = max(differ, HANG_FLOOR)
+    print(f"p95 while they hang is **{ratio:.2f}** of p95 while they answer (at most {most:.2f}: two turns of the same "
+          f"kind differ by {differ:.2f}, and {HANG_FLOOR} is allowed).\n", flush=True)
+    return all(row[3] == 0 for row in rows) and ratio <= most
 
 
 def signed(lane, event_id, content):
@@ -371,8 +378,12 @@ async def in_turn(sluice, requests):
         reader, writer = await asyncio.open_connection(*address(sluice))
         statuses = []
         for request in requests:
-            writer.write(request)
-            statuses.append(await answer(reader))
+            for _ in range(20):  # as vendors do: again after a 503
+                writer.write(request)
+                status = await answer(reader)
+                if status != 503:
+                    break
+            statuses.append(status)
         writer.close()
         return statuses
 
@@ -409,12 +420,12 @@ def memory(tools, folder):
 
     limits = "[sources.{}.limits]\ninbound = {{ per_second = 100000, burst = 1000000 }}\noutbound = {{ per_second = 10000, concurrency = 64 }}\n"
     tenants = {f"tenant{t}": "".join(source(f"source{s}") for s in range(100)) for t in range(100)}
-    tenants["warm"] = source("up", limits.format("up"))
+    tenants["warm"] = "".join(source(f"up{n}", limits.format(f"up{n}")) for n in range(16))
     sluice = Sluice(tools.sluice, folder / "lanes", tenants, "[limits]\ningest_per_second = 1000000\n")
     lanes = [lane for lane in sluice.sources if lane[0] != "warm"]
     event = lambda n: f'{{"event_type":"bench","data":{{"n":{n}}}}}'.encode()
-    # The same work in one lane first: what the store and the allocator keep is in the base.
-    asyncio.run(in_turn(sluice, [signed(("warm", "up"), f"warm{n}", event(n)) for n in range(len(lanes))]))
+    # Twice the same work in a few lanes first: what any load takes once, such as the page caches of SQLite, is in the base.
+    asyncio.run(in_turn(sluice, [signed(("warm", f"up{n % 16}"), f"warm{n}", event(n)) for n in range(2 * len(lanes))]))
     assert sluice.drained(120) is not None
     time.sleep(2)
     base = sluice.memory()
@@ -428,7 +439,7 @@ def memory(tools, folder):
     table(["lanes that ran one job", "jobs done", "base MiB", "right after MiB", "idle MiB", "idle over base MiB", "most MiB"],
           [[len(lanes), done, f"{base:.1f}", f"{busy:.1f}", f"{idle:.1f}", f"**{idle - base:.1f}**", 20]])
     sluice.end()
-    return bodies and done == 2 * len(lanes) and idle - base <= 20
+    return bodies and done == 3 * len(lanes) and idle - base <= 20
 
 
 PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory}

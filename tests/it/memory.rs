@@ -79,24 +79,39 @@ fn address(process: &Process) -> String {
     process.runtime.public.trim_start_matches("http://").to_owned()
 }
 
-/// Sends requests one after the other over one connection; all must be taken.
+/// How often a delivery is sent that the machine was too busy to answer in time.
+const TRIES: usize = 20;
+
+/// Sends requests one after the other over one connection, as vendors do: again after a 503.
 async fn deliver_all(process: &Process, requests: impl Iterator<Item = Vec<u8>>) {
     let mut stream = BufStream::new(TcpStream::connect(address(process)).await.unwrap());
     for request in requests {
-        stream.write_all(&request).await.unwrap();
-        stream.flush().await.unwrap();
-        let (mut line, mut length) = (String::new(), 0);
-        stream.read_line(&mut line).await.unwrap();
-        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
-        while line != "\r\n" {
-            line.clear();
-            stream.read_line(&mut line).await.unwrap();
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
+        let mut status = String::new();
+        for _ in 0..TRIES {
+            status = exchange(&mut stream, &request).await;
+            if !status.starts_with("HTTP/1.1 503") {
+                break;
             }
         }
-        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        assert!(status.starts_with("HTTP/1.1 200"), "{status}");
     }
+}
+
+/// Sends a request and reads its answer; returns the status line.
+async fn exchange(stream: &mut BufStream<TcpStream>, request: &[u8]) -> String {
+    stream.write_all(request).await.unwrap();
+    stream.flush().await.unwrap();
+    let (mut status, mut line, mut length) = (String::new(), String::new(), 0);
+    stream.read_line(&mut status).await.unwrap();
+    while line != "\r\n" {
+        line.clear();
+        assert_ne!(stream.read_line(&mut line).await.unwrap(), 0, "the connection closed: {status}");
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    stream.read_exact(&mut vec![0; length]).await.unwrap();
+    status
 }
 
 /// Sends a request once all others are connected; returns the status, 0 for a broken connection.
@@ -139,8 +154,10 @@ async fn memory_stays_bounded_while_two_thousand_large_bodies_arrive_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "waits until ten thousand lanes are put away, twice; scripts/test --long runs it"]
-async fn memory_of_ten_thousand_lanes_that_come_and_go_does_not_grow() {
+async fn ten_thousand_lanes_that_ran_one_job_and_went_idle_cost_no_more_than_20_mib_nor_does_it_grow() {
     const EACH: usize = 100;
+    const LANES: usize = EACH * EACH;
+    const WARM: usize = 16;
     let folder = Folder::new();
     folder.main("[limits]\ningest_per_second = 1000000\n");
     let secret = |tenant: usize| format!("{SECRET}-{tenant}");
@@ -148,6 +165,14 @@ async fn memory_of_ten_thousand_lanes_that_come_and_go_does_not_grow() {
         let reference = folder.secret(&format!("{tenant}.secret"), &secret(tenant));
         folder.tenant(&format!("t{tenant}"), &sources(EACH, &reference));
     }
+    let warm = folder.secret("warm.secret", &secret(EACH));
+    let limits = |n| {
+        format!(
+            "[sources.s{n}.limits]\ninbound = {{ per_second = 100000, burst = 1000000 }}\n\
+             outbound = {{ per_second = 10000, concurrency = 64 }}\n"
+        )
+    };
+    folder.tenant("warm", &(sources(WARM, &warm) + &(0..WARM).map(limits).collect::<String>()));
     let process = Process::start_in(folder.path(), &[("SLUICE_TELEMETRY__FILTER", "warn")]).await;
     let finished = |jobs: usize| {
         let process = &process;
@@ -160,17 +185,25 @@ async fn memory_of_ten_thousand_lanes_that_come_and_go_does_not_grow() {
     };
 
     let body = r#"{"event_type":"bench","data":{}}"#;
+    // Twice the same work in a few lanes before: what any load takes once, such as the page caches of
+    // SQLite, is not what lanes cost.
+    let before =
+        (0..2 * LANES).map(|n| request("warm", &format!("s{}", n % WARM), &format!("warm-{n}"), &secret(EACH), body));
+    deliver_all(&process, before).await;
+    finished(2 * LANES).await;
+    let base = resident(&process, "VmRSS");
     let mut idle = Vec::new();
     for wave in 1..=2 {
-        let each = (0..EACH * EACH).map(|n| {
+        let each = (0..LANES).map(|n| {
             let (tenant, source) = (n / EACH, format!("s{}", n % EACH));
             request(&format!("t{tenant}"), &source, &format!("wave-{wave}"), &secret(tenant), body)
         });
         deliver_all(&process, each).await;
-        finished(wave * EACH * EACH).await;
+        finished((2 + wave) * LANES).await;
         idle.push(resident(&process, "VmRSS"));
     }
     let [first, second] = idle[..] else { unreachable!("two waves") };
+    assert!(first <= base + 20 * MIB, "{} MiB over {} MiB", first.saturating_sub(base) / MIB, base / MIB);
     assert!(second <= first + 20 * MIB, "{} MiB after {} MiB", second / MIB, first / MIB);
     process.terminate();
     assert!(process.ended().await.0.success());
