@@ -311,6 +311,7 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         tokio::select! {
             () = running.gateway.broken() => Ending::Broken,
             () = running.store.disk_failure() => Ending::DiskFailed,
+            () = running.store.writer_ended() => Ending::WriterEnded,
         }
     };
     // Both ends of a reload are logged where it happens.
@@ -318,14 +319,16 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     match ending {
         Ending::Signal(signal) => tracing::info!(signal, "stopping"),
         Ending::Broken => tracing::error!("stopping, because the tree of actors is beyond repair"),
+        Ending::WriterEnded => tracing::error!("stopping, because the writer of the store is gone"),
         Ending::DiskFailed => {
             tracing::error!("ending at once, because the disk did not take what was written");
-            // Nothing is closed in order: that would copy out of a log with a hole.
-            std::mem::forget(running);
+            // Nothing is drained or closed in order: that would copy out of a log with a hole.
             return ending.into_result();
         }
     }
+    let store = running.store.clone();
     match drain_or_second_signal(&mut signals, running.shutdown()).await {
+        End::Drained(_) if store.disk_failed() => Ending::DiskFailed.into_result(),
         End::Drained(_) => ending.into_result(),
         End::Forced => std::process::exit(1),
     }
@@ -338,6 +341,8 @@ enum Ending {
     Signal(&'static str),
     /// The tree of actors is beyond repair: only a new process helps.
     Broken,
+    /// The thread that writes is gone: only a new process helps.
+    WriterEnded,
     /// The disk did not take what was written: only a new process can tell what it has.
     DiskFailed,
 }
@@ -349,6 +354,10 @@ impl Ending {
             Self::Signal(_) => Ok(()),
             Self::Broken => {
                 let message = "the supervisor of the lanes is gone or too many lanes panicked at once; start it again";
+                Err(Refused::new(ErrorCode::TreeBroken, message).into())
+            }
+            Self::WriterEnded => {
+                let message = "the writer of the store panicked; start it again";
                 Err(Refused::new(ErrorCode::TreeBroken, message).into())
             }
             Self::DiskFailed => {

@@ -113,7 +113,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(command) => runtime()?.block_on(command.run(&global)),
         Command::Init(command) => command.run(&global),
-        Command::Serve(command) => runtime()?.block_on(command.run(&global)),
+        Command::Serve(command) => {
+            let runtime = runtime()?;
+            let ended = runtime.block_on(command.run(&global));
+            // Not dropped: that would wait for calls that block, such as a look-up of a name.
+            runtime.shutdown_background();
+            ended
+        }
         Command::Check(command) => command.run(&global),
         Command::Migrate(command) => runtime()?.block_on(command.run(&global)),
         Command::Backup(command) => runtime()?.block_on(command.run(&global)),

@@ -13,6 +13,8 @@
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc as mpsc_of_threads,
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -21,7 +23,6 @@ use sluice_actors::ports::StoreUnavailable;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
-    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 
@@ -167,17 +168,23 @@ impl<C: Command> Writer<C> {
             runtime.block_on(run(engine, from, limits));
             ending.send(()).ok();
         };
-        std::thread::Builder::new().name("sluice-writer".into()).spawn(work).expect("the system has a thread left");
+        thread("sluice-writer", work);
         (Self { to }, ended)
     }
 
     /// Hands a command in and waits for its commit. Dropped while it waits for its turn in a full
     /// channel, it was never handed in; dropped later, it is carried out all the same.
     pub async fn submit<T>(&self, command: impl FnOnce(Reply<T>) -> C) -> Result<T, WriteError> {
-        let gone = || WriteError::Unavailable("the store is closed".into());
+        let closed = |_| WriteError::Unavailable("the store is closed".into());
         let (reply, answer) = Reply::pair();
-        self.to.send(Message::Do(command(reply))).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        self.to.send(Message::Do(command(reply))).await.map_err(closed)?;
+        // Whoever drops a reply without an answer has panicked, before or after the commit.
+        answer.await.unwrap_or_else(|_| Err(WriteError::Unknown("the store's writer is gone".into())))
+    }
+
+    /// Returns when the writer has ended: closed, or by a panic, after which only a new process helps.
+    pub async fn ended(&self) {
+        self.to.closed().await;
     }
 
     /// Asks the writer to carry out what was handed in before and then to end; its task ends when
@@ -188,7 +195,7 @@ impl<C: Command> Writer<C> {
 }
 
 async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Command>>, limits: WriterLimits) {
-    let mut flushing = Flushing::default();
+    let flusher = Flusher::start();
     let mut rested = true;
     let mut open = true;
     while open {
@@ -206,7 +213,7 @@ async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Comma
         (batch, open) = gather(first, &mut from, limits.batch);
         if !batch.is_empty() {
             let written = write(&mut engine, batch).await;
-            flushing.then(engine.flush(), written).await;
+            flusher.then(engine.flush(), written);
             engine.tend(false).await;
             rested = false;
         }
@@ -218,7 +225,7 @@ async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Comma
             command.settle(Err(WriteError::Unavailable("the store is closed".into())));
         }
     }
-    flushing.end().await;
+    flusher.end();
     engine.close().await;
 }
 
@@ -262,34 +269,48 @@ async fn write<E: Engine>(engine: &mut E, mut batch: Vec<E::Command>) -> Written
     batch.into_iter().map(|command| (command, outcome.clone())).collect()
 }
 
-/// The batch that is on its way to the disk.
-#[derive(Default)]
-struct Flushing(Option<JoinHandle<()>>);
+/// Flushes one batch after the other and answers it: a thread of its own, so that nothing else that
+/// blocks stands in its way.
+struct Flusher {
+    jobs: mpsc_of_threads::SyncSender<Box<dyn FnOnce() + Send>>,
+    thread: JoinHandle<()>,
+}
 
-impl Flushing {
-    /// Flushes the next batch and answers it, after the one before.
-    async fn then<C: Command>(&mut self, flush: Option<Flush>, written: Written<C>) {
-        self.end().await;
+impl Flusher {
+    fn start() -> Self {
+        // Without a place to wait: the writer is at most one batch ahead of the disk.
+        let (jobs, next) = mpsc_of_threads::sync_channel::<Box<dyn FnOnce() + Send>>(0);
+        let thread = thread("sluice-flush", move || next.iter().for_each(|job| job()));
+        Self { jobs, thread }
+    }
+
+    /// Flushes a batch and answers it, after the one before.
+    fn then<C: Command>(&self, flush: Option<Flush>, written: Written<C>) {
         let Some(flush) = flush.filter(|_| written.iter().any(|(_, outcome)| outcome.is_ok())) else {
             settle(written, &Ok(()));
             return;
         };
-        self.0 = Some(spawn_blocking(move || {
+        let job = move || {
             let flushed = catch_unwind(AssertUnwindSafe(flush))
                 .unwrap_or_else(|_| Err(WriteError::Unknown("the store's flush panicked".into())));
             if let Err(error) = &flushed {
                 tracing::warn!(commands = written.len(), %error, "batch not on the disk");
             }
             settle(written, &flushed);
-        }));
+        };
+        // Its thread ends only with this sender.
+        self.jobs.send(Box::new(job)).ok();
     }
 
     /// Waits until the last batch was answered.
-    async fn end(&mut self) {
-        if let Some(flushing) = self.0.take() {
-            flushing.await.ok();
-        }
+    fn end(self) {
+        drop(self.jobs);
+        self.thread.join().ok();
     }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name.into()).spawn(work).expect("the system has a thread left")
 }
 
 fn settle<C: Command>(written: Written<C>, flushed: &Result<(), WriteError>) {

@@ -191,6 +191,16 @@ impl Store {
         self.shared.node.as_ref().map(|node| node.id().to_string())
     }
 
+    /// Returns when nothing is written any more: the store was closed, or its writer panicked.
+    pub async fn writer_ended(&self) {
+        self.shared.writer.ended().await;
+    }
+
+    /// Whether [`Store::disk_failure`] has happened.
+    pub fn disk_failed(&self) -> bool {
+        self.shared.disk.failed()
+    }
+
     /// Returns when the disk under SQLite failed to take what was written. What it has is unknown then:
     /// nothing is written any more, and the process should end at once, without [`Store::close`], so
     /// that the next one reads the log by its checksums.

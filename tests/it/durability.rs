@@ -8,9 +8,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use futures_util::future::join_all;
+
 use crate::harness::{Folder, Process, SECRET, Sender, completed, eventually};
 
-const DELIVERIES: usize = 12;
+const DELIVERIES: usize = 24;
+const AT_ONCE: usize = 8;
 
 /// `strace` of a running process.
 struct Trace {
@@ -38,9 +41,9 @@ impl Trace {
     }
 }
 
-/// Where in the trace each delivery's payload was written into the log, and where its answer left.
-/// `Err`: one that was answered before a sync of the log that began after its payload was written.
-fn judge(trace: &str) -> Result<usize, String> {
+/// Counts the answers in a trace. `ids`: the event of each delivery. `Err`: one that left before a sync of
+/// the log that began after its delivery was written.
+fn judge(trace: &str, ids: &[String]) -> Result<usize, String> {
     let mut begun: HashMap<&str, usize> = HashMap::new();
     let mut synced_from = None;
     let mut written: HashMap<usize, usize> = HashMap::new();
@@ -50,7 +53,7 @@ fn judge(trace: &str) -> Result<usize, String> {
         let call = call.trim_start();
         let log = call.contains("sluice.db-wal>");
         if call.starts_with("pwrite64(") && log {
-            for n in 0..DELIVERIES {
+            for n in 0..ids.len() {
                 if call.contains(&format!("marker-{n}-end")) {
                     written.entry(n).or_insert(at);
                 }
@@ -63,13 +66,11 @@ fn judge(trace: &str) -> Result<usize, String> {
             }
         } else if call.contains("sync resumed") && call.ends_with("= 0") {
             synced_from = synced_from.max(begun.remove(thread));
-        } else if call.contains("HTTP/1.1 200 OK") && call.contains("event_id") {
-            // One after the other: the nth answer is that of the nth delivery.
-            let payload = written.get(&answered).ok_or_else(|| format!("answer {answered} before its payload"))?;
+        } else if call.contains("HTTP/1.1 200 OK") {
+            let Some(n) = ids.iter().position(|id| call.contains(&**id)) else { continue };
+            let payload = written.get(&n).ok_or_else(|| format!("answer {n} before its payload"))?;
             if synced_from.is_none_or(|from| from < *payload) {
-                return Err(format!(
-                    "answer {answered} left in line {at}, written in {payload}, synced: {synced_from:?}"
-                ));
+                return Err(format!("answer {n} left in line {at}, written in {payload}, synced: {synced_from:?}"));
             }
             answered += 1;
         }
@@ -89,24 +90,33 @@ async fn no_answer_leaves_before_a_sync_of_the_log_that_began_after_its_delivery
     let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
     eventually("strace is attached", || async { path.metadata().is_ok_and(|trace| trace.len() > 0).then_some(()) })
         .await;
-    for n in 0..DELIVERIES {
-        let answer = sender.send(&format!("evt_{n}"), &completed(&format!("marker-{n}-end"), 1)).await;
-        assert_eq!(answer.status, 200);
+    let mut ids = Vec::new();
+    for round in 0..DELIVERIES / AT_ONCE {
+        // Several at once: while one batch is on its way to the disk the next is written.
+        let sent = (0..AT_ONCE).map(|nth| {
+            let (n, sender) = (round * AT_ONCE + nth, &sender);
+            async move { sender.send(&format!("evt_{n}"), &completed(&format!("marker-{n}-end"), 1)).await }
+        });
+        for answer in join_all(sent).await {
+            assert_eq!(answer.status, 200);
+            ids.push(answer.event().to_owned());
+        }
     }
     trace.detach();
     process.kill();
     let trace = std::fs::read_to_string(path).unwrap();
-    assert_eq!(judge(&trace), Ok(DELIVERIES));
+    assert_eq!(judge(&trace, &ids), Ok(DELIVERIES));
 }
 
 #[test]
 fn an_answer_without_a_sync_after_its_delivery_is_seen() {
+    let ids = ["evt_a".to_owned()];
     let wrote = "1 pwrite64(9</d/sluice.db-wal>, \"marker-0-end\", 8192, 0) = 8192";
-    let answer = "2 writev(12<TCP:[1]>, [{iov_base=\"HTTP/1.1 200 OK event_id\"}], 1) = 120";
+    let answer = "2 writev(12<TCP:[1]>, [{iov_base=\"HTTP/1.1 200 OK evt_a\"}], 1) = 120";
     let begin = "3 fdatasync(9</d/sluice.db-wal> <unfinished ...>";
     let end = "3 <... fdatasync resumed>) = 0";
-    assert_eq!(judge(&[wrote, begin, end, answer].join("\n")), Ok(1));
+    assert_eq!(judge(&[wrote, begin, end, answer].join("\n"), &ids), Ok(1));
     for wrong in [vec![wrote, answer], vec![begin, wrote, end, answer], vec![wrote, begin, answer, end]] {
-        assert!(judge(&wrong.join("\n")).is_err(), "{wrong:?}");
+        assert!(judge(&wrong.join("\n"), &ids).is_err(), "{wrong:?}");
     }
 }

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::{
     CachedStatement, OpenFlags,
+    config::DbConfig,
     types::{ToSqlOutput, Value as Owned, ValueRef},
 };
 use sqlx::error::{DatabaseError, ErrorKind};
@@ -34,6 +35,8 @@ impl Connection {
         let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(refused)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(refused)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Dropped without an order, it leaves the log as it is.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(refused)?;
         for (pragma, value) in [
             ("foreign_keys", 0),
             ("wal_autocheckpoint", 0),
@@ -80,8 +83,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends it in order.
+    /// Waits for others as long as at the beginning, whatever a statement set.
+    pub(in crate::store) fn be_patient(&mut self) -> Result<(), sqlx::Error> {
+        self.0.busy_timeout(BUSY_TIMEOUT).map_err(refusal)
+    }
+
+    /// Ends it in order: the last connection to a file moves its log into it.
     pub(in crate::store) fn close(self) -> Result<(), sqlx::Error> {
+        self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(refusal)?;
         self.0.close().map_err(|(_, error)| refusal(error))
     }
 

@@ -90,9 +90,12 @@ impl Sqlite {
     /// After a failure: the file again, with new readers, for the old ones may hold another file.
     async fn reopen(&mut self) -> Result<(), WriteError> {
         let unavailable = |error: &dyn std::fmt::Display| WriteError::Unavailable(error.to_string());
+        // What was committed before is not flushed by the next log, if it is another file.
+        self.log.flush()()?;
         let (connection, identity) = open::reopen(&self.path).await.map_err(|error| unavailable(&error))?;
+        let log = Log::open(&self.path, self.disk.clone()).map_err(|error| unavailable(&error))?;
         self.take(connection).await.map_err(|error| unavailable(&error))?;
-        self.log = Log::open(&self.path, self.disk.clone()).map_err(|error| unavailable(&error))?;
+        self.log = log;
         self.identity = identity;
         let old = self.readers.swap(Arc::new(open::readers(&self.path)));
         tokio::spawn(async move { old.close().await });
@@ -126,12 +129,17 @@ impl Sqlite {
         self.connection = None;
     }
 
-    /// Runs a checkpoint; a failure is only logged, for the log keeps everything.
+    /// Runs a checkpoint. One that cannot be made now leaves everything in the log.
     fn checkpoint(&mut self, text: &'static str) {
         let Some(connection) = self.connection.as_mut() else { return };
         self.unflushed = 0;
-        if let Err(error) = connection.run(text) {
-            tracing::warn!(path = %self.path.display(), %error, "checkpoint failed");
+        let Err(error) = connection.run(text) else { return };
+        tracing::warn!(path = %self.path.display(), %error, "checkpoint failed");
+        if code(&error).is_some_and(|code| code & 0xff == IOERR) {
+            // Part of what it moved may be missing, and the next one would not move it again.
+            self.disk.fail();
+        } else if connection.be_patient().is_err() {
+            self.give_up();
         }
     }
 }
@@ -164,6 +172,9 @@ impl writer::Engine for Sqlite {
             let failure = Failure::of(&error);
             if !failure.connection_lost {
                 return Err(failure.error);
+            }
+            if matches!(code(&error), Some(IOERR_FSYNC | IOERR_DIR_FSYNC)) {
+                self.disk.fail();
             }
             // The disk may have it all the same, and a restart may find it.
             self.give_up();
@@ -240,9 +251,8 @@ impl Failure {
         let refused = || Self { error: WriteError::Refused(error.to_string()), connection_lost: false };
         match error {
             // The low byte of an extended code is its class, https://www.sqlite.org/rescode.html
-            sqlx::Error::Database(of_sqlite) => {
-                let code = of_sqlite.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
-                match code & 0xff {
+            sqlx::Error::Database(_) => {
+                match code(error).unwrap_or_default() & 0xff {
                     // PERM, READONLY, IOERR, CORRUPT, CANTOPEN, NOTADB: the file is not what it was.
                     3 | 8 | 10 | 11 | 14 | 26 => unavailable(true),
                     // BUSY, LOCKED, NOMEM, INTERRUPT, FULL, PROTOCOL, SCHEMA: it may work the next time.
@@ -258,6 +268,16 @@ impl Failure {
             _ => unavailable(true),
         }
     }
+}
+
+// https://www.sqlite.org/rescode.html
+const IOERR: i32 = 10;
+const IOERR_FSYNC: i32 = 1034;
+const IOERR_DIR_FSYNC: i32 = 1290;
+
+/// The extended code of SQLite.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -345,7 +365,7 @@ mod tests {
     async fn after_a_failed_sync_nothing_is_acknowledged_and_the_log_is_left_for_the_next_process() {
         let folder = tempfile::tempdir().unwrap();
         let mut engine = engine(folder.path()).await;
-        engine.log.fail();
+        engine.log.fail_syncs();
         let disk = engine.disk.clone();
         let (writer, ended) = Writer::spawn(engine, WriterLimits::default());
         assert!(

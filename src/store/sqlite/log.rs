@@ -20,8 +20,13 @@ impl Disk {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
+    /// From now on.
+    pub(super) fn fail(&self) {
+        self.0.send_replace(true);
+    }
+
     /// Whether it failed.
-    pub(super) fn failed(&self) -> bool {
+    pub(in crate::store) fn failed(&self) -> bool {
         *self.0.borrow()
     }
 
@@ -56,10 +61,15 @@ impl Log {
                 return Err(WriteError::Unknown("the disk did not take an earlier batch".into()));
             }
             file.sync_data().map_err(|error| {
-                disk.0.send_replace(true);
+                disk.fail();
                 WriteError::Unknown(format!("the disk did not take the batch: {error}"))
             })
         })
+    }
+
+    /// Syncs it now.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 
     /// Bytes.
@@ -69,7 +79,7 @@ impl Log {
 
     /// Makes its syncs fail.
     #[cfg(test)]
-    pub(super) fn fail(&mut self) {
+    pub(super) fn fail_syncs(&mut self) {
         // A device that cannot be synced.
         self.file = Arc::new(File::open("/dev/null").expect("a device"));
     }

@@ -17,6 +17,7 @@ use tempfile::TempPath;
 use super::{
     backup::{BackupError, Bytes, Contents, contents, folder_of, partial_beside, sync_folder},
     connection::Connection,
+    log::{Disk, Log},
     open::{self, beside},
 };
 use crate::store::{OpenError, recovered::raise_fences, schema::Schema, session::Session};
@@ -93,16 +94,23 @@ async fn checked(fresh: &Path, file: &Path) -> Result<(Contents, u64), BackupErr
     let closed = connection.close().await.map_err(open::refused(file)).map_err(named);
     let contents = contents?;
     closed?;
-    Ok((contents, raise(fresh).await.map_err(named)?))
+    let raised = raise(fresh).await.map_err(named)?;
+    // Only the file itself takes the place of the old one.
+    if beside(fresh, "-wal").metadata().is_ok_and(|log| log.len() > 0) {
+        let found = "its log could not be moved into it".into();
+        return Err(BackupError::Damaged { path: file.to_owned(), found });
+    }
+    Ok((contents, raised))
 }
 
 /// Raises the fences in the database at `path`, which nobody else has open.
 async fn raise(path: &Path) -> Result<u64, OpenError> {
     let mut connection = Connection::open(path)?;
-    let raised = raise_fences(&mut Session::Sqlite(&mut connection)).await.map_err(open::refused(path));
-    // It goes as the last one, and takes its log along.
-    let closed = connection.close().map_err(open::refused(path));
-    raised.and_then(|raised| closed.map(|()| raised))
+    let raised = raise_fences(&mut Session::Sqlite(&mut connection)).await.map_err(open::refused(path))?;
+    let unreadable = |source| OpenError::File { path: path.to_owned(), source };
+    Log::open(path, Disk::new()).and_then(|log| log.sync()).map_err(unreadable)?;
+    connection.close().map_err(open::refused(path))?;
+    Ok(raised)
 }
 
 /// A gateway that runs as another user than whoever restores must be able to open the file.
