@@ -1,14 +1,20 @@
 //! `sluice copy` through the real binary, and the gateway on what it made.
 
-use std::path::Path;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
-use sluice::standins::Fault;
+use sluice::{
+    standins::Fault,
+    store::{
+        copy::{LEFT_OUT, copied_columns},
+        migrate_postgres,
+    },
+};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
     chaos::fast,
-    harness::{Cluster, Process, Ran, SECRET, Sender, World, command, completed, eventually, run, sluice},
+    harness::{Cluster, Folder, Process, Ran, SECRET, Sender, World, command, completed, eventually, run, sluice},
 };
 
 /// A copy to its end.
@@ -200,9 +206,76 @@ async fn a_copy_that_is_killed_again_and_again_ends_like_one_that_was_not() {
     let ended = copy(folder, "sqlite://sluice.db", &url).await.json();
     assert!(ended["resumed"].as_u64().unwrap() >= 27_500, "{ended}");
     assert_eq!(ended["tables"], expected["tables"]);
+
+    // From a server into a file, killed as well.
+    let mut child = command(folder, &["copy", "--from", &url, "--to", "sqlite://back.db"]).spawn().unwrap();
+    let log = folder.join("back.db-wal");
+    eventually("much is copied", || async { (fs::metadata(&log).ok()?.len() > 6_000_000).then_some(()) }).await;
+    assert_eq!(child.try_wait().unwrap(), None, "it still copies");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let back = copy(folder, &url, "sqlite://back.db").await.json();
+    assert!(back["resumed"].as_u64().unwrap() > 0, "{back}");
+    assert_eq!(back["tables"], expected["tables"]);
     let process = Process::start(&world.folder).await;
     process.terminate();
     assert!(process.ended().await.0.success());
+}
+
+#[tokio::test]
+async fn every_table_and_column_of_postgres_is_copied_or_left_out_with_a_reason() {
+    let cluster = Cluster::shared();
+    let database = cluster.database().await;
+    migrate_postgres(&cluster.url(&database)).await.unwrap();
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public'",
+    )
+    .fetch_all(&mut cluster.connect(&database).await)
+    .await
+    .unwrap();
+    let left_out = |name: &str| LEFT_OUT.iter().any(|(what, why)| *what == name && !why.is_empty());
+    let found = columns.into_iter().map(|(table, column)| (format!("{table}.{column}"), table));
+    let found = found.filter(|(whole, table)| !left_out(whole) && !left_out(table)).map(|(whole, _)| whole);
+    let copied: BTreeSet<String> = copied_columns().collect();
+    assert_eq!(copied, found.collect(), "enter it in `store/copy/tables.rs`: copied, or left out with a reason");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_of_each_kind_comes_back_from_the_other_engine_as_it_was() {
+    let cluster = Cluster::shared();
+    let folder = Folder::new();
+    let (first, second, third) = (cluster.database().await, cluster.database().await, cluster.database().await);
+    let samples = |engine: &str| -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("migrations/{engine}/samples"));
+        let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+    };
+    assert_eq!(sluice(folder.path(), &["migrate"]).await.status, 0);
+    for sample in samples("sqlite") {
+        on(&folder.path().join("sluice.db"), &sample).await;
+    }
+    migrate_postgres(&cluster.url(&first)).await.unwrap();
+    for sample in samples("postgres") {
+        sqlx::raw_sql(AssertSqlSafe(sample)).execute(&mut cluster.connect(&first).await).await.unwrap();
+    }
+    for chain in [
+        ["sqlite://sluice.db".to_owned(), cluster.url(&second), "sqlite://one.db".to_owned()],
+        [cluster.url(&first), "sqlite://two.db".to_owned(), cluster.url(&third)],
+    ] {
+        let there = copy(folder.path(), &chain[0], &chain[1]).await.json();
+        let back = copy(folder.path(), &chain[1], &chain[2]).await.json();
+        assert_eq!(there["tables"], back["tables"]);
+        for table in there["tables"].as_array().unwrap() {
+            assert!(table["rows"].as_u64().unwrap() > 0, "no sample of {table}");
+        }
+    }
+    // Whatever the engine numbers goes on after what was copied.
+    let next = "SELECT nextval(pg_get_serial_sequence(name, number)) FROM (VALUES ('events', 'seq'), ('forms', 'seq'),
+                ('jobs', 'seq'), ('results', 'seq'), ('dead_letters', 'seq'), ('handshakes', 'seq'), ('refusals', 'id'),
+                ('audit', 'seq')) AS numbered (name, number)";
+    let next: Vec<i64> = sqlx::query_scalar(next).fetch_all(&mut cluster.connect(&second).await).await.unwrap();
+    assert_eq!(next, [2; 8]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,6 +30,7 @@ use self::{
 use super::{OpenError, postgres};
 
 pub(super) use side::MARKS;
+pub use tables::{LEFT_OUT, copied_columns};
 
 /// A database.
 #[derive(Debug, Clone, Copy)]

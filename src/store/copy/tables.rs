@@ -199,10 +199,16 @@ pub(super) const TABLES: &[Table] = &[
     Table::new("lanes", 2, &[("tenant", Text), ("source", Text), ("epoch", Int), ("paused", Flag), ("breaker", Text)]),
 ];
 
+/// The columns that are copied, as `table.column`.
+pub fn copied_columns() -> impl Iterator<Item = String> {
+    TABLES.iter().flat_map(|table| table.columns.iter().map(|(column, _)| format!("{}.{column}", table.name)))
+}
+
 /// What stays behind, and why: a table, or a column as `table.column`.
-#[cfg(test)]
-pub(super) const LEFT_OUT: &[(&str, &str)] = &[
+pub const LEFT_OUT: &[(&str, &str)] = &[
     ("_sqlx_migrations", "the target has run the migrations of its own engine"),
     ("nodes", "processes that served the source; none of them serves the target"),
     ("lanes.owner", "nobody runs a lane of the target before a gateway takes it"),
+    ("lanes.held", "as its owner"),
+    ("lanes.config", "the gateway that takes it says under which configuration it runs"),
 ];
