@@ -130,18 +130,24 @@ async fn keep(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupErro
     let name = beside(path, &format!(".replaced-{}", now.as_millis()));
     let exists = path.exists();
     if exists {
-        let folded = folded(path).await?;
-        let left = fs::metadata(&log).is_ok_and(|log| log.len() > 0);
-        if folded && left {
+        let kept_log = beside(&name, "-wal");
+        let has_log = || fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+        // First, for SQLite may take the log of a file away that it cannot read.
+        let logged = has_log();
+        if logged {
+            fs::hard_link(&log, &kept_log).map_err(failed)?;
+        }
+        let folded = folded(path).await;
+        if logged && !matches!(folded, Ok(false)) {
+            fs::remove_file(&kept_log).map_err(failed)?;
+        }
+        if folded? && has_log() {
             return Err(BackupError::InUse(path.to_owned()));
         }
         fs::hard_link(path, &name).map_err(failed)?;
-        if left {
-            fs::hard_link(&log, beside(&name, "-wal")).map_err(failed)?;
-        }
         sync_folder(path).map_err(failed)?;
     }
-    for stale in [log, beside(path, "-shm")] {
+    for stale in [&log, &beside(path, "-shm")] {
         match fs::remove_file(stale) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
