@@ -6,6 +6,7 @@ mod folder;
 pub(crate) mod nodes;
 mod operations;
 pub mod runtime;
+pub mod sites;
 mod sweep;
 
 use std::{
@@ -56,6 +57,7 @@ use crate::{
 use self::{
     operations::{Operations, Reloading},
     runtime::Runtime,
+    sites::{Changed, Listener, ReportPace, Sites},
 };
 
 /// Why the gateway cannot start or a command cannot do its work; an operator reads it.
@@ -89,6 +91,8 @@ pub struct AppOptions {
     pub config_path: Option<PathBuf>,
     /// The running log, whose filter a reload changes.
     pub logs: Option<Logs>,
+    /// How often WordPress sites are told what became of jobs.
+    pub reports: ReportPace,
 }
 
 impl Default for AppOptions {
@@ -100,6 +104,7 @@ impl Default for AppOptions {
             node: NodeLimits::default(),
             config_path: None,
             logs: None,
+            reports: ReportPace::default(),
         }
     }
 }
@@ -134,7 +139,7 @@ pub struct Running {
 /// # Errors
 /// A [`Refused`] for what an operator can mend; nothing was changed then.
 pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Running> {
-    let AppOptions { clock, seed, drain, node, config_path, logs } = options;
+    let AppOptions { clock, seed, drain, node, config_path, logs, reports } = options;
     let public_listener = bind("edge.listen", config.edge.listen)?;
     let admin_listener = bind("admin.listen", config.admin.listen)?;
     let admin_options = admin_listener_options(&config.admin)?;
@@ -164,11 +169,17 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         nodes::introduce(shared, &live);
     }
 
+    let changed = Arc::new(Changed::default());
+    let listener = Listener {
+        tree: TreeObserver::new(metrics.clone(), lanes.clone(), live.clone()),
+        changed: changed.clone(),
+        config: live.clone(),
+    };
     let world = World {
         store: jobs.clone(),
         action: Arc::new(Actions::new(live.clone(), client.clone(), clock.clone())),
         policies: Arc::new(nodes::Divided { whole: ConfigPolicies::new(live.clone()), users: users.clone() }),
-        observer: Arc::new(TreeObserver::new(metrics.clone(), lanes.clone(), live.clone())),
+        observer: Arc::new(listener),
         clock: clock.clone(),
         seed,
         limits: node,
@@ -197,6 +208,15 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let public = edge::serve(public_listener, receiver, edge_options)?;
 
     let accepting = Arc::new(AtomicBool::new(true));
+    let sites = Sites {
+        config: live.clone(),
+        records: records.clone(),
+        gateway: gateway.clone(),
+        client: client.clone(),
+        clock: clock.clone(),
+        changed,
+        pace: reports,
+    };
     let reloading = config_path.map(|path| Reloading { path, logs, client });
     let operations = Arc::new(Operations::new(
         live.clone(),
@@ -232,7 +252,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
     })?;
     tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
-    let mut tasks = vec![tokio::spawn(sweep::run(records.clone(), live.clone(), clock, metrics.clone()))];
+    let sweeper = sweep::run(records.clone(), live.clone(), clock, metrics.clone());
+    let mut tasks = vec![tokio::spawn(sweeper), tokio::spawn(sites.run())];
     if let Some(nodes) = shared {
         let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users };
         tasks.push(tokio::spawn(nodes::run(around)));

@@ -25,6 +25,7 @@ mod prompt;
 mod publish;
 mod reply;
 mod run;
+pub mod site;
 mod summarize;
 mod template;
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl SigningKey {
         json!({ "kty": "OKP", "crv": "Ed25519", "x": self.public, "kid": self.kid, "alg": "EdDSA", "use": "sig" })
     }
 
-    /// Signs a callback's claims.
+    /// Signs a token's claims.
     pub(crate) fn sign(&self, claims: &Claims<'_>) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TOKEN_TYPE.to_owned());
@@ -63,7 +63,7 @@ fn thumbprint(x: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
 }
 
-/// The claims of a callback's token, in the order they are written.
+/// The claims of a token, in the order they are written.
 #[derive(Debug, Serialize)]
 pub(crate) struct Claims<'a> {
     iss: &'a str,
@@ -74,8 +74,10 @@ pub(crate) struct Claims<'a> {
     nbf: i64,
     exp: i64,
     jti: String,
-    job_id: String,
-    fence: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fence: Option<i64>,
     body_sha256: String,
 }
 
@@ -84,25 +86,28 @@ pub(crate) struct Vouched<'a> {
     pub(crate) gateway: &'a str,
     pub(crate) site_uuid: &'a str,
     pub(crate) tenant: &'a str,
-    pub(crate) job_id: String,
-    pub(crate) fence: i64,
+    /// What the token is for.
+    pub(crate) scope: &'static str,
+    /// The job and the fence of the attempt, where it is for one.
+    pub(crate) attempt: Option<(String, i64)>,
     pub(crate) body: &'a [u8],
 }
 
 impl<'a> Claims<'a> {
     pub(crate) fn new(vouched: &Vouched<'a>, now: Timestamp, jti: [u8; 16]) -> Self {
         let iat = now.as_secs();
+        let (job_id, fence) = vouched.attempt.clone().unzip();
         Self {
             iss: vouched.gateway,
             aud: ["wp".to_owned(), format!("wp:{}", vouched.site_uuid)],
             sub: vouched.tenant,
-            scope: "job:write",
+            scope: vouched.scope,
             iat,
             nbf: iat,
             exp: iat + TOKEN_TTL_SECS,
             jti: hex::encode(jti),
-            job_id: vouched.job_id.clone(),
-            fence: vouched.fence,
+            job_id,
+            fence,
             body_sha256: hex::encode(Sha256::digest(vouched.body)),
         }
     }

@@ -108,8 +108,8 @@ impl Callback<'_> {
             gateway: self.gateway,
             site_uuid: &self.site.site_uuid,
             tenant: self.job.lane.tenant.as_str(),
-            job_id: self.job.id.to_string(),
-            fence: self.job.fence.0,
+            scope: "job:write",
+            attempt: Some((self.job.id.to_string(), self.job.fence.0)),
             body: &body,
         };
         let token = self.key.sign(&Claims::new(&vouched, now, jti));
@@ -128,7 +128,7 @@ pub(crate) fn endpoint(site: &WordPress) -> Result<Url, &'static str> {
         .map_err(|_| "site and callback make no URL")
 }
 
-fn headers(token: &str, authorization: bool) -> HeaderMap {
+pub(crate) fn headers(token: &str, authorization: bool) -> HeaderMap {
     let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).expect("a token is base64url and dots");
     bearer.set_sensitive(true);
     let mut headers = HeaderMap::new();

@@ -1,5 +1,6 @@
 //! A stand-in for a WordPress site with the plugin: the callback contract of DESIGN §7 with its
-//! inbox by `job_id` and its posts by `post_key`.
+//! inbox by `job_id` and its posts by `post_key`, and the doors beside it: states of jobs go in, what
+//! editors ask for comes out.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -55,6 +56,9 @@ struct Site {
     tokens: HashSet<String>,
     effects: BTreeMap<String, u32>,
     refusals: Vec<&'static str>,
+    states: BTreeMap<String, String>,
+    requests: BTreeMap<u64, Value>,
+    answers: BTreeMap<u64, String>,
 }
 
 struct State {
@@ -126,7 +130,25 @@ impl StandInWordPress {
         self.lock().refusals.clone()
     }
 
-    /// Every request, failed ones included.
+    /// The state of each job as the gateway last reported it.
+    pub fn states(&self) -> BTreeMap<String, String> {
+        self.lock().states.clone()
+    }
+
+    /// An editor asks the gateway for something (`retry`, `dismiss`, `self_test`); returns its number.
+    pub fn ask(&self, kind: &str, job_id: &str) -> u64 {
+        let mut site = self.lock();
+        let id = (site.requests.len() + site.answers.len()) as u64 + 1;
+        site.requests.insert(id, json!({ "id": id, "kind": kind, "job_id": job_id }));
+        id
+    }
+
+    /// What became of requests.
+    pub fn answers(&self) -> BTreeMap<u64, String> {
+        self.lock().answers.clone()
+    }
+
+    /// Every callback, failed ones included.
     pub fn requests(&self) -> Vec<Seen> {
         self.running.seen()
     }
@@ -166,9 +188,28 @@ struct Claims {
     nbf: i64,
     exp: i64,
     jti: String,
-    job_id: String,
-    fence: i64,
+    job_id: Option<String>,
+    fence: Option<i64>,
     body_sha256: String,
+}
+
+/// What a gateway says of its jobs.
+#[derive(Deserialize)]
+struct Report {
+    jobs: Vec<Reported>,
+    answers: Vec<Answered>,
+}
+
+#[derive(Deserialize)]
+struct Reported {
+    job_id: String,
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    id: u64,
+    outcome: String,
 }
 
 impl Work for State {
@@ -179,7 +220,7 @@ impl Work for State {
             return error(StatusCode::NOT_FOUND, "rest_no_route");
         }
         let mut site = self.site.lock().unwrap_or_else(PoisonError::into_inner);
-        let claims = match self.verify(&site, seen) {
+        let claims = match self.verify(&site, seen, "job:write") {
             Ok(claims) => claims,
             Err(reason) => {
                 site.refusals.push(reason);
@@ -206,13 +247,39 @@ impl Work for State {
         });
         json_answer(status, &echo)
     }
+
+    fn aside(&self, seen: &Seen) -> Option<Response> {
+        let door = seen.query.strip_prefix("rest_route=/sluice/v1/")?;
+        let scope = match door {
+            "status" => "status:write",
+            "outbox/run" => "outbox:run",
+            "self-test" => "self_test:write",
+            _ => return None,
+        };
+        let mut site = self.site.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(reason) = self.verify(&site, seen, scope) {
+            return Some(json_answer(StatusCode::UNAUTHORIZED, &json!({ "code": reason, "message": "refused" })));
+        }
+        match door {
+            "status" => site.report(serde_json::from_slice(&seen.body).ok()?),
+            "self-test" => {
+                let body: Value = serde_json::from_slice(&seen.body).ok()?;
+                let id = body.get("request_id")?.as_u64()?;
+                site.requests.remove(&id);
+                site.answers.insert(id, "done".to_owned());
+            }
+            _ => {}
+        }
+        let requests: Vec<&Value> = site.requests.values().collect();
+        Some(json_answer(StatusCode::OK, &json!({ "ok": true, "requests": requests, "outbox_due": 0 })))
+    }
 }
 
 /// Whether body and token speak of the same job, and the body is whole.
 fn fits(claims: &Claims, callback: &Callback) -> bool {
     let said = [&callback.event_id, &callback.job_type, &callback.post_key, &callback.trace_id];
-    callback.job_id == claims.job_id
-        && callback.fence == claims.fence
+    claims.job_id.as_ref() == Some(&callback.job_id)
+        && claims.fence == Some(callback.fence)
         && callback.tenant == claims.sub
         && callback.schema_version == 1
         && callback.source == "sluice"
@@ -222,7 +289,7 @@ fn fits(claims: &Claims, callback: &Callback) -> bool {
 }
 
 impl State {
-    fn verify(&self, site: &Site, seen: &Seen) -> Result<Claims, &'static str> {
+    fn verify(&self, site: &Site, seen: &Seen, scope: &str) -> Result<Claims, &'static str> {
         let header = match seen.header("x-sluice-authorization") {
             "" => seen.header("authorization"),
             own => own,
@@ -243,7 +310,7 @@ impl State {
         let claims: Claims =
             jsonwebtoken::decode(token, &key, &validation).map_err(|_| "sluice_token_bad_signature")?.claims;
         let now = self.clock.now().as_secs();
-        if claims.iss.is_empty() || claims.scope != "job:write" {
+        if claims.iss.is_empty() || claims.scope != scope {
             return Err("sluice_token_scope");
         }
         if claims.aud != ["wp".to_owned(), format!("wp:{}", self.site_uuid)] {
@@ -261,6 +328,14 @@ impl State {
 }
 
 impl Site {
+    fn report(&mut self, report: Report) {
+        self.states.extend(report.jobs.into_iter().map(|job| (job.job_id, job.state)));
+        for answer in report.answers {
+            self.requests.remove(&answer.id);
+            self.answers.insert(answer.id, answer.outcome);
+        }
+    }
+
     fn apply(&mut self, callback: &Callback) -> (StatusCode, &'static str, Option<u64>) {
         if let Some(done) = self.inbox.get(&callback.job_id) {
             return (StatusCode::OK, "duplicate", *done);

@@ -20,6 +20,7 @@ mod nodes;
 mod recovery;
 mod redaction;
 mod schema;
+mod sites;
 mod start;
 mod store;
 mod vendors;

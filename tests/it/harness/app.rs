@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use sluice::{
-    app::{self, AppOptions, Running},
+    app::{self, AppOptions, Running, sites::ReportPace},
     clock::SystemClock,
     config::{self, LogFormat},
     lifecycle::{DrainPlan, ShutdownReport},
@@ -34,6 +34,7 @@ impl App {
             drain: DrainPlan { announce: Duration::ZERO, ..DrainPlan::default() },
             node: NodeLimits { poll: Duration::from_millis(100), ..NodeLimits::default() },
             config_path: Some(folder.config()),
+            reports: ReportPace { settle: Duration::from_millis(20), idle: Duration::from_millis(200) },
             ..AppOptions::default()
         };
         let running = app::start(config::load(&folder.config())?, options).await?;

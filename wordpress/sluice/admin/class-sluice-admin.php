@@ -141,7 +141,7 @@ final class Sluice_Admin {
 		if ( ! $job || ! Sluice_Caps::may_see( $job ) ) {
 			return null;
 		}
-		if ( ! in_array( $job->state, array( 'failed', 'deadletter' ), true ) ) {
+		if ( ! in_array( $job->state, 'retry' === $what ? array( 'deadletter' ) : array( 'failed', 'deadletter' ), true ) ) {
 			return 'over';
 		}
 		Sluice_Requests::ask( $what, $job->job_id, get_current_user_id() );

@@ -163,8 +163,9 @@ final class Sluice_Jobs_Table extends WP_List_Table {
 		if ( ! in_array( $item->state, array( 'failed', 'deadletter' ), true ) ) {
 			return '';
 		}
+		// What failed is tried again by itself.
 		/* translators: %s: a job's id. */
-		$retry = Sluice_Admin::button( 'retry', $item->job_id, __( 'Retry', 'sluice' ), sprintf( __( 'Retry job %s', 'sluice' ), $item->job_id ) );
+		$retry = 'failed' === $item->state ? '' : Sluice_Admin::button( 'retry', $item->job_id, __( 'Retry', 'sluice' ), sprintf( __( 'Retry job %s', 'sluice' ), $item->job_id ) );
 		/* translators: %s: a job's id. */
 		$dismiss = Sluice_Admin::button( 'dismiss', $item->job_id, __( 'Dismiss', 'sluice' ), sprintf( __( 'Dismiss job %s', 'sluice' ), $item->job_id ) );
 		return '<div class="sluice-actions">' . $retry . $dismiss . '</div>';

@@ -97,6 +97,17 @@ final class Sluice_Jobs {
 	}
 
 	/**
+	 * A dead letter that editors do not want to see any more. Only a newer report shows it again.
+	 *
+	 * @param string $job_id The job.
+	 */
+	public static function dismissed( string $job_id ): void {
+		global $wpdb;
+		$table = Sluice_Schema::table( 'jobs' );
+		$wpdb->query( $wpdb->prepare( "UPDATE $table SET state = 'cancelled', reported_at = reported_at + 1 WHERE job_id = %s AND state = 'deadletter'", $job_id ) );
+	}
+
+	/**
 	 * One job.
 	 *
 	 * @param string $job_id Its id.

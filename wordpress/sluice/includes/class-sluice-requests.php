@@ -69,7 +69,8 @@ final class Sluice_Requests {
 	}
 
 	/**
-	 * Closes a request.
+	 * Closes a request. What was dismissed is not shown as given up any more; the gateway keeps its
+	 * dead letter for those who run it.
 	 *
 	 * @param int    $id      The request.
 	 * @param string $outcome `done` or `refused`.
@@ -77,7 +78,14 @@ final class Sluice_Requests {
 	public static function answer( int $id, string $outcome ): bool {
 		global $wpdb;
 		$table = Sluice_Schema::table( 'requests' );
-		return (bool) $wpdb->query( $wpdb->prepare( "UPDATE $table SET state = %s, answered_at = %d WHERE id = %d AND state IN ('waiting','taken')", $outcome, time(), $id ) );
+		$taken = (bool) $wpdb->query( $wpdb->prepare( "UPDATE $table SET state = %s, answered_at = %d WHERE id = %d AND state IN ('waiting','taken')", $outcome, time(), $id ) );
+		if ( $taken && 'done' === $outcome ) {
+			$request = self::find( $id );
+			if ( $request && 'dismiss' === $request->kind ) {
+				Sluice_Jobs::dismissed( $request->job_id );
+			}
+		}
+		return $taken;
 	}
 
 	/**

@@ -115,6 +115,18 @@ final class FollowUpTest extends SiteTestCase {
 		$this->assertSame( 'done', $this->site->value( 'SELECT state FROM wp_sluice_requests' ) );
 	}
 
+	public function test_a_dead_letter_that_was_dismissed_stays_so_until_something_newer_is_reported(): void {
+		$job = self::job();
+		$this->site->report( array( $job ) );
+		$id = $this->site->wp( "return Sluice_Requests::ask( 'dismiss', '{$job['job_id']}', 1 );" );
+		$this->site->report( array(), array( array( 'id' => $id, 'outcome' => 'done' ) ) );
+		$this->assertSame( 'cancelled', $this->site->value( 'SELECT state FROM wp_sluice_jobs' ) );
+		$this->site->report( array( $job ) );
+		$this->assertSame( 'cancelled', $this->site->value( 'SELECT state FROM wp_sluice_jobs' ), 'a gateway that starts tells again' );
+		$this->site->report( array( array( 'state' => 'succeeded', 'updated_at' => '2026-11-24T09:00:00Z' ) + $job ) );
+		$this->assertSame( 'succeeded', $this->site->value( 'SELECT state FROM wp_sluice_jobs' ) );
+	}
+
 	public function test_a_self_test_is_green_when_the_gateway_calls_back(): void {
 		$id   = $this->site->wp( "return Sluice_Requests::ask( 'self_test', '', 1 );" );
 		$this->assertSame( 'self_test', $this->site->report()['json']['requests'][0]['kind'] );

@@ -35,8 +35,8 @@ final class Site {
 		foreach ( array( 'inbox', 'subjects', 'tokens', 'proposals', 'jobs', 'requests', 'outbox' ) as $table ) {
 			$this->db->query( "TRUNCATE wp_sluice_$table" );
 		}
-		$this->wp( 'foreach ( array( "sluice_types", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
-		foreach ( array( 'mails.jsonl', 'slow-mail', 'fault-insert', 'hijack' ) as $file ) {
+		$this->wp( 'foreach ( array( "sluice_types", "sluice_jwks_url", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
+		foreach ( array( 'mails.jsonl', 'slow-mail', 'fault-insert', 'fault-requests', 'hijack', 'calls.log' ) as $file ) {
 			@unlink( $this->dir . '/' . $file );
 		}
 	}
@@ -79,6 +79,35 @@ final class Site {
 
 	public function fault( string $what ): void {
 		file_put_contents( $this->dir . '/fault-insert', $what );
+	}
+
+	/** Stops the site's web server, workers and all. */
+	public function stop(): void {
+		posix_kill( -(int) file_get_contents( $this->dir . '/server.pid' ), SIGTERM );
+		$this->until( 'the site is down', fn() => ! @fsockopen( '127.0.0.1', (int) parse_url( $this->url, PHP_URL_PORT ) ) );
+	}
+
+	/** Starts it again. */
+	public function start(): void {
+		$port    = parse_url( $this->url, PHP_URL_PORT );
+		$command = array( 'setsid', PHP_BINARY, '-d', 'opcache.enable_cli=1', '-S', "127.0.0.1:$port", '-t', $this->dir . '/wp', dirname( __DIR__ ) . '/site/router.php' );
+		$log     = array( 'file', $this->dir . '/server.log', 'a' );
+		$process = proc_open( $command, array( array( 'file', '/dev/null', 'r' ), $log, $log ), $pipes, null, array( 'PHP_CLI_SERVER_WORKERS' => '6' ) + getenv() );
+		file_put_contents( $this->dir . '/server.pid', proc_get_status( $process )['pid'] );
+		// A handle that is let go waits for its process.
+		$GLOBALS['sluice_servers'][] = $process;
+		$this->until( 'the site is up', fn() => false !== @fsockopen( '127.0.0.1', (int) $port ) );
+	}
+
+	/** Waits until something holds, and returns it. */
+	public static function until( string $what, callable $holds, int $seconds = 60 ): mixed {
+		for ( $end = microtime( true ) + $seconds; microtime( true ) < $end; usleep( 100000 ) ) {
+			$value = $holds();
+			if ( $value ) {
+				return $value;
+			}
+		}
+		throw new RuntimeException( "waited $seconds s in vain: $what" );
 	}
 
 	/** A signed request's parts. */

@@ -8,6 +8,7 @@ add_filter(
 	'pre_http_request',
 	static function ( $answer, $arguments, $url ) {
 		$host = parse_url( $url, PHP_URL_HOST );
+		file_put_contents( SLUICE_TEST_DIR . '/calls.log', $url . "\n", FILE_APPEND | LOCK_EX );
 		return in_array( $host, array( '127.0.0.1', 'localhost' ), true ) ? $answer : new WP_Error( 'offline', 'offline' );
 	},
 	10,
@@ -56,4 +57,43 @@ add_filter(
 		$taken = isset( $_SERVER['HTTP_AUTHORIZATION'] ) && is_file( SLUICE_TEST_DIR . '/hijack' );
 		return $taken ? new WP_Error( 'jwt_auth_invalid_token', 'Wrong number of segments', array( 'status' => 403 ) ) : $result;
 	}
+);
+
+// Faults of requests of the gateway: each takes the first line of a file.
+add_filter(
+	'rest_pre_dispatch',
+	static function ( $result, $server, $request ) {
+		$file = SLUICE_TEST_DIR . '/fault-requests';
+		if ( '/sluice/v1/callbacks' !== $request->get_route() || ! is_file( $file ) ) {
+			return $result;
+		}
+		$open = fopen( $file, 'c+' );
+		flock( $open, LOCK_EX );
+		$lines = array_filter( explode( "\n", stream_get_contents( $open ) ) );
+		$fault = array_shift( $lines );
+		ftruncate( $open, 0 );
+		rewind( $open );
+		fwrite( $open, implode( "\n", $lines ) );
+		fclose( $open );
+		if ( '502' === $fault ) {
+			status_header( 502 );
+			header( 'Content-Type: text/html' );
+			die( '<html><body>Bad gateway</body></html>' );
+		}
+		if ( 'page' === $fault ) {
+			header( 'Content-Type: text/html' );
+			die( '<html><body>Are you human?</body></html>' );
+		}
+		if ( 'die' === $fault ) {
+			// In the midst of the transaction.
+			add_action( 'wp_insert_post', static fn() => posix_kill( getmypid(), SIGKILL ) );
+		}
+		if ( 'lose' === $fault ) {
+			// After the commit, before the answer.
+			add_filter( 'rest_post_dispatch', static fn() => posix_kill( getmypid(), SIGKILL ), 1 );
+		}
+		return $result;
+	},
+	200,
+	3
 );
