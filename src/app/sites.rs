@@ -50,7 +50,7 @@ pub struct ReportPace {
 
 impl Default for ReportPace {
     fn default() -> Self {
-        Self { settle: Duration::from_secs(1), idle: Duration::from_secs(30) }
+        Self { settle: Duration::from_secs(1), idle: Duration::from_secs(15) }
     }
 }
 
