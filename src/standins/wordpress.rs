@@ -235,7 +235,8 @@ impl Work for State {
             return error(StatusCode::UNAUTHORIZED, "sluice_token_other_job");
         }
         if !site.tokens.insert(claims.jti) {
-            return error(StatusCode::CONFLICT, "sluice_replayed");
+            site.refusals.push("sluice_token_replayed");
+            return error(StatusCode::UNAUTHORIZED, "sluice_token_replayed");
         }
         let (status, outcome, post_id) = site.apply(&callback);
         let echo = json!({

@@ -291,8 +291,8 @@ final class Sluice_Settings {
 		self::field( 'sluice_retention_days', __( 'Keep finished jobs (days)', 'sluice' ), '<input type="number" min="7" max="3650" name="sluice_retention_days" id="sluice_retention_days" value="' . esc_attr( (string) Sluice_Options::retention_days() ) . '">' );
 		$remove  = (int) get_option( 'sluice_remove_data', 0 );
 		$choices = array(
-			0 => __( 'keep jobs, settings and keys, for the case that it comes back', 'sluice' ),
-			1 => __( 'delete all of them; posts stay', 'sluice' ),
+			0 => __( 'keep jobs, settings and keys', 'sluice' ),
+			1 => __( 'delete them; posts stay', 'sluice' ),
 		);
 		self::field( 'sluice_remove_data', __( 'When the plugin is deleted', 'sluice' ), self::select( 'sluice_remove_data', 'sluice_remove_data', $choices, $remove ) );
 		echo '</table>';

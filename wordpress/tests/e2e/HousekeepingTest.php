@@ -24,6 +24,16 @@ final class HousekeepingTest extends SiteTestCase {
 		$this->assertSame( 8, $this->site->wp( 'return count( preg_grep( "/^sluice_/", array_keys( apply_filters( "site_status_tests", array( "direct" => array() ) )["direct"] ) ) );' ) );
 	}
 
+	public function test_a_job_with_a_post_is_as_private_as_its_post(): void {
+		$post = $this->site->callback()['json']['post_id'];
+		$this->site->report( array( array( 'job_id' => 'job_0123456789', 'type' => 'x', 'source' => 'x', 'route' => 'x', 'state' => 'deadletter', 'attempts' => 1, 'updated_at' => '2026-11-24T08:00:00Z' ) ) );
+		$as   = static fn( string $login, string $cap ) => "\$user = get_user_by( 'login', '$login' ); add_filter( 'user_has_cap', fn( \$caps ) => array( '$cap' => true ) + \$caps ); wp_set_current_user( \$user->ID ); return array( current_user_can( 'edit_post', $post ), array_column( Sluice_Rest::jobs( new WP_REST_Request() )->get_data()['jobs'], 'job_id' ) );";
+		$seen = fn( string $login ) => $this->site->wp( $as( $login, 'sluice_view_jobs' ) );
+		$this->assertSame( array( false, array( 'job_0123456789' ) ), $seen( 'author' ), 'not the one of a post of somebody else' );
+		$this->assertCount( 2, $seen( 'editor' )[1] );
+		$this->assertSame( array(), $this->site->wp( $as( 'author', 'nothing' ) )[1], 'without the right nothing at all' );
+	}
+
 	public function test_no_page_for_support_holds_a_key_or_a_token(): void {
 		$this->site->callback();
 		$told = json_encode( $this->site->wp( 'return apply_filters( "debug_information", array() );', 'admin' ) );

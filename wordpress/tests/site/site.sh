@@ -104,3 +104,11 @@ site_cleanup() {
     wait "$SITE_DB_PID" 2>/dev/null || true
   fi
 }
+
+# site_network DIR PORT: makes a site that is not served yet a network of two, the plugin active on both.
+site_network() {
+  local dir=$1 port=$2
+  php "$SITE_HERE/network.php" "$dir/wp" "127.0.0.1:$port" prepare
+  sed -i "s|^define( 'WP_HOME'.*|define( 'MULTISITE', true ); define( 'SUBDOMAIN_INSTALL', false ); define( 'DOMAIN_CURRENT_SITE', '127.0.0.1:$port' ); define( 'PATH_CURRENT_SITE', '/' ); define( 'SITE_ID_CURRENT_SITE', 1 ); define( 'BLOG_ID_CURRENT_SITE', 1 );|" "$dir/wp/wp-config.php"
+  php "$SITE_HERE/network.php" "$dir/wp" "127.0.0.1:$port" finish
+}
