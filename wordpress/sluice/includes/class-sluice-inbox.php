@@ -144,11 +144,12 @@ final class Sluice_Inbox {
 			}
 		} else {
 			clean_post_cache( $post_id );
-			if ( ! get_post( $post_id ) ) {
+			$post = Sluice_Posts::locked( $post_id );
+			if ( ! $post ) {
 				// Deleted for good by somebody who did not want it: it does not come back.
 				return self::result( 'stale', 0 );
 			}
-			if ( ! Sluice_Posts::is_ours( get_post( $post_id ), $subject ) ) {
+			if ( ! Sluice_Posts::is_ours( $post, $subject ) ) {
 				$kept = Sluice_Proposals::keep( $callback, $post_id ) && self::move( $callback, array( 'occurred_at' => $callback->occurred_at ) );
 				return $kept ? self::result( 'proposed', $post_id ) : self::failed();
 			}

@@ -53,13 +53,24 @@ final class Sluice_Posts {
 	}
 
 	/**
+	 * A post as it is now, held until the transaction ends: who saves it meanwhile waits, and wins.
+	 *
+	 * @param int $post_id The post.
+	 */
+	public static function locked( int $post_id ): ?WP_Post {
+		global $wpdb;
+		$row = $wpdb->get_row( $wpdb->prepare( "SELECT * FROM {$wpdb->posts} WHERE ID = %d FOR UPDATE", $post_id ) );
+		return $row ? new WP_Post( $row ) : null;
+	}
+
+	/**
 	 * Whether a result may be written over what the post holds.
 	 *
-	 * @param WP_Post|null $post    The post.
-	 * @param object       $subject The row that says what was written last.
+	 * @param WP_Post $post    The post.
+	 * @param object  $subject The row that says what was written last.
 	 */
-	public static function is_ours( ?WP_Post $post, object $subject ): bool {
-		if ( ! $post || $post->post_status !== $subject->applied_status || self::hash( $post ) !== $subject->applied_hash ) {
+	public static function is_ours( WP_Post $post, object $subject ): bool {
+		if ( $post->post_status !== $subject->applied_status || self::hash( $post ) !== $subject->applied_hash ) {
 			return false;
 		}
 		if ( ! function_exists( 'wp_check_post_lock' ) ) {

@@ -42,6 +42,8 @@ export class Browser {
 	async as(login) {
 		const context = await this.chromium.createBrowserContext();
 		const page = await context.newPage();
+		// A machine that does other things as well is slow, not broken.
+		page.setDefaultTimeout(90000);
 		page.troubles = [];
 		page.allowed = new Set();
 		// WordPress's own scripts fail on some of its pages; ours and a stranger's must not run into anything.

@@ -40,7 +40,7 @@ const tests = {
 		const [request] = gateway('report').json.requests;
 		equal(request.kind, 'self_test', 'handed out');
 		equal(gateway('self_test', request.id).status, 200, 'called back');
-		await page.waitForFunction(() => document.getElementById('sluice-self-test').dataset.state === 'done', { timeout: 15000 });
+		await page.waitForFunction(() => document.getElementById('sluice-self-test').dataset.state === 'done');
 		holds((await text(page, '#sluice-self-test')).startsWith('Good'), 'green');
 		await picture(page, 'wordpress-settings');
 		return page;
@@ -65,7 +65,7 @@ const tests = {
 		holds((await text(page, `[data-sluice-job="${id(2)}"] [data-sluice="next"]`)).startsWith('in '), 'next try');
 		holds(!(await page.content()).includes('window.hit=1</script>'), 'no error text of strangers');
 		gateway('report', [job(1, 'succeeded', { updated_at: new Date().toISOString() })]);
-		await page.waitForFunction((job) => document.querySelector(`[data-sluice-job="${job}"]`).dataset.sluiceState === 'succeeded', { timeout: 25000 }, id(1));
+		await page.waitForFunction((job) => document.querySelector(`[data-sluice-job="${job}"]`).dataset.sluiceState === 'succeeded', {}, id(1));
 		equal(await text(page, `[data-sluice-job="${id(1)}"] [data-sluice="label"]`), 'Done', 'refreshed');
 		await picture(page, 'wordpress-jobs');
 		await page.setViewport({ width: 782, height: 900 });
@@ -111,10 +111,10 @@ const tests = {
 		await open(page, '/wp-admin/edit.php');
 		holds((await text(page, `#post-${post_id} .column-sluice`)).includes('Update waits'), 'column');
 		await open(page, `/wp-admin/post.php?post=${post_id}&action=edit`);
-		await page.waitForSelector('#sluice .sluice-proposal', { timeout: 20000 });
+		await page.waitForSelector('#sluice .sluice-proposal');
 		const panel = await text(page, '#sluice');
 		holds(panel.includes('What the editor wrote.') && panel.includes('Twenty-four euros.'), 'both texts are compared');
-		await page.waitForFunction(() => [...document.querySelectorAll('.components-notice')].some((notice) => notice.textContent.includes('A newer result waits')), { timeout: 20000 });
+		await page.waitForFunction(() => [...document.querySelectorAll('.components-notice')].some((notice) => notice.textContent.includes('A newer result waits')));
 		const decide = await page.$eval('#sluice .sluice-proposal a.button', (link) => link.href);
 		await open(page, decide.slice(base.length));
 		holds((await text(page, '.notice-warning table.diff')).includes('What the editor wrote.'), 'and again where one decides');

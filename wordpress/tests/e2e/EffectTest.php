@@ -72,6 +72,19 @@ final class EffectTest extends SiteTestCase {
 		}
 	}
 
+	public function test_what_a_person_saves_in_the_very_moment_of_an_update_is_not_lost(): void {
+		$key = bin2hex( random_bytes( 32 ) );
+		$id  = $this->site->callback( array( 'post_key' => $key ) )['json']['post_id'];
+		touch( $this->site->dir . '/slow-fields' );
+		$request = $this->site->signed( Signer::body( array( 'post_key' => $key, 'summary' => 'The update.' ) ) );
+		$saved   = $this->site->query_later( "UPDATE wp_posts, {later} SET post_content = 'Mine.' WHERE ID = $id", 1.0 );
+		$answer  = $this->site->send( $request );
+		$saved();
+		$this->assertOutcome( 'applied', 200, $answer );
+		$this->assertSame( 'Mine.', $this->site->value( "SELECT post_content FROM wp_posts WHERE ID = $id" ) );
+		$this->assertOutcome( 'proposed', 200, $this->site->callback( array( 'post_key' => $key ) ) );
+	}
+
 	public function test_an_older_update_does_not_take_the_place_of_a_newer_one_that_waits(): void {
 		$key = bin2hex( random_bytes( 32 ) );
 		$id  = $this->site->callback( array( 'post_key' => $key ) )['json']['post_id'];

@@ -36,7 +36,7 @@ final class Site {
 			$this->db->query( "TRUNCATE wp_sluice_$table" );
 		}
 		$this->wp( 'foreach ( array( "sluice_types", "sluice_jwks_url", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
-		foreach ( array( 'mails.jsonl', 'slow-mail', 'fault-insert', 'fault-requests', 'hijack', 'calls.log' ) as $file ) {
+		foreach ( array( 'mails.jsonl', 'slow-mail', 'slow-fields', 'fault-insert', 'fault-requests', 'hijack', 'calls.log' ) as $file ) {
 			@unlink( $this->dir . '/' . $file );
 		}
 	}
@@ -65,6 +65,12 @@ final class Site {
 
 	public function query( string $sql ): void {
 		$this->db->query( $sql );
+	}
+
+	/** Changes something a while from now, while others work; call what it returns to wait for it. */
+	public function query_later( string $sql, float $seconds ): callable {
+		$this->db->query( str_replace( '{later}', "(SELECT SLEEP($seconds)) AS later", $sql ), MYSQLI_ASYNC );
+		return fn() => $this->db->reap_async_query();
 	}
 
 	/** Posts that came from jobs. */
@@ -149,7 +155,7 @@ final class Site {
 					CURLOPT_POSTFIELDS     => $request['body'] ?? '',
 					CURLOPT_HTTPHEADER     => array_merge( array( $request['type'] ?? 'Content-Type: application/json' ), $request['headers'] ?? array() ),
 					CURLOPT_RETURNTRANSFER => true,
-					CURLOPT_TIMEOUT        => 30,
+					CURLOPT_TIMEOUT        => 90,
 					CURLOPT_HEADERFUNCTION => static function ( $handle, string $line ) use ( &$heads, $number ): int {
 						$heads[ $number ] = ( $heads[ $number ] ?? '' ) . $line;
 						return strlen( $line );

@@ -50,6 +50,16 @@ add_action(
 	10,
 	1
 );
+// A plugin that thinks for a while between reading a post and writing it.
+add_filter(
+	'sluice_post_fields',
+	static function ( $fields ) {
+		if ( is_file( SLUICE_TEST_DIR . '/slow-fields' ) ) {
+			usleep( 2000000 );
+		}
+		return $fields;
+	}
+);
 // A plugin that takes every Bearer token for its own, as some do.
 add_filter(
 	'rest_pre_dispatch',
