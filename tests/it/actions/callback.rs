@@ -135,7 +135,7 @@ async fn a_captured_token_opens_nothing_else() {
     let (first, second) = (&seen[0], &seen[1]);
 
     let replayed = resend(&bench, first, |_| {}).await;
-    assert_eq!(replayed.status, 409, "the same token twice");
+    assert_eq!(replayed.status, 401, "the same token twice");
     let other_body = resend(&bench, first, |call| call.body = Some(second.body.clone())).await;
     assert_eq!(other_body.status, 401, "another body");
     let none = resend(&bench, first, |call| drop(call.headers.remove("x-sluice-authorization"))).await;
@@ -150,8 +150,13 @@ async fn a_captured_token_opens_nothing_else() {
     bench.clock.advance(91);
     assert_eq!(resend(&bench, second, |_| {}).await.status, 401, "91 s later, past 60 s and the leeway");
     let refusals = bench.site.refusals();
-    let reasons =
-        ["sluice_token_other_body", "sluice_token_missing", "sluice_token_bad_signature", "sluice_token_expired"];
+    let reasons = [
+        "sluice_token_replayed",
+        "sluice_token_other_body",
+        "sluice_token_missing",
+        "sluice_token_bad_signature",
+        "sluice_token_expired",
+    ];
     assert_eq!(refusals, reasons);
     assert_eq!(bench.site.posts().len(), 2);
 }
