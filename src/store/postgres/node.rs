@@ -22,7 +22,7 @@ use sluice_actors::{
 use sqlx::{Arguments, Connection, PgConnection, postgres::PgArguments};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -44,8 +44,8 @@ use crate::{
 
 /// How long a node is alive after it said so.
 const LEASE: Duration = Duration::from_secs(10);
-/// How often it says so.
-const RENEW: Duration = Duration::from_secs(3);
+/// After how long it says so again: with the next beat, which is every 3 s.
+const RENEW: Duration = Duration::from_millis(2500);
 /// How often it looks for others whose lease has run out.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a statement may take with the way there; the server's own limits are shorter.
@@ -54,6 +54,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const GATHER: Duration = Duration::from_millis(50);
 /// How often the counters are read anew while other nodes change what they count.
 const RECOUNT: Duration = Duration::from_secs(10);
+/// How long a node that begins waits for what a dead one left behind: the server notices within a second
+/// or two that nobody is there any more.
+const BEGIN: Duration = Duration::from_secs(10);
 /// Requests that may wait.
 const WAITING: usize = 4096;
 
@@ -219,8 +222,18 @@ pub(in crate::store) async fn register(start: Start) -> Result<Registered, OpenE
         hints: Some(hint_sender),
         renewed: now,
         recounted: now,
+        undescribed: false,
     };
-    let registered = task.begin().await;
+    let end = now + BEGIN;
+    let registered = loop {
+        match task.begin().await {
+            Err(sqlx::Error::Database(error)) if Instant::now() < end => {
+                tracing::debug!(%error, "what an earlier process left is in the way");
+                sleep(GATHER).await;
+            }
+            ended => break ended,
+        }
+    };
     registered.map_err(|error| OpenError::Unreachable { store: database.to_string(), source: error.into() })?;
     Ok(Registered { task, node })
 }
@@ -250,6 +263,8 @@ struct Task {
     hints: Option<mpsc::Sender<Hint>>,
     renewed: Instant,
     recounted: Instant,
+    /// The others do not know yet what this node told last.
+    undescribed: bool,
 }
 
 /// Parameters in order.
@@ -390,6 +405,9 @@ impl Task {
         if renewed > 0 {
             self.renewed = began;
             self.node.lease.send_modify(|lease| lease.renewed = began);
+            if self.undescribed {
+                self.describe().await;
+            }
         } else {
             let tenure = self.node.lease.borrow().tenure + 1;
             tracing::error!(node = %id, "the other nodes took this node for dead; it takes its lanes anew");
@@ -440,11 +458,11 @@ impl Task {
 
     /// Tells the others of this node.
     async fn describe(&mut self) {
-        if let Err(error) = self.try_describe().await {
+        let told = self.try_describe().await;
+        // The next renewal is soon enough.
+        self.undescribed = told.is_err();
+        if let Err(error) = told {
             tracing::warn!(%error, "the other nodes do not know of the configuration of this one yet");
-            self.node.described.notify_one();
-            // The next beat is soon enough.
-            tokio::time::sleep(GATHER).await;
         }
     }
 
@@ -504,7 +522,15 @@ impl Task {
             let owned = Owned { epoch: Epoch(row.get("epoch")?), memory, taken_over: row.get("taken_over")? };
             taken.insert(row.lane()?, owned);
         }
-        self.node.set_held(|held| held.extend(taken.keys().cloned()));
+        self.node.set_held(|held| {
+            for lane in lanes {
+                if taken.contains_key(lane) {
+                    held.insert(lane.clone())
+                } else {
+                    held.remove(lane)
+                };
+            }
+        });
         Ok(taken)
     }
 
