@@ -227,8 +227,8 @@ pub(in crate::store) async fn register(start: Start) -> Result<Registered, OpenE
     let end = now + BEGIN;
     let registered = loop {
         match task.begin().await {
-            Err(sqlx::Error::Database(error)) if Instant::now() < end => {
-                tracing::debug!(%error, "what an earlier process left is in the way");
+            Err(error) if Instant::now() < end => {
+                tracing::debug!(%error, "this node does not live yet, trying again");
                 sleep(GATHER).await;
             }
             ended => break ended,
