@@ -117,10 +117,21 @@ pub(crate) async fn nothing_lost_and_nothing_doubled(world: &World, process: &Pr
         (!backlog.iter().any(open)).then_some(())
     })
     .await;
-    let mut lost = Vec::new();
+    let (mut lost, mut set_aside) = (Vec::new(), 0);
     for (id, event) in &ledger {
-        let event = process.get(&format!("/api/v1/events/{event}")).await;
-        if event["event"]["external_id"] != id.as_str() || event["jobs"][0]["state"] != "succeeded" {
+        // The backlog is counted in memory; a commit without an answer is not in it. The job itself says.
+        let event = within(Duration::from_mins(2), "a job of the ledger is over", || async {
+            let event = process.get(&format!("/api/v1/events/{event}")).await;
+            let is_over = !["pending", "running", "failed"].iter().any(|state| event["jobs"][0]["state"] == *state);
+            is_over.then_some(event)
+        })
+        .await;
+        let job = &event["jobs"][0];
+        // Among hundreds of kills some job is struck three times while it runs alone. It is set aside as
+        // poison, where a person finds it.
+        let is_set_aside = job["state"] == "deadletter" && job["deaths"] == 3;
+        set_aside += usize::from(is_set_aside);
+        if event["event"]["external_id"] != id.as_str() || !(job["state"] == "succeeded" || is_set_aside) {
             lost.push(event);
         }
     }
@@ -128,7 +139,7 @@ pub(crate) async fn nothing_lost_and_nothing_doubled(world: &World, process: &Pr
     let effects = world.wordpress.effects();
     let doubled: Vec<_> = effects.iter().filter(|(_, count)| **count != 1).collect();
     assert!(doubled.is_empty(), "{doubled:?}");
-    assert!(effects.len() >= ledger.len());
+    assert!(effects.len() + set_aside >= ledger.len());
 }
 
 async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_nothing(engine: Engine) {
