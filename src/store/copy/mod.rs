@@ -9,7 +9,7 @@
 //! gateway starts). So a copy that was cut off anywhere goes on where it was. At the end both sides
 //! are read again and compared, table by table, by count and digest; only then the marks go.
 //!
-//! A new table or column must be entered in [`tables`]: a test compares them with the schemas.
+//! A new table or column must be entered in `tables.rs`: a test compares them with the schemas.
 
 mod row;
 mod side;
