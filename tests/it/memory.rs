@@ -184,11 +184,12 @@ async fn ten_thousand_lanes_that_ran_one_job_and_went_idle_cost_no_more_than_20_
         })
     };
 
-    let body = r#"{"event_type":"bench","data":{}}"#;
+    // No two alike: signed twice in one second they were one event.
+    let body = |n: usize| format!(r#"{{"event_type":"bench","data":{{"n":{n}}}}}"#);
     // Twice the same work in a few lanes before: what any load takes once, such as the page caches of
     // SQLite, is not what lanes cost.
-    let before =
-        (0..2 * LANES).map(|n| request("warm", &format!("s{}", n % WARM), &format!("warm-{n}"), &secret(EACH), body));
+    let before = (0..2 * LANES)
+        .map(|n| request("warm", &format!("s{}", n % WARM), &format!("warm-{n}"), &secret(EACH), &body(n)));
     deliver_all(&process, before).await;
     finished(2 * LANES).await;
     let base = resident(&process, "VmRSS");
@@ -196,7 +197,7 @@ async fn ten_thousand_lanes_that_ran_one_job_and_went_idle_cost_no_more_than_20_
     for wave in 1..=2 {
         let each = (0..LANES).map(|n| {
             let (tenant, source) = (n / EACH, format!("s{}", n % EACH));
-            request(&format!("t{tenant}"), &source, &format!("wave-{wave}"), &secret(tenant), body)
+            request(&format!("t{tenant}"), &source, &format!("wave-{wave}"), &secret(tenant), &body(n))
         });
         deliver_all(&process, each).await;
         finished((2 + wave) * LANES).await;
