@@ -169,14 +169,7 @@ final class Sluice_Post_Panel {
 	 * @param object  $proposal The row.
 	 */
 	private static function compare( WP_Post $post, object $proposal ): void {
-		$fields = Sluice_Posts::fields(
-			Sluice_Text::html( $proposal->title ),
-			Sluice_Text::html( $proposal->summary ),
-			array(
-				'job_id' => $proposal->job_id,
-				'type'   => $proposal->type,
-			)
-		);
+		$fields = Sluice_Proposals::fields( $proposal );
 		$diff   = wp_text_diff(
 			Sluice_Text::line( $post->post_title ) . "\n" . Sluice_Text::plain( wp_strip_all_tags( $post->post_content ) ),
 			Sluice_Text::line( $fields['post_title'] ) . "\n" . Sluice_Text::plain( wp_strip_all_tags( $fields['post_content'] ) ),

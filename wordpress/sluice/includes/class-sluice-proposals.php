@@ -54,6 +54,23 @@ final class Sluice_Proposals {
 	}
 
 	/**
+	 * Title and content of a post as a proposal would have them. It is stored as plain text, so it is
+	 * made HTML text first, as results come.
+	 *
+	 * @param object $proposal The row.
+	 */
+	public static function fields( object $proposal ): array {
+		return Sluice_Posts::fields(
+			Sluice_Text::html( $proposal->title ),
+			Sluice_Text::html( $proposal->summary ),
+			array(
+				'job_id' => $proposal->job_id,
+				'type'   => $proposal->type,
+			)
+		);
+	}
+
+	/**
 	 * Writes a proposal over its post, as the present user and with a revision. From then on the
 	 * gateway's updates flow again.
 	 *
@@ -63,15 +80,7 @@ final class Sluice_Proposals {
 	public static function accept( object $proposal ): int|WP_Error {
 		global $wpdb;
 		$post_id = (int) $proposal->post_id;
-		// Stored as plain text, so it is made HTML text first, as results come.
-		$fields = Sluice_Posts::fields(
-			Sluice_Text::html( $proposal->title ),
-			Sluice_Text::html( $proposal->summary ),
-			array(
-				'job_id' => $proposal->job_id,
-				'type'   => $proposal->type,
-			)
-		);
+		$fields  = self::fields( $proposal );
 		$written = wp_update_post(
 			wp_slash(
 				$fields + array(
