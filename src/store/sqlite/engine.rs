@@ -46,7 +46,8 @@ pub(in crate::store) struct Sqlite {
     readers: Arc<ArcSwap<Readers>>,
     /// The number of the next event; none until the first batch has asked.
     next_number: Option<i64>,
-    unflushed: u64,
+    /// Bytes handed to SQLite since then.
+    since_checkpoint: u64,
 }
 
 impl Sqlite {
@@ -72,7 +73,7 @@ impl Sqlite {
             counters,
             readers,
             next_number: None,
-            unflushed: 0,
+            since_checkpoint: 0,
         };
         engine.take(connection).await.map_err(|source| OpenError::Sqlite { path: engine.path.clone(), source })?;
         Ok(engine)
@@ -132,7 +133,7 @@ impl Sqlite {
     /// Runs a checkpoint. One that cannot be made now leaves everything in the log.
     fn checkpoint(&mut self, text: &'static str) {
         let Some(connection) = self.connection.as_mut() else { return };
-        self.unflushed = 0;
+        self.since_checkpoint = 0;
         let Err(error) = connection.run(text) else { return };
         tracing::warn!(path = %self.path.display(), %error, "checkpoint failed");
         if code(&error).is_some_and(|code| code & 0xff == IOERR) {
@@ -186,7 +187,7 @@ impl writer::Engine for Sqlite {
             return Err(WriteError::Unavailable(format!("{} was removed or replaced", self.path.display())));
         }
         self.next_number = filled.next_number;
-        self.unflushed += filled.bytes;
+        self.since_checkpoint += filled.bytes;
         self.counters.apply(filled.moves);
         Ok(())
     }
@@ -199,7 +200,7 @@ impl writer::Engine for Sqlite {
         if self.disk.failed() {
             return;
         }
-        if self.unflushed >= CHECKPOINT_AFTER || (idle && self.unflushed > 0) {
+        if self.since_checkpoint >= CHECKPOINT_AFTER || (idle && self.since_checkpoint > 0) {
             if idle && self.log.size() > LARGE_LOG {
                 self.checkpoint(own!("sqlite", "checkpoint_truncate"));
             } else {
@@ -218,15 +219,12 @@ impl writer::Engine for Sqlite {
         if tokio::time::timeout(Duration::from_secs(5), readers.close()).await.is_err() {
             tracing::warn!(path = %self.path.display(), "a reader did not end in time");
         }
-        match self.connection.take() {
-            // Closed in order, it would copy the log into the file.
-            Some(connection) if self.disk.failed() => std::mem::forget(connection),
-            Some(connection) => {
-                if let Err(error) = connection.close() {
-                    tracing::warn!(path = %self.path.display(), %error, "store not closed cleanly");
-                }
-            }
-            None => {}
+        // Closed in order, it would copy a log out of which something may be missing.
+        let in_order = self.connection.take().filter(|_| !self.disk.failed());
+        if let Some(connection) = in_order
+            && let Err(error) = connection.close()
+        {
+            tracing::warn!(path = %self.path.display(), %error, "store not closed cleanly");
         }
         drop(self.lock);
     }
