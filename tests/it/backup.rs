@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    chaos::{Ledger, Load, fast, nothing_lost_and_nothing_doubled},
+    chaos::{Ledger, Load, acknowledged, fast, nothing_lost_and_nothing_doubled},
     harness::{Folder, Process, Ran, SECRET, Sender, World, command, completed, eventually, run, sluice},
 };
 
@@ -45,9 +45,7 @@ async fn a_backup_taken_under_load_holds_all_that_was_acknowledged_before_and_do
     world.trust(&process.runtime.public).await;
     let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
     let load = Load::begin(&sender, 0, &ledger);
-    let at_least = async |count: usize| {
-        eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= count).then_some(()) }).await;
-    };
+    let at_least = async |count| acknowledged(&ledger, count).await;
     at_least(100).await;
 
     let backup = folder.join("backup.db");

@@ -107,6 +107,14 @@ impl Load {
     }
 }
 
+/// Waits for so many acknowledgements in all.
+pub(crate) async fn acknowledged(ledger: &Ledger, count: usize) {
+    within(Duration::from_mins(1), "deliveries are acknowledged", || async {
+        (ledger.lock().unwrap().len() >= count).then_some(())
+    })
+    .await;
+}
+
 /// Every event of the ledger is stored and its job succeeded; no job took effect twice.
 pub(crate) async fn nothing_lost_and_nothing_doubled(world: &World, process: &Process, ledger: &Ledger) {
     let ledger = ledger.lock().unwrap().clone();
@@ -160,7 +168,7 @@ async fn a_gateway_that_is_killed_again_and_again_under_load_loses_and_doubles_n
         let load = Load::begin(&sender, round, &ledger);
         // Killed in the middle of deliveries and jobs: after so many acknowledgements.
         let enough = before + chance.random_range(5..60);
-        eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= enough).then_some(()) }).await;
+        acknowledged(&ledger, enough).await;
         struck += usize::from(process.lines().iter().any(|line| line.contains("jobs were running")));
         process.kill();
         load.end().await;
@@ -179,7 +187,7 @@ async fn a_gateway_that_is_told_to_stop_under_load_ends_in_order_and_loses_nothi
     world.trust(&process.runtime.public).await;
     let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
     let load = Load::begin(&sender, 0, &ledger);
-    eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= 50).then_some(()) }).await;
+    acknowledged(&ledger, 50).await;
     process.terminate();
     let (status, lines) = process.ended().await;
     assert!(status.success(), "{status}: {lines:#?}");

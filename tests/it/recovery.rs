@@ -9,7 +9,7 @@ use sluice::standins::Fault;
 
 use crate::{
     backup::fences_only_rise,
-    chaos::{Ledger, Load, fast, nothing_lost_and_nothing_doubled},
+    chaos::{Ledger, Load, acknowledged, fast, nothing_lost_and_nothing_doubled},
     copy::move_to,
     harness::{Archive, Cluster, Process, SECRET, Sender, World, completed, eventually, sluice},
 };
@@ -25,9 +25,7 @@ async fn a_server_brought_back_to_a_moment_lost_nothing_acknowledged_before_it_a
     world.trust(&process.runtime.public).await;
     let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
     let load = Load::begin(&sender, 0, &ledger);
-    let at_least = async |count: usize| {
-        eventually("the load is under way", || async { (ledger.lock().unwrap().len() >= count).then_some(()) }).await;
-    };
+    let at_least = async |count| acknowledged(&ledger, count).await;
     at_least(50).await;
     cluster.archive_to(&archive).await;
 
