@@ -48,7 +48,7 @@ use crate::{
 use run::{Run, Step};
 
 pub use policies::ConfigPolicies;
-pub use token::{InvalidSigningKey, SigningKey, TOKEN_TTL_SECS, TOKEN_TYPE, jwks};
+pub use token::{InvalidSigningKey, SigningKey, TOKEN_TTL_SECS, TOKEN_TYPE, jwks, jwks_of};
 pub use wordpress::TOKEN_HEADER;
 
 /// What all attempts share.

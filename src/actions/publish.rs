@@ -9,7 +9,7 @@ use super::{
     run::{Run, Step, invalid, not_configured},
     summarize::{MAX_SUMMARY, MAX_TITLE},
     template::{self, Target},
-    wordpress::{self, Post},
+    wordpress::{self, Place, Post},
 };
 use crate::config::Publish;
 
@@ -17,6 +17,7 @@ pub(crate) async fn run(run: &Run<'_>, title: &str, summary: &str, publish: &Pub
     let Some(site) = &run.tenant.wordpress else {
         return Err(not_configured(format!("[wordpress] of tenant {}", run.tenant.name)));
     };
+    let place = Place::of(run, &publish.mode)?;
     let mut progress = run.progress();
     fetch::ensure(run, &mut progress).await?;
     let context = template::context(run.event(), run.job(), progress.fetched.as_ref());
@@ -29,7 +30,7 @@ pub(crate) async fn run(run: &Run<'_>, title: &str, summary: &str, publish: &Pub
         return Err(invalid("title: nothing is left of it after rendering and cleaning"));
     }
     let job_type = publish.job_type.as_deref().unwrap_or("wordpress_publish");
-    let post = Post { job_type, title: &rendered_title, summary: &rendered_summary };
+    let post = Post { job_type, title: &rendered_title, summary: &rendered_summary, place };
     let delivered = wordpress::publish(run, site, &post).await?;
     Ok(JobResult {
         title: Some(rendered_title),

@@ -11,7 +11,7 @@ use sluice_actors::domain::JobResult;
 use super::{
     callees, fetch, hostile, llm, prompt,
     run::{Progress, Run, Step, invalid, not_configured},
-    wordpress::{self, Post},
+    wordpress::{self, Place, Post},
 };
 use crate::{
     config::{Prompt, Publish},
@@ -34,6 +34,8 @@ pub(crate) struct Summary {
 }
 
 pub(crate) async fn run(run: &Run<'_>, prompt: &Prompt, publish: &Publish) -> Step<JobResult> {
+    // Before the model is paid.
+    let place = Place::of(run, &publish.mode)?;
     let mut progress = run.progress();
     let summary = if let Some(summary) = progress.summary.take() {
         summary
@@ -52,7 +54,7 @@ pub(crate) async fn run(run: &Run<'_>, prompt: &Prompt, publish: &Publish) -> St
     };
     if let Some(site) = &run.tenant.wordpress {
         let job_type = publish.job_type.as_deref().unwrap_or("summarize_and_publish");
-        let post = Post { job_type, title: &summary.title, summary: &summary.text };
+        let post = Post { job_type, title: &summary.title, summary: &summary.text, place };
         let delivered = wordpress::publish(run, site, &post).await?;
         result.post_id = delivered.post_id;
         result.reply = Some(json!({ "category": summary.category, "outcome": delivered.outcome }));

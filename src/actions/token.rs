@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sluice_actors::domain::Timestamp;
 
-use crate::{config::Config, secrets::Secret};
+use crate::{
+    config::{Config, WordPress},
+    secrets::Secret,
+};
 
 /// How long a token is good for.
 pub const TOKEN_TTL_SECS: i64 = 60;
@@ -123,11 +126,13 @@ pub(crate) fn gateway_id(config: &Config) -> String {
 
 /// The public keys of all tenants' signing keys, as served at `/.well-known/jwks.json`.
 pub fn jwks(config: &Config) -> Value {
-    let mut keys: Vec<SigningKey> = config
-        .tenants
-        .values()
-        .filter_map(|tenant| SigningKey::parse(&tenant.wordpress.as_ref()?.signing_key).ok())
-        .collect();
+    jwks_of(config.tenants.values().filter_map(|tenant| tenant.wordpress.as_deref()))
+}
+
+/// The public keys that requests to these sites are signed with.
+pub fn jwks_of<'a>(sites: impl IntoIterator<Item = &'a WordPress>) -> Value {
+    let keys = sites.into_iter().filter_map(|site| SigningKey::parse(&site.signing_key).ok());
+    let mut keys: Vec<SigningKey> = keys.collect();
     keys.sort_by(|a, b| a.kid.cmp(&b.kid));
     keys.dedup_by(|a, b| a.kid == b.kid);
     json!({ "keys": keys.iter().map(SigningKey::jwk).collect::<Vec<_>>() })

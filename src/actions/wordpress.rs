@@ -15,11 +15,12 @@ use super::{
     callees,
     classify::{self, Body, Fate, Judged},
     hostile,
-    run::{Run, Step, not_configured, traceparent},
+    run::{Run, Step, invalid, not_configured, traceparent},
+    template::{self, Target},
     token::{self, Claims, SigningKey, Vouched},
 };
 use crate::{
-    config::WordPress,
+    config::{PublishMode, WordPress},
     http_client::{Answer, Call, CallError},
     ids,
     json::parse_strict,
@@ -33,6 +34,42 @@ pub(crate) struct Post<'a> {
     pub(crate) job_type: &'a str,
     pub(crate) title: &'a str,
     pub(crate) summary: &'a str,
+    pub(crate) place: Place,
+}
+
+/// Where on the site it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// As the plugin's settings of the job type say.
+    BySettings,
+    /// Beside this post, or the one of the plugin's settings.
+    Beside(Option<u64>),
+}
+
+impl Place {
+    /// The place that a route names. An event can choose a post by its id, and nothing else.
+    pub(crate) fn of(run: &Run<'_>, mode: &PublishMode) -> Step<Self> {
+        match mode {
+            PublishMode::BySettings => Ok(Self::BySettings),
+            PublishMode::Meta { target_post_id: None } => Ok(Self::Beside(None)),
+            PublishMode::Meta { target_post_id: Some(template) } => {
+                // Of the event alone: what `fetch` loaded is gone once a summary was checkpointed.
+                let context = template::context(run.event(), run.job(), None);
+                let rendered = template::render(Target::Text, template, &context)
+                    .map_err(|reason| invalid(format!("target_post_id: {reason}")))?;
+                let id = post_id(&rendered).ok_or_else(|| invalid("target_post_id: is not the id of a post"))?;
+                Ok(Self::Beside(Some(id)))
+            }
+        }
+    }
+}
+
+/// A post's id as the template rendered it: digits, none of them for show, at least 1 and within what JSON
+/// readers keep exact.
+fn post_id(text: &str) -> Option<u64> {
+    const LARGEST: u64 = (1 << 53) - 1;
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|id| plain && *id <= LARGEST)
 }
 
 /// What the plugin did with it.
@@ -82,11 +119,19 @@ struct Message<'a> {
     /// None is made yet by any action.
     artifacts: [Value; 0],
     trace_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_post_id: Option<u64>,
 }
 
 impl Callback<'_> {
     /// The exact request: body, token over its digest, headers.
     pub(crate) fn sign(&self, now: Timestamp, jti: [u8; 16]) -> Result<Call, &'static str> {
+        let (mode, target_post_id) = match self.post.place {
+            Place::BySettings => (None, None),
+            Place::Beside(id) => (Some("meta"), id),
+        };
         let message = Message {
             schema_version: 1,
             job_id: self.job.id.to_string(),
@@ -102,6 +147,8 @@ impl Callback<'_> {
             summary: hostile::escape(self.post.summary),
             artifacts: [],
             trace_id: self.event.trace_id.to_string(),
+            mode,
+            target_post_id,
         };
         let body = serde_json::to_vec(&message).expect("a callback has only string keys");
         let vouched = Vouched {
@@ -215,16 +262,22 @@ mod tests {
             site_uuid: "7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6".into(),
             signing_key: Secret::new(KEY.into()),
             authorization_header,
+            site_token: None,
         }
     }
 
     fn signed(site: &WordPress) -> Call {
+        placed(site, Place::BySettings)
+    }
+
+    fn placed(site: &WordPress, place: Place) -> Call {
         let key = SigningKey::parse(&site.signing_key).unwrap();
         let (job, event) = (testing::job(), testing::event());
         let post = Post {
             job_type: "summarize_and_publish",
             title: "Invoice in_4711 paid: 12,00 € <b>&</b> [gallery]",
             summary: "Größe \"quoted\".\n\nSecond paragraph, C:\\new 日本語.",
+            place,
         };
         let gateway = "https://hooks.example.com";
         let callback = Callback { gateway, site, key: &key, job: &job, event: &event, post: &post };
@@ -290,6 +343,27 @@ mod tests {
                 "body_sha256": hex::encode(Sha256::digest(call.body.as_ref().unwrap())),
             })
         );
+    }
+
+    #[test]
+    fn mode_meta_is_told_in_the_signed_body_and_nothing_else_changes() {
+        let body = |place| -> Value { serde_json::from_slice(&placed(&site(true), place).body.unwrap()).unwrap() };
+        let plain = body(Place::BySettings);
+        assert_eq!((plain.get("mode"), plain.get("target_post_id")), (None, None));
+        for (place, target) in [(Place::Beside(Some(4711)), Some(4711)), (Place::Beside(None), None)] {
+            let mut beside = body(place);
+            assert_eq!(beside.as_object_mut().unwrap().remove("mode"), Some("meta".into()));
+            assert_eq!(beside.as_object_mut().unwrap().remove("target_post_id"), target.map(Into::into));
+            assert_eq!(beside, plain);
+        }
+    }
+
+    #[test]
+    fn an_event_can_name_a_post_only_by_a_plain_id() {
+        assert_eq!((post_id("1"), post_id("9007199254740991")), (Some(1), Some(9_007_199_254_740_991)));
+        for text in ["", "0", "01", "+1", "-1", " 1", "1 ", "1.0", "1e3", "٣", "9007199254740992", "1,2", "null"] {
+            assert_eq!(post_id(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,21 @@ pub struct Prompt {
 pub struct Publish {
     /// The callback's `type`, chosen in the plugin's settings per job type; default the action's name.
     pub job_type: Option<String>,
+    /// What becomes of it there.
+    pub mode: PublishMode,
+}
+
+/// What becomes of a result on the site.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PublishMode {
+    /// What the plugin's settings of the job type say.
+    #[default]
+    BySettings,
+    /// `mode = "meta"`: it is kept beside an existing post, whose title and content stay as they are.
+    Meta {
+        /// Template over the event for the post's id; none: the post of the plugin's settings.
+        target_post_id: Option<String>,
+    },
 }
 
 /// A resource to load before the action (OpenAI and Notion events carry only an id).
@@ -212,7 +227,14 @@ impl Prompt {
 
 impl Publish {
     fn read(section: &mut Section<'_>) -> Self {
-        Self { job_type: section.opt("job_type") }
+        let job_type = section.opt("job_type");
+        let meta = section.parsed("mode", |item| units::word(item, &[("meta", ())])).is_some();
+        let target_post_id = section.opt("target_post_id");
+        if target_post_id.is_some() && !meta {
+            section.error("target_post_id", "is for `mode = \"meta\"` only", "add `mode = \"meta\"`, or remove it");
+        }
+        let mode = if meta { PublishMode::Meta { target_post_id } } else { PublishMode::BySettings };
+        Self { job_type, mode }
     }
 }
 

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 use sluice_actors::domain::{LaneKey, TenantName};
 
-pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish};
+pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish, PublishMode};
 pub use auth::{Auth, OAuth2};
 pub use finding::{Error, Errors, Place};
 pub use input::Input;

@@ -88,7 +88,12 @@ pub struct WordPress {
     pub signing_key: Secret,
     /// Whether the token goes into `Authorization` too.
     pub authorization_header: bool,
+    /// What the site presents where it asks by itself, at `/site/v1/{tenant}/…`; none: nobody may.
+    pub site_token: Option<Secret>,
 }
+
+/// The fewest bytes of a `site_token`: it is ours to choose, and nobody shall guess it.
+const MIN_SITE_TOKEN: usize = 32;
 
 /// The callback's default path and query: it works with and without pretty permalinks.
 const DEFAULT_CALLBACK: &str = "/?rest_route=/sluice/v1/callbacks";
@@ -127,6 +132,14 @@ impl WordPress {
             );
         }
         let authorization_header = section.get("authorization_header", true);
+        let site_token = section.secret("site_token");
+        if site_token.as_ref().is_some_and(|token| token.expose().len() < MIN_SITE_TOKEN) {
+            section.error(
+                "site_token",
+                format!("has fewer than {MIN_SITE_TOKEN} bytes"),
+                "make one with `openssl rand -hex 32`",
+            );
+        }
         section.finish();
         Some(Self {
             site: site?,
@@ -134,6 +147,7 @@ impl WordPress {
             site_uuid: site_uuid?.to_lowercase(),
             signing_key: signing_key?,
             authorization_header,
+            site_token,
         })
     }
 }

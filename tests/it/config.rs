@@ -305,6 +305,43 @@ cfg/tenants/acme.toml:4: wordpress.signing_key: is not an Ed25519 private key in
 }
 
 #[test]
+fn a_sites_own_token_is_long_and_no_other_tenants() {
+    let site = |token: &str| {
+        format!(
+            "[wordpress]\nsite = 'https://blog.example'\nsite_uuid = '7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6'\n\
+             signing_key = 'env:SIGNING'\nsite_token = '{token}'\n"
+        )
+    };
+    let key = include_str!("../fixtures/wordpress/signing-key.pem");
+    let token = "0123456789abcdef0123456789abcdef";
+    let environment = Environment::fixed([("SIGNING", key), ("LONG", token), ("SHORT", &token[1..])]);
+    let read = |tenants: &[(&str, &str)]| {
+        let mut input = Input::new("cfg").environment(environment.clone());
+        for (name, token) in tenants {
+            input = input.tenant(name, site(token));
+        }
+        input.resolve().map(|config| config.tenants.len()).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(read(&[("acme", "env:LONG")]), Ok(1));
+    insta::assert_snapshot!(read(&[("acme", "env:SHORT")]).unwrap_err(), @"cfg/tenants/acme.toml:5: wordpress.site_token: has fewer than 32 bytes; make one with `openssl rand -hex 32`");
+    let plain = read(&[("acme", token)]).unwrap_err();
+    assert!(plain.contains("site_token") && !plain.contains(token), "a token in the file itself: {plain}");
+    let twice = read(&[("acme", "env:LONG"), ("other", "env:LONG")]).unwrap_err();
+    assert!(twice.contains("site_token"), "one token under two tenants: {twice}");
+}
+
+#[test]
+fn mode_meta_is_said_in_its_word_and_its_target_only_with_it() {
+    let with = |keys: &str| route_errors(&format!("action = 'wordpress_publish'\ntitle = 't'\nsummary = 's'\n{keys}"));
+    assert!(with("mode = 'post'").contains("mode: `post` is not known here; known here: meta"));
+    let alone = with("target_post_id = '{{ data.post_id }}'");
+    assert!(
+        alone.contains("target_post_id: is for `mode = \"meta\"` only; add `mode = \"meta\"`, or remove it"),
+        "{alone}"
+    );
+}
+
+#[test]
 fn the_environment_overrides_every_value_and_is_named_where_it_is_wrong() {
     let with = |variables: [(&str, &str); 2]| {
         input().environment(Environment::fixed(variables)).main("[edge]\nmax_body = '1KiB'").resolve()

@@ -114,6 +114,44 @@ async fn a_subject_has_one_post_that_newer_events_change_and_older_ones_do_not()
     assert_eq!(bench.site.posts().len(), 2);
 }
 
+#[tokio::test]
+async fn a_route_in_mode_meta_names_the_post_that_the_result_is_kept_beside() {
+    let beside = format!("{ROUTE}mode = 'meta'\ntarget_post_id = '{{{{ data.amount }}}}'\n");
+    let summarising = "[[sources.payments.routes]]\nname = 'sum'\naction = 'summarize_and_publish'\nmode = 'meta'\n\
+        target_post_id = '{{ data.post }}'\n";
+    let bench = Bench::start(&format!("{beside}{summarising}")).await;
+    delivered(bench.attempt(&mut bench.job("post", Some("in_1"))).await);
+    let mut summary = bench.job("sum", Some("in_2"));
+    summary.event.data["post"] = json!("17");
+    delivered(bench.attempt(&mut summary).await);
+    let told: Vec<Value> = bench
+        .site
+        .requests()
+        .iter()
+        .map(|seen| serde_json::from_slice::<Value>(&seen.body).unwrap())
+        .map(|body| json!([body["mode"], body["target_post_id"]]))
+        .collect();
+    assert_eq!(told, [json!(["meta", 1200]), json!(["meta", 17])]);
+}
+
+#[tokio::test]
+async fn an_event_that_names_no_post_ends_its_job_before_anybody_is_called() {
+    let route = "[[sources.payments.routes]]\nname = 'sum'\naction = 'summarize_and_publish'\nmode = 'meta'\n\
+        target_post_id = '{{ data.post }}'\n";
+    let bench = Bench::start(route).await;
+    for post in [json!("../1"), json!("17 OR 1=1"), json!(0), json!(-4), json!(1.5), json!(""), json!(null), json!([1])]
+    {
+        let mut job = bench.job("sum", Some("in_1"));
+        job.event.data["post"] = post.clone();
+        let outcome = bench.attempt(&mut job).await;
+        assert_eq!(kind(&outcome), Expect::Dead(DeadReason::Invalid), "{post}: {outcome:?}");
+        assert!(format!("{outcome:?}").contains("target_post_id: "), "{outcome:?}");
+    }
+    let outcome = bench.attempt(&mut bench.job("sum", Some("in_1"))).await;
+    assert_eq!(kind(&outcome), Expect::Dead(DeadReason::Invalid), "no such field: {outcome:?}");
+    assert!(bench.llm.requests().is_empty() && bench.site.requests().is_empty());
+}
+
 /// Sends a request again, changed.
 async fn resend(bench: &Bench, seen: &Seen, change: impl FnOnce(&mut Call)) -> Answer {
     let url = bench.site.site().join(&format!("{}?{}", seen.path, seen.query)).unwrap();
