@@ -57,7 +57,7 @@ use crate::{
 use self::{
     operations::{Operations, Reloading},
     runtime::Runtime,
-    sites::{Changed, Listener, ReportPace, Sites},
+    sites::{Arrivals, Changed, Desk, Listener, Pull, ReportPace, Sites},
 };
 
 /// Why the gateway cannot start or a command cannot do its work; an operator reads it.
@@ -161,7 +161,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let metrics = Metrics::new();
     let lanes = Arc::new(Lanes::new(&metrics, config.limits.metric_lanes));
     let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
-    let edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
+    let mut edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
     let drift = Arc::new(Drift::default());
     let shared = store.nodes();
     let users = nodes::Users::default();
@@ -190,6 +190,15 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         tracing::warn!(suspects, poisoned, "jobs were running when the process ended");
     }
 
+    let desk = Arc::new(Desk {
+        config: live.clone(),
+        records: records.clone(),
+        gateway: gateway.clone(),
+        client: client.clone(),
+        clock: clock.clone(),
+        changed: changed.clone(),
+    });
+    edge_options.sites = Arc::new(Pull::new(desk.clone()));
     let (wake, announcing) = (gateway.clone(), shared.clone());
     let receiver = Arc::new(Receiver::new(ReceiverParts {
         config: live.clone(),
@@ -202,21 +211,17 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
                 nodes.announce(lane);
             }
         }),
-        observer: Arc::new(IngestObserver::new(metrics.clone(), live.clone())),
+        observer: Arc::new(Arrivals {
+            ingest: IngestObserver::new(metrics.clone(), live.clone()),
+            changed,
+            config: live.clone(),
+        }),
         drift: drift.clone(),
     }));
     let public = edge::serve(public_listener, receiver, edge_options)?;
 
     let accepting = Arc::new(AtomicBool::new(true));
-    let sites = Sites {
-        config: live.clone(),
-        records: records.clone(),
-        gateway: gateway.clone(),
-        client: client.clone(),
-        clock: clock.clone(),
-        changed,
-        pace: reports,
-    };
+    let sites = Sites { desk, pace: reports };
     let reloading = config_path.map(|path| Reloading { path, logs, client });
     let operations = Arc::new(Operations::new(
         live.clone(),

@@ -76,6 +76,20 @@ pub(super) const NODE_RATE: Fixed = Fixed {
     retry_after: Some("1"),
     close: false,
 };
+pub(super) const SITE_TOKEN: Fixed = Fixed {
+    status: StatusCode::UNAUTHORIZED,
+    body: body!("unauthorized", "present the tenant's site_token as a bearer token"),
+    retry_after: None,
+    close: true,
+};
+pub(super) const SITE_RATE: Fixed = Fixed {
+    status: StatusCode::TOO_MANY_REQUESTS,
+    body: body!("rate_limited", "asked too often, try again later"),
+    retry_after: Some("5"),
+    close: true,
+};
+pub(super) const SITE_INVALID: Fixed =
+    fixed(StatusCode::BAD_REQUEST, body!("invalid", "the query or body is not what this path takes"));
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");

@@ -1,7 +1,7 @@
 //! The public listener: reads bytes within limits, hands them to ingest, answers.
 //!
 //! [`accept`] is the accept loop that the admin listener uses too; the warp filters of `routes` run
-//! inside it. The checks of a delivery, in this order, so that nobody learns which paths lead
+//! inside it ([`site`] has those of WordPress sites). The checks of a delivery, in this order, so that nobody learns which paths lead
 //! somewhere: node rate (429) → media type that some source takes (415) → announced length (413) →
 //! body, with its memory (503), cap (413) and deadlines (408) → [`Receiver::receive`] (the rest).
 
@@ -9,6 +9,7 @@ pub mod accept;
 mod answer;
 mod body;
 mod io;
+pub mod site;
 pub mod tls;
 
 use std::{convert::Infallible, io::Result, sync::Arc};
@@ -31,6 +32,7 @@ use self::{
     accept::{Arrival, ConnectionLimits, ListenerOptions, Server},
     answer::Fixed,
     body::Unread,
+    site::{NoSites, SiteDesk, SitePath, Sites},
 };
 use crate::{
     config::Config,
@@ -38,7 +40,13 @@ use crate::{
 };
 
 /// Every path that the public listener answers with anything but 404.
-pub const PUBLIC_ROUTES: [&str; 2] = ["/webhooks/{tenant}/{source}", "/.well-known/jwks.json"];
+pub const PUBLIC_ROUTES: [&str; 5] = [
+    "/webhooks/{tenant}/{source}",
+    "/.well-known/jwks.json",
+    "/site/v1/{tenant}/keys",
+    "/site/v1/{tenant}/jobs",
+    "/site/v1/{tenant}/requests",
+];
 
 /// What the public listener is given besides its receiver.
 #[derive(Clone)]
@@ -51,10 +59,13 @@ pub struct EdgeOptions {
     pub per_second: u32,
     /// The key set of the callback tokens, as JSON (RFC 7517); asked anew for each request.
     pub jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
+    /// Who answers WordPress sites that ask by themselves.
+    pub sites: Arc<dyn SiteDesk>,
 }
 
 impl EdgeOptions {
-    /// The options of a configuration. Off loopback everything must come over https (DESIGN §8).
+    /// The options of a configuration, for a listener without sites. Off loopback everything must come
+    /// over https (DESIGN §8).
     pub fn new(
         config: &Config,
         jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
@@ -72,7 +83,7 @@ impl EdgeOptions {
             limits,
         };
         let per_second = config.limits.ingest_per_second;
-        Ok(Self { listener, request: RequestLimits::default(), per_second, jwks })
+        Ok(Self { listener, request: RequestLimits::default(), per_second, jwks, sites: Arc::new(NoSites) })
     }
 }
 
@@ -81,9 +92,10 @@ impl EdgeOptions {
 /// # Errors
 /// The listener has no local address.
 pub fn serve(listener: TcpListener, receiver: Arc<Receiver>, options: EdgeOptions) -> Result<Server> {
-    let EdgeOptions { listener: connections, request, per_second, jwks } = options;
+    let EdgeOptions { listener: connections, request, per_second, jwks, sites } = options;
     let rate = Rate { per_second: f64::from(per_second), burst: per_second };
-    let edge = Arc::new(Edge { receiver, limits: request, bucket: Bucket::new(rate), jwks });
+    let sites = Sites::new(sites, receiver.memory());
+    let edge = Arc::new(Edge { receiver, limits: request, bucket: Bucket::new(rate), jwks, sites });
     accept::serve_filter(listener, routes(edge), connections)
 }
 
@@ -94,11 +106,12 @@ struct Edge {
     limits: RequestLimits,
     bucket: Bucket,
     jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
+    sites: Sites,
 }
 
 /// The public routes; everything else is 404.
 fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Answer,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let keys = edge.clone();
+    let (keys, sites) = (edge.clone(), edge.clone());
     let webhook = warp::path!("webhooks" / TenantName / SourceName)
         .and(exact())
         .and(warp::method())
@@ -114,8 +127,17 @@ fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Answer,), Error = Infallibl
             _ => answer::METHOD_GET.response(),
         },
     );
+    let site = warp::path!("site" / "v1" / TenantName / SitePath)
+        .and(exact())
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |tenant, path, arrival, method, headers, body| {
+            let edge = sites.clone();
+            async move { edge.site((tenant, path), arrival, method, headers, body).await }
+        });
     let nowhere = warp::any().map(|| answer::NOT_FOUND.response());
-    webhook.or(jwks).unify().or(nowhere).unify()
+    webhook.or(jwks).unify().or(site).unify().or(nowhere).unify()
 }
 
 /// Refuses a trailing slash, which warp takes for the end of a path.
@@ -186,18 +208,21 @@ impl Edge {
             Method::POST if !door.accepts(&headers) => return Err(answer::MEDIA_TYPE),
             Method::POST => {
                 let announced = content_length(&headers);
-                body::read(body, announced, door.max_body(), door.memory().lease(), &self.limits).await.map_err(
-                    |unread| match unread {
-                        Unread::TooLarge => answer::TOO_LARGE,
-                        Unread::TooSlow => answer::SLOW_BODY,
-                        Unread::Broken => answer::BROKEN_BODY,
-                        Unread::NoMemory => answer::NO_MEMORY,
-                    },
-                )?
+                let lease = door.memory().lease();
+                body::read(body, announced, door.max_body(), lease, &self.limits).await.map_err(unread)?
             }
             _ => return Err(answer::METHOD),
         };
         Ok(Inbound { method, target: arrival.target, headers, body, client: arrival.client })
+    }
+}
+
+const fn unread(why: Unread) -> Fixed {
+    match why {
+        Unread::TooLarge => answer::TOO_LARGE,
+        Unread::TooSlow => answer::SLOW_BODY,
+        Unread::Broken => answer::BROKEN_BODY,
+        Unread::NoMemory => answer::NO_MEMORY,
     }
 }
 

@@ -103,7 +103,14 @@ async fn a_signed_delivery_is_stored_and_answered() {
 
 #[tokio::test]
 async fn exactly_the_public_routes_exist() {
-    assert_eq!(PUBLIC_ROUTES, ["/webhooks/{tenant}/{source}", "/.well-known/jwks.json"]);
+    let routes = [
+        "/webhooks/{tenant}/{source}",
+        "/.well-known/jwks.json",
+        "/site/v1/{tenant}/keys",
+        "/site/v1/{tenant}/jobs",
+        "/site/v1/{tenant}/requests",
+    ];
+    assert_eq!(PUBLIC_ROUTES, routes);
     let edge = Listening::new();
     for (target, exists) in [
         ("/webhooks/acme/app", true),
@@ -111,6 +118,16 @@ async fn exactly_the_public_routes_exist() {
         ("/webhooks/nobody/nothing", true),
         ("/.well-known/jwks.json", true),
         ("/.well-known/jwks.json?x=1", true),
+        ("/site/v1/acme/jobs", true),
+        ("/site/v1/nobody/keys", true),
+        ("/site/v1/acme/requests", true),
+        ("/site/v1/acme/jobs/", false),
+        ("/site/v1/acme/jobs/more", false),
+        ("/site/v1/acme/other", false),
+        ("/site/v1/acme", false),
+        ("/site/v2/acme/jobs", false),
+        ("/site/v1//jobs", false),
+        ("/site/v1/acme/%6aobs", false),
         ("/", false),
         ("", false),
         ("*", false),

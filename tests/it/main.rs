@@ -17,6 +17,7 @@ mod llama;
 mod load;
 mod memory;
 mod nodes;
+mod pull;
 mod recovery;
 mod redaction;
 mod schema;
