@@ -36,6 +36,7 @@ foreach ( array(
 	'includes/class-sluice-keys.php',
 	'includes/class-sluice-jobs.php',
 	'includes/class-sluice-requests.php',
+	'includes/class-sluice-pull.php',
 	'includes/class-sluice-outbox.php',
 	'includes/class-sluice-mailer.php',
 	'includes/class-sluice-posts.php',

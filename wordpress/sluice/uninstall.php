@@ -21,7 +21,7 @@ function sluice_uninstall_site(): void {
 	}
 	Sluice_Schema::drop();
 	array_map( 'delete_option', Sluice_Options::NAMES );
-	foreach ( array( '_sluice_post_key', '_sluice_job_id', '_sluice_type', '_sluice_trace_id', '_sluice_title', '_sluice_summary', '_sluice_artifacts' ) as $sluice_key ) {
+	foreach ( array( '_sluice_post_key', '_sluice_job_id', '_sluice_type', '_sluice_mode', '_sluice_trace_id', '_sluice_title', '_sluice_summary', '_sluice_artifacts' ) as $sluice_key ) {
 		delete_post_meta_by_key( $sluice_key );
 	}
 	delete_metadata( 'user', 0, 'sluice_notify', '', true );

@@ -110,7 +110,7 @@ final class Sluice_Post_Panel {
 				echo '</ul>';
 			}
 		}
-		if ( 'meta' === Sluice_Options::type( (string) get_post_meta( $post->ID, '_sluice_type', true ) )['mode'] ) {
+		if ( 'meta' === get_post_meta( $post->ID, '_sluice_mode', true ) ) {
 			echo '<h4>' . esc_html( (string) get_post_meta( $post->ID, '_sluice_title', true ) ) . '</h4>';
 			echo '<p>' . nl2br( esc_html( (string) get_post_meta( $post->ID, '_sluice_summary', true ) ) ) . '</p>';
 		}

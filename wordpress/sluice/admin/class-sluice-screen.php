@@ -57,10 +57,10 @@ final class Sluice_Screen {
 
 	/** When the gateway was last heard. */
 	private static function last_seen(): void {
-		$seen = Sluice_Options::seen();
-		$text = $seen['at']
+		$seen = max( Sluice_Options::seen()['at'], Sluice_Pull::heard_at() );
+		$text = $seen
 			/* translators: %s: a time such as "5 minutes ago". */
-			? sprintf( __( 'The gateway last reported %s.', 'sluice' ), self::ago( $seen['at'] ) )
+			? sprintf( __( 'The gateway last reported %s.', 'sluice' ), self::ago( $seen ) )
 			: __( 'The gateway has not reported yet.', 'sluice' );
 		$waiting = Sluice_Proposals::count();
 		if ( $waiting ) {

@@ -193,6 +193,9 @@ final class Sluice_Settings {
 		/* translators: 1: a time such as "5 minutes ago", 2: a header's name. */
 		$heard = $seen['at'] ? sprintf( __( '%1$s, by the header %2$s', 'sluice' ), Sluice_Screen::ago( $seen['at'] ), $seen['header'] ) : __( 'not yet', 'sluice' );
 		self::fact( __( 'Gateway heard', 'sluice' ), esc_html( $heard ) );
+		if ( Sluice_Pull::is_on() ) {
+			self::fact( __( 'Gateway asked', 'sluice' ), esc_html( self::pull_text() ) );
+		}
 		if ( $refused['at'] ) {
 			self::fact( __( 'Last refusal', 'sluice' ), esc_html( Sluice_Screen::ago( $refused['at'] ) . ': ' . Sluice_Words::refusal( $refused['reason'] ) ) );
 		}
@@ -201,10 +204,19 @@ final class Sluice_Settings {
 			__( 'Self-test', 'sluice' ),
 			'<p id="sluice-self-test" role="status" aria-live="polite" data-state="' . esc_attr( $state ) . '">' . esc_html( $test ? self::self_test_text( $test ) : __( 'Asks the gateway to call back with a signed request, over the same way that results take.', 'sluice' ) ) . '</p>' . Sluice_Admin::button( 'self_test', '0', __( 'Run the self-test', 'sluice' ) )
 		);
-		if ( ! Sluice_Keys::is_fixed() && '' !== (string) get_option( 'sluice_jwks_url', '' ) ) {
+		if ( ! Sluice_Keys::is_fixed() && ( Sluice_Pull::is_on() || '' !== (string) get_option( 'sluice_jwks_url', '' ) ) ) {
 			self::fact( __( 'Keys', 'sluice' ), Sluice_Admin::button( 'fetch_keys', '0', __( 'Fetch the keys now', 'sluice' ) ) );
 		}
 		echo '</table>';
+	}
+
+	/** How it went when this site asked the gateway. */
+	private static function pull_text(): string {
+		$state = Sluice_Pull::state();
+		if ( ! $state['at'] ) {
+			return __( 'not yet', 'sluice' );
+		}
+		return Sluice_Screen::ago( $state['at'] ) . ( '' === $state['error'] ? '' : ': ' . $state['error'] );
 	}
 
 	/**

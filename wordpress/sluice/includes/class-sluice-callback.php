@@ -35,6 +35,7 @@ final class Sluice_Callback {
 	 * @param string      $summary     HTML text.
 	 * @param array       $artifacts   Rows of `type`, `url`, `expires_at` (Unix seconds or null).
 	 * @param string      $trace_id    The trace.
+	 * @param string      $mode        `meta`: kept beside an existing post; empty: as this site's settings say.
 	 * @param int         $target      For mode `meta`: the post to attach to, or 0.
 	 */
 	private function __construct(
@@ -49,6 +50,7 @@ final class Sluice_Callback {
 		public readonly string $summary,
 		public readonly array $artifacts,
 		public readonly string $trace_id,
+		public readonly string $mode,
 		public readonly int $target
 	) {}
 
@@ -80,6 +82,7 @@ final class Sluice_Callback {
 			'summary'        => self::text( $in['summary'] ?? null, 0, self::MAX_SUMMARY ),
 			'artifacts'      => null !== $artifacts,
 			'trace_id'       => self::is( $in, 'trace_id', '/^[0-9a-f]{32}$/D' ),
+			'mode'           => in_array( $in['mode'] ?? '', array( '', 'meta' ), true ),
 			'target_post_id' => is_int( $in['target_post_id'] ?? 0 ) && ( $in['target_post_id'] ?? 0 ) >= 0,
 		);
 		$bad         = array_keys( array_filter( $fits, static fn( bool $fit ): bool => ! $fit ) );
@@ -98,6 +101,7 @@ final class Sluice_Callback {
 			$in['summary'],
 			$artifacts,
 			$in['trace_id'],
+			$in['mode'] ?? '',
 			$in['target_post_id'] ?? 0
 		);
 	}

@@ -51,7 +51,7 @@ final class Sluice_Health {
 	/** Whether the gateway is heard. */
 	public static function contact(): array {
 		$seen = Sluice_Options::seen();
-		if ( ! $seen['at'] || time() - $seen['at'] > 15 * MINUTE_IN_SECONDS ) {
+		if ( time() - max( $seen['at'], Sluice_Pull::heard_at() ) > 15 * MINUTE_IN_SECONDS ) {
 			$refused = Sluice_Options::last_refusal();
 			$why     = $refused['at'] > $seen['at'] ? ' ' . Sluice_Words::refusal( $refused['reason'] ) : '';
 			return self::result( 'contact', 'recommended', __( 'The Sluice gateway is silent', 'sluice' ), __( 'A gateway reports every minute, even when there is nothing new. The states on the jobs screen may be old.', 'sluice' ) . $why );
@@ -149,6 +149,7 @@ final class Sluice_Health {
 			'skew'         => $seen['skew'] . ' s',
 			'outbox_due'   => (string) Sluice_Outbox::due(),
 			'last_refusal' => Sluice_Options::last_refusal()['reason'],
+			'pull'         => Sluice_Pull::is_on() ? 'on ' . Sluice_Pull::state()['error'] : 'off',
 		);
 		$information['sluice'] = array(
 			'label'  => 'Sluice',

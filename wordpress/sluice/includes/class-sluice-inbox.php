@@ -132,7 +132,8 @@ final class Sluice_Inbox {
 		if ( $callback->occurred_at < (int) $subject->occurred_at ) {
 			return self::result( 'stale', $post_id );
 		}
-		if ( 'meta' === $type['mode'] ) {
+		// A gateway can ask for less than the settings grant, never for more.
+		if ( 'meta' === $callback->mode || 'meta' === $type['mode'] ) {
 			return self::attach( $callback, $type );
 		}
 		$outcome = 'applied';
@@ -183,7 +184,7 @@ final class Sluice_Inbox {
 		if ( ! $post || $post->post_type !== $type['post_type'] || 'trash' === $post->post_status ) {
 			return new WP_Error( 'sluice_no_target', 'There is no such post to attach to.', array( 'status' => 422 ) );
 		}
-		Sluice_Posts::attach( $post->ID, $callback );
+		Sluice_Posts::attach( $post->ID, $callback, 'meta' );
 		$moved = self::move(
 			$callback,
 			array(

@@ -8,7 +8,7 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * What the gateway last said about each job. It pushes; the site never has to reach it.
+ * What the gateway last said about each job.
  */
 final class Sluice_Jobs {
 
@@ -105,6 +105,19 @@ final class Sluice_Jobs {
 		global $wpdb;
 		$table = Sluice_Schema::table( 'jobs' );
 		$wpdb->query( $wpdb->prepare( "UPDATE $table SET state = 'cancelled', reported_at = reported_at + 1 WHERE job_id = %s AND state = 'deadletter'", $job_id ) );
+	}
+
+	/**
+	 * The newest jobs that something can still happen to.
+	 *
+	 * @param int $limit How many.
+	 * @return string[] Their ids.
+	 */
+	public static function in_motion( int $limit ): array {
+		global $wpdb;
+		$table = Sluice_Schema::table( 'jobs' );
+		$over  = "'" . implode( "','", self::OVER ) . "'";
+		return $wpdb->get_col( $wpdb->prepare( "SELECT job_id FROM $table WHERE state NOT IN ($over) ORDER BY updated_at DESC, job_id DESC LIMIT %d", $limit ) );
 	}
 
 	/**

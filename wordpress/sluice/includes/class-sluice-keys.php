@@ -61,17 +61,24 @@ final class Sluice_Keys {
 		return 'https' === $parts['scheme'] || ( 'http' === $parts['scheme'] && in_array( $parts['host'], array( '127.0.0.1', 'localhost', '[::1]' ), true ) );
 	}
 
+	/** Whether to fetch now: each hour from the address that was entered; at once where there is no key and this site may ask its gateway. */
+	public static function are_due(): bool {
+		$entered = '' !== (string) get_option( 'sluice_jwks_url', '' );
+		return ( $entered && time() - self::fetch_state()['at'] > HOUR_IN_SECONDS ) || ( Sluice_Pull::is_on() && ! self::usable() );
+	}
+
 	/**
 	 * Fetches the keys. The last good set stays in force when that fails.
 	 *
 	 * @return true|WP_Error
 	 */
 	public static function fetch(): bool|WP_Error {
-		$url = (string) get_option( 'sluice_jwks_url', '' );
-		if ( self::is_fixed() || '' === $url || ! self::may_fetch( $url ) ) {
+		$url  = (string) get_option( 'sluice_jwks_url', '' );
+		$pull = '' === $url && Sluice_Pull::is_on();
+		if ( self::is_fixed() || ( ! $pull && ! self::may_fetch( $url ) ) ) {
 			return new WP_Error( 'sluice_no_url', __( 'There is no https address to fetch the keys from.', 'sluice' ) );
 		}
-		$answer = wp_safe_remote_get(
+		$answer = $pull ? Sluice_Pull::keys() : wp_safe_remote_get(
 			$url,
 			array(
 				'timeout'             => 8,

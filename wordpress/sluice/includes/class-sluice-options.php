@@ -18,6 +18,7 @@ final class Sluice_Options {
 		'sluice_keys',
 		'sluice_jwks_url',
 		'sluice_jwks_state',
+		'sluice_pull_state',
 		'sluice_gateway',
 		'sluice_tenant',
 		'sluice_types',

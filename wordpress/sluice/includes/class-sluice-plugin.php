@@ -79,12 +79,13 @@ final class Sluice_Plugin {
 	/** What the recurring event does. */
 	public static function sweep(): void {
 		update_option( 'sluice_swept_at', time(), false );
+		Sluice_Pull::run();
 		Sluice_Outbox::run( 100, 20.0 );
 		Sluice_Outbox::sweep();
 		Sluice_Inbox::sweep();
 		Sluice_Requests::sweep();
 		Sluice_Jobs::sweep( time() - Sluice_Options::retention_days() * DAY_IN_SECONDS );
-		if ( '' !== (string) get_option( 'sluice_jwks_url', '' ) && time() - Sluice_Keys::fetch_state()['at'] > HOUR_IN_SECONDS ) {
+		if ( Sluice_Keys::are_due() ) {
 			Sluice_Keys::fetch();
 		}
 	}

@@ -16,6 +16,7 @@ final class Sluice_Posts {
 		'_sluice_post_key'  => 'string',
 		'_sluice_job_id'    => 'string',
 		'_sluice_type'      => 'string',
+		'_sluice_mode'      => 'string',
 		'_sluice_trace_id'  => 'string',
 		'_sluice_title'     => 'string',
 		'_sluice_summary'   => 'string',
@@ -117,7 +118,7 @@ final class Sluice_Posts {
 			'post_status'    => self::status( $type ),
 			'post_author'    => $type['author'],
 			'comment_status' => 'closed',
-			'meta_input'     => self::meta( $callback ),
+			'meta_input'     => self::meta( $callback, 'post' ),
 		);
 		if ( $type['category'] && is_object_in_taxonomy( $post['post_type'], 'category' ) && term_exists( $type['category'], 'category' ) ) {
 			$post['post_category'] = array( $type['category'] );
@@ -152,14 +153,14 @@ final class Sluice_Posts {
 		$post   = get_post( $post_id );
 		$fields = self::fields( $callback->title, $callback->summary, self::info( $callback ) );
 		if ( $post->post_title === $fields['post_title'] && $post->post_content === $fields['post_content'] ) {
-			self::attach( $post_id, $callback );
+			self::attach( $post_id, $callback, 'post' );
 			return $post_id;
 		}
 		return wp_update_post(
 			wp_slash(
 				$fields + array(
 					'ID'         => $post_id,
-					'meta_input' => self::meta( $callback ),
+					'meta_input' => self::meta( $callback, 'post' ),
 				)
 			),
 			true
@@ -167,13 +168,14 @@ final class Sluice_Posts {
 	}
 
 	/**
-	 * Mode `meta`: writes our own meta and nothing else of the post.
+	 * Writes our own meta and nothing else of the post.
 	 *
 	 * @param int             $post_id  The post.
 	 * @param Sluice_Callback $callback The result.
+	 * @param string          $mode     Whether the result is the post's text (`post`) or beside it (`meta`).
 	 */
-	public static function attach( int $post_id, Sluice_Callback $callback ): void {
-		foreach ( self::meta( $callback ) as $key => $value ) {
+	public static function attach( int $post_id, Sluice_Callback $callback, string $mode ): void {
+		foreach ( self::meta( $callback, $mode ) as $key => $value ) {
 			update_post_meta( $post_id, $key, wp_slash( $value ) );
 		}
 	}
@@ -197,13 +199,15 @@ final class Sluice_Posts {
 	 * Our meta for a result.
 	 *
 	 * @param Sluice_Callback $callback The result.
+	 * @param string          $mode     As for attach.
 	 * @return array<string,string>
 	 */
-	private static function meta( Sluice_Callback $callback ): array {
+	private static function meta( Sluice_Callback $callback, string $mode ): array {
 		return array(
 			'_sluice_post_key'  => $callback->post_key,
 			'_sluice_job_id'    => $callback->job_id,
 			'_sluice_type'      => $callback->type,
+			'_sluice_mode'      => $mode,
 			'_sluice_trace_id'  => $callback->trace_id,
 			'_sluice_title'     => Sluice_Text::line( $callback->title ),
 			'_sluice_summary'   => Sluice_Text::plain( $callback->summary ),

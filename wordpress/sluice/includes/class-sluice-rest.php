@@ -232,6 +232,7 @@ final class Sluice_Rest {
 	 * @param WP_REST_Request $request The request.
 	 */
 	public static function jobs( WP_REST_Request $request ): WP_REST_Response {
+		Sluice_Pull::run();
 		$filter = array(
 			'state'  => self::text( $request, 'state' ),
 			'search' => self::text( $request, 's' ),
@@ -266,6 +267,7 @@ final class Sluice_Rest {
 	 * The last self-test.
 	 */
 	public static function last_self_test(): WP_REST_Response {
+		Sluice_Pull::run();
 		$test = Sluice_Requests::last_self_test();
 		return new WP_REST_Response(
 			array(

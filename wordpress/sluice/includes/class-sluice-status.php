@@ -8,7 +8,7 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * What the gateway pushes about its jobs and about this site's requests. Pure.
+ * What the gateway says about its jobs and about this site's requests. Pure.
  */
 final class Sluice_Status {
 

@@ -128,6 +128,19 @@ final class EffectTest extends SiteTestCase {
 		}
 	}
 
+	public function test_a_gateway_can_ask_for_mode_meta_where_the_settings_would_make_a_post(): void {
+		$id     = $this->site->wp( 'return wp_insert_post( array( "post_title" => "Mine", "post_content" => "All mine.", "post_status" => "publish" ) );' );
+		$before = $this->site->rows( "SELECT * FROM wp_posts WHERE ID = $id" );
+		$this->assertOutcome( 'applied', 200, $this->site->callback( array( 'mode' => 'meta', 'target_post_id' => $id, 'title' => 'Told' ) ) );
+		$this->assertSame( $before, $this->site->rows( "SELECT * FROM wp_posts WHERE ID = $id" ) );
+		$this->assertSame( array( 'Told', 'meta' ), $this->site->wp( "return array( get_post_meta( $id, '_sluice_title', true ), get_post_meta( $id, '_sluice_mode', true ) );" ) );
+		$page = $this->site->wp( 'return wp_insert_post( array( "post_title" => "A page", "post_type" => "page" ) );' );
+		foreach ( array( 0, 999999, $page ) as $target ) {
+			$this->assertSame( 422, $this->site->callback( array( 'mode' => 'meta', 'target_post_id' => $target ) )['status'], "target $target" );
+		}
+		$this->assertCount( 1, $this->site->posts() );
+	}
+
 	public function test_a_site_killed_in_the_midst_has_no_half_effect_and_the_next_attempt_has_the_whole(): void {
 		$job = array( 'job_id' => 'job_' . bin2hex( random_bytes( 16 ) ), 'post_key' => bin2hex( random_bytes( 32 ) ) );
 		foreach ( array( 'die' => 0, 'throw' => 500 ) as $fault => $status ) {

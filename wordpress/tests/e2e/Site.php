@@ -35,8 +35,8 @@ final class Site {
 		foreach ( array( 'inbox', 'subjects', 'tokens', 'proposals', 'jobs', 'requests', 'outbox' ) as $table ) {
 			$this->db->query( "TRUNCATE wp_sluice_$table" );
 		}
-		$this->wp( 'foreach ( array( "sluice_types", "sluice_jwks_url", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
-		foreach ( array( 'mails.jsonl', 'slow-mail', 'slow-fields', 'fault-insert', 'fault-requests', 'hijack', 'calls.log' ) as $file ) {
+		$this->wp( 'foreach ( array( "sluice_types", "sluice_jwks_url", "sluice_jwks_state", "sluice_pull_state", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
+		foreach ( array( 'mails.jsonl', 'slow-mail', 'slow-fields', 'fault-insert', 'fault-requests', 'hijack', 'pull.json', 'calls.log' ) as $file ) {
 			@unlink( $this->dir . '/' . $file );
 		}
 	}
@@ -114,6 +114,43 @@ final class Site {
 			}
 		}
 		throw new RuntimeException( "waited $seconds s in vain: $what" );
+	}
+
+	/**
+	 * What browsers send in which these people are signed in: for each `headers`, and `nonces` by action.
+	 * A person without a name is nobody: no cookie, and nonces as strangers get them.
+	 */
+	public function sessions( array $people, array $actions ): array {
+		$code = <<<'PHP'
+			$sessions = array();
+			foreach ( $people as $login ) {
+				$cookies = array();
+				$user    = get_user_by( 'login', $login );
+				if ( $user ) {
+					$until   = time() + 3600;
+					$token   = WP_Session_Tokens::get_instance( $user->ID )->create( $until );
+					$cookies = array( AUTH_COOKIE => wp_generate_auth_cookie( $user->ID, $until, 'auth', $token ), LOGGED_IN_COOKIE => wp_generate_auth_cookie( $user->ID, $until, 'logged_in', $token ) );
+				}
+				$_COOKIE = $cookies;
+				wp_set_current_user( $user ? $user->ID : 0 );
+				$sessions[ $login ] = array(
+					'headers' => $cookies ? array( 'Cookie: ' . http_build_query( $cookies, '', '; ' ) ) : array(),
+					'nonces'  => array_combine( $actions, array_map( 'wp_create_nonce', $actions ) ),
+				);
+			}
+			return $sessions;
+			PHP;
+		return $this->wp( '$people = ' . var_export( $people, true ) . '; $actions = ' . var_export( array_values( $actions ), true ) . '; ' . $code );
+	}
+
+	/** A form as a browser sends it. */
+	public function form( string $path, array $fields, array $session ): array {
+		return array( 'url' => $this->url . $path, 'type' => 'Content-Type: application/x-www-form-urlencoded', 'body' => http_build_query( $fields ), 'headers' => $session['headers'] );
+	}
+
+	/** The site may ask a gateway at this address from now on. */
+	public function pull( string $url, string $token ): void {
+		file_put_contents( $this->dir . '/pull.json', json_encode( array( 'url' => $url, 'token' => $token ) ) );
 	}
 
 	/** A signed request's parts. */

@@ -3,6 +3,7 @@
 final class Gateway {
 
 	private const SECRET = 'a-test-secret-of-32-bytes-length';
+	public const SITE_TOKEN = 'a-token-of-the-test-site-of-40-bytes-len';
 
 	public string $public;
 	private string $dir;
@@ -17,8 +18,9 @@ final class Gateway {
 		file_put_contents( "$this->dir/sluice.toml", "[edge]\nlisten = '127.0.0.1:$ports[0]'\n[admin]\nlisten = '127.0.0.1:$ports[1]'\n[outbound]\nallow_private = ['127.0.0.0/8']\n" );
 		$this->secret( 'orders', self::SECRET );
 		$this->secret( 'wordpress', self::ed25519_pem() );
+		$this->secret( 'site-token', self::SITE_TOKEN );
 		$route = static fn( string $name, string $type ) => "[[sources.orders.routes]]\nname = '$name'\nevent_types = ['$name.*']\naction = 'wordpress_publish'\njob_type = '$type'\ntitle = 'Order {{ data.number }}'\nsummary = 'State: {{ data.state }}'\n";
-		file_put_contents( "$this->dir/tenants/acme.toml", "[wordpress]\nsite = '{$site->url}'\nsite_uuid = '{$site->uuid}'\nsigning_key = 'file:wordpress'\n[sources.orders]\nvendor = 'generic'\nsecrets = ['file:orders']\n" . $route( 'order', 'order' ) . $route( 'note', 'note' ) );
+		file_put_contents( "$this->dir/tenants/acme.toml", "[wordpress]\nsite = '{$site->url}'\nsite_uuid = '{$site->uuid}'\nsigning_key = 'file:wordpress'\nsite_token = 'file:site-token'\n[sources.orders]\nvendor = 'generic'\nsecrets = ['file:orders']\n" . $route( 'order', 'order' ) . $route( 'note', 'note' ) . $route( 'beside', 'order' ) . "mode = 'meta'\ntarget_post_id = '{{ data.post_id }}'\n" );
 		$this->start();
 	}
 
@@ -53,6 +55,22 @@ final class Gateway {
 		);
 		$answer = json_decode( (string) curl_exec( $handle ), true );
 		return array( curl_getinfo( $handle, CURLINFO_RESPONSE_CODE ), $answer );
+	}
+
+	/** Asks the admin listener, as an operator does. */
+	public function api( string $method, string $path, array $body ): array {
+		$runtime = json_decode( file_get_contents( "$this->dir/runtime.json" ), true );
+		$handle  = curl_init( $runtime['admin'] . $path );
+		curl_setopt_array(
+			$handle,
+			array(
+				CURLOPT_CUSTOMREQUEST  => $method,
+				CURLOPT_POSTFIELDS     => json_encode( $body ),
+				CURLOPT_RETURNTRANSFER => true,
+				CURLOPT_HTTPHEADER     => array( 'Authorization: Bearer ' . $runtime['token'] ),
+			)
+		);
+		return json_decode( (string) curl_exec( $handle ), true );
 	}
 
 	private function secret( string $name, string $value ): void {

@@ -99,4 +99,65 @@ final class GatewayTest extends SiteTestCase {
 		$this->assertSame( $expected, $titles );
 		$this->assertSame( '12', $this->site->value( "SELECT COUNT(*) FROM wp_sluice_outbox WHERE action = 'hook'" ), 'one follow-up for each' );
 	}
+
+	public function test_in_mode_meta_the_gateway_names_a_post_and_its_title_and_content_stay(): void {
+		$id     = $this->site->wp( 'return wp_insert_post( array( "post_title" => "Mine", "post_content" => "All mine.", "post_status" => "publish" ) );' );
+		$before = $this->site->rows( "SELECT * FROM wp_posts WHERE ID = $id" );
+		$count  = $this->site->value( 'SELECT COUNT(*) FROM wp_posts' );
+		self::$gateway->deliver( 'beside.made', 'beside-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 9, 'state' => 'paid', 'post_id' => $id ), '2026-11-24T08:00:00Z' );
+		$this->done( 1 );
+		$this->assertSame( $before, $this->site->rows( "SELECT * FROM wp_posts WHERE ID = $id" ) );
+		$this->assertSame( $count, $this->site->value( 'SELECT COUNT(*) FROM wp_posts' ), 'no other post, no revision' );
+		$this->assertSame( array( 'Order 9', 'State: paid' ), $this->site->wp( "return array( get_post_meta( $id, '_sluice_title', true ), get_post_meta( $id, '_sluice_summary', true ) );" ) );
+		self::$gateway->deliver( 'beside.made', 'beside-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 9, 'state' => 'x', 'post_id' => "$id OR 1" ), '2026-11-24T08:00:00Z' );
+		$this->state( 'deadletter' );
+		$this->assertSame( '1', $this->site->value( 'SELECT COUNT(*) FROM wp_sluice_inbox' ), 'what is no id is not sent' );
+	}
+
+	public function test_a_job_is_on_the_screen_while_it_waits_for_its_first_try(): void {
+		$reason = array( 'reason' => 'a test' );
+		$this->assertTrue( self::$gateway->api( 'POST', '/api/v1/lanes/acme/orders/pause', $reason )['ok'] );
+		try {
+			self::$gateway->deliver( 'order.created', 'wait-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 5, 'state' => 'new' ), '2026-11-24T08:00:00Z' );
+			$job = $this->state( 'pending' );
+		} finally {
+			self::$gateway->api( 'POST', '/api/v1/lanes/acme/orders/resume', $reason );
+		}
+		Site::until( 'the job is done', fn() => 'succeeded' === $this->site->value( "SELECT state FROM wp_sluice_jobs WHERE job_id = '$job'" ) );
+	}
+
+	public function test_a_site_that_the_gateway_does_not_reach_can_ask_it(): void {
+		$this->site->wp( 'update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => 999999 ) ) );' );
+		self::$gateway->deliver( 'note.made', 'pull-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 1, 'state' => 'x' ), '2026-11-24T08:00:00Z' );
+		$job    = $this->state( 'deadletter' );
+		$reason = array( 'reason' => 'a test' );
+		self::$gateway->api( 'POST', '/api/v1/lanes/acme/orders/pause', $reason );
+		// From here on all that the gateway sends is refused, and the site knows nothing yet.
+		$keys = $this->site->wp( '$keys = get_option( "sluice_keys" ); update_option( "sluice_keys", array() ); update_option( "sluice_jwks_url", "" ); return $keys;' );
+		$this->site->query( 'TRUNCATE wp_sluice_jobs' );
+		$this->site->pull( self::$gateway->public . '/site/v1/acme', Gateway::SITE_TOKEN );
+		// An editor's open page asks the site, and the site the gateway.
+		$look  = function (): array {
+			$this->site->wp( 'delete_option( "sluice_pull_state" );' );
+			$session = $this->site->sessions( array( 'editor' ), array( 'wp_rest' ) )['editor'];
+			$answer  = $this->site->send( array( 'method' => 'GET', 'path' => 'jobs', 'headers' => array( ...$session['headers'], 'X-WP-Nonce: ' . $session['nonces']['wp_rest'] ) ) );
+			$this->assertSame( 200, $answer['status'], $answer['body'] );
+			$this->assertStringNotContainsString( Gateway::SITE_TOKEN, $answer['body'] );
+			return array_column( $answer['json']['jobs'], 'state', 'job_id' );
+		};
+		$this->assertSame( 'deadletter', $look()[ $job ] ?? '' );
+		$this->assertSame( '', $this->site->wp( 'return Sluice_Pull::state()["error"];' ) );
+		$post = $this->site->wp( '$id = wp_insert_post( array( "post_title" => "Mine" ) ); update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => $id ) ) ); return $id;' );
+		$this->site->wp( "Sluice_Requests::ask( 'retry', '$job', 1 );" );
+		Site::until( 'the retry shows', fn() => 'deadletter' !== ( $look()[ $job ] ?? 'deadletter' ) );
+		$this->assertSame( array( 'done' ), array_column( $this->site->rows( 'SELECT state FROM wp_sluice_requests' ), 'state' ) );
+		// Where no keys were entered, they come the same way; then the result arrives.
+		$this->site->wp( 'Sluice_Plugin::sweep();' );
+		$this->assertSame( $keys, $this->site->wp( 'return get_option( "sluice_keys" );' ) );
+		self::$gateway->api( 'POST', '/api/v1/lanes/acme/orders/resume', $reason );
+		$this->done( 1 );
+		$this->assertSame( 'State: x', $this->site->wp( "return get_post_meta( $post, '_sluice_summary', true );" ) );
+		$called = file( $this->site->dir . '/calls.log', FILE_IGNORE_NEW_LINES );
+		$this->assertSame( array(), preg_grep( '#^' . preg_quote( self::$gateway->public, '#' ) . '/#', $called, PREG_GREP_INVERT ), 'the site asks its gateway and nobody else' );
+	}
 }

@@ -4,6 +4,13 @@
  * Mails go to a file, calls go to loopback or nowhere. Misbehaves when a file of the test says so.
  */
 
+// What wp-config.php says on a site that may ask its gateway.
+if ( is_file( SLUICE_TEST_DIR . '/pull.json' ) ) {
+	$pull = json_decode( file_get_contents( SLUICE_TEST_DIR . '/pull.json' ), true );
+	define( 'SLUICE_PULL_URL', $pull['url'] );
+	define( 'SLUICE_SITE_TOKEN', $pull['token'] );
+	unset( $pull );
+}
 add_filter(
 	'pre_http_request',
 	static function ( $answer, $arguments, $url ) {

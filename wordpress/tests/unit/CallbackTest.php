@@ -8,6 +8,7 @@ final class CallbackTest extends TestCase {
 			Signer::body(
 				array(
 					'artifacts'      => array( array( 'type' => 'report', 'url' => 'https://files.example/a?x=1&y=%20', 'expires_at' => '2026-11-24T08:00:00Z' ), array( 'type' => 'application/pdf', 'url' => 'https://files.example:8443/b', 'expires_at' => null ) ),
+					'mode'           => 'meta',
 					'target_post_id' => 7,
 					'later_field'    => true,
 				)
@@ -17,7 +18,9 @@ final class CallbackTest extends TestCase {
 		$this->assertSame( 1795507198250000, $callback->occurred_at );
 		$this->assertSame( 1795507200, $callback->artifacts[0]['expires_at'] );
 		$this->assertNull( $callback->artifacts[1]['expires_at'] );
-		$this->assertSame( 7, $callback->target );
+		$this->assertSame( array( 'meta', 7 ), array( $callback->mode, $callback->target ) );
+		$plain = Sluice_Callback::read( Signer::body() );
+		$this->assertSame( array( '', 0 ), array( $plain->mode, $plain->target ) );
 	}
 
 	public function test_each_field_is_demanded_and_held_to_its_form(): void {
@@ -36,6 +39,7 @@ final class CallbackTest extends TestCase {
 			'summary'        => array( null, 5, str_repeat( 'x', 30001 ) ),
 			'artifacts'      => array( null, 'x', array( 'a' => 1 ), array( 5 ), array( array( 'type' => 'x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'expires_at' => 5 ) ), array_fill( 0, 21, array( 'type' => 'x', 'url' => 'https://a.example/' ) ) ),
 			'trace_id'       => array( null, '', 'x' ),
+			'mode'           => array( 'post', 'META', 5, array( 'meta' ), true ),
 			'target_post_id' => array( -1, '7', 1.5 ),
 		);
 		foreach ( $bad as $field => $values ) {

@@ -6,3 +6,4 @@ foreach ( array( 'json', 'token', 'status', 'callback', 'text' ) as $name ) {
 	require_once "$includes/class-sluice-$name.php";
 }
 require_once __DIR__ . '/Signer.php';
+define( 'SLUICE_SOURCE', dirname( __DIR__, 2 ) . '/sluice' );
