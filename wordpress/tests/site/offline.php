@@ -42,7 +42,7 @@ add_action(
 		$what  = is_file( $fault ) ? trim( file_get_contents( $fault ) ) : '';
 		if ( 'die' === $what ) {
 			unlink( $fault );
-			posix_kill( getmypid(), SIGKILL );
+			posix_kill( getmypid(), 9 );
 		} elseif ( 'throw' === $what ) {
 			unlink( $fault );
 			throw new RuntimeException( 'a plugin that fails' );
@@ -103,11 +103,11 @@ add_filter(
 		}
 		if ( 'die' === $fault ) {
 			// In the midst of the transaction.
-			add_action( 'wp_insert_post', static fn() => posix_kill( getmypid(), SIGKILL ) );
+			add_action( 'wp_insert_post', static fn() => posix_kill( getmypid(), 9 ) );
 		}
 		if ( 'lose' === $fault ) {
 			// After the commit, before the answer.
-			add_filter( 'rest_post_dispatch', static fn() => posix_kill( getmypid(), SIGKILL ), 1 );
+			add_filter( 'rest_post_dispatch', static fn() => posix_kill( getmypid(), 9 ), 1 );
 		}
 		return $result;
 	},
