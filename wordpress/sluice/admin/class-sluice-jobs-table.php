@@ -146,7 +146,7 @@ final class Sluice_Jobs_Table extends WP_List_Table {
 			/* translators: 1: a source of events such as "payments", 2: a route such as "invoices". */
 			$what .= '<br><span class="sluice-quiet">' . esc_html( sprintf( __( '%1$s, route %2$s', 'sluice' ), $item->source, $item->route ) ) . '</span>';
 		}
-		return $what . '<br><code class="sluice-id">' . esc_html( $item->job_id ) . '</code>' . $this->buttons( $item );
+		return $what . '<br><code class="sluice-id" dir="ltr">' . esc_html( $item->job_id ) . '</code>' . $this->buttons( $item );
 	}
 
 	/**

@@ -99,7 +99,7 @@ final class Sluice_Post_Panel {
 				echo '<ul>';
 				foreach ( $jobs as $job ) {
 					printf(
-						'<li><span class="sluice-state sluice-state-%s">%s</span> %s <code class="sluice-id">%s</code> <span class="sluice-quiet">%s</span></li>',
+						'<li><span class="sluice-state sluice-state-%s">%s</span> %s <code class="sluice-id" dir="ltr">%s</code> <span class="sluice-quiet">%s</span></li>',
 						esc_attr( $job->state ),
 						esc_html( Sluice_Words::state( $job->state ) ),
 						esc_html( $job->type ),

@@ -189,7 +189,7 @@ final class Sluice_Settings {
 		$refused = Sluice_Options::last_refusal();
 		$test    = Sluice_Requests::last_self_test();
 		echo '<h2>' . esc_html__( 'Connection', 'sluice' ) . '</h2><table class="form-table" role="presentation">';
-		self::fact( __( 'For the gateway', 'sluice' ), '<pre class="sluice-config">[wordpress]' . "\n" . 'site = "' . esc_html( untrailingslashit( home_url() ) ) . '"' . "\n" . 'site_uuid = "' . esc_html( Sluice_Options::site_uuid() ) . '"</pre>' );
+		self::fact( __( 'For the gateway', 'sluice' ), '<pre class="sluice-config" dir="ltr">[wordpress]' . "\n" . 'site = "' . esc_html( untrailingslashit( home_url() ) ) . '"' . "\n" . 'site_uuid = "' . esc_html( Sluice_Options::site_uuid() ) . '"</pre>' );
 		/* translators: 1: a time such as "5 minutes ago", 2: a header's name. */
 		$heard = $seen['at'] ? sprintf( __( '%1$s, by the header %2$s', 'sluice' ), Sluice_Screen::ago( $seen['at'] ), $seen['header'] ) : __( 'not yet', 'sluice' );
 		self::fact( __( 'Gateway heard', 'sluice' ), esc_html( $heard ) );
@@ -240,7 +240,7 @@ final class Sluice_Settings {
 		echo '<h2>' . esc_html__( 'Keys of the gateway', 'sluice' ) . '</h2><table class="form-table" role="presentation">';
 		$list = '';
 		foreach ( array_keys( $keys ) as $kid ) {
-			$list .= '<li><code>' . esc_html( (string) $kid ) . '</code></li>';
+			$list .= '<li><code dir="ltr">' . esc_html( (string) $kid ) . '</code></li>';
 		}
 		self::fact( __( 'In force', 'sluice' ), $list ? '<ul>' . $list . '</ul>' : esc_html__( 'none: everything is refused', 'sluice' ) );
 		if ( Sluice_Keys::is_fixed() ) {
@@ -248,13 +248,13 @@ final class Sluice_Settings {
 			echo '</table>';
 			return;
 		}
-		self::field( 'sluice_keys', __( 'Paste keys', 'sluice' ), '<textarea name="sluice_keys" id="sluice_keys" rows="4" class="large-text code" spellcheck="false" aria-describedby="sluice_keys_help"></textarea><p class="description" id="sluice_keys_help">' . esc_html__( 'What the gateway shows at /.well-known/jwks.json. Leave empty to keep the keys in force.', 'sluice' ) . '</p>' );
+		self::field( 'sluice_keys', __( 'Paste keys', 'sluice' ), '<textarea name="sluice_keys" id="sluice_keys" dir="ltr" rows="4" class="large-text code" spellcheck="false" aria-describedby="sluice_keys_help"></textarea><p class="description" id="sluice_keys_help">' . esc_html__( 'What the gateway shows at /.well-known/jwks.json. Leave empty to keep the keys in force.', 'sluice' ) . '</p>' );
 		$state = Sluice_Keys::fetch_state();
 		/* translators: %s: a time such as "5 minutes ago". */
 		$said = $state['at'] ? sprintf( __( 'Last fetched %s.', 'sluice' ), Sluice_Screen::ago( $state['at'] ) ) . ' ' . $state['error'] : '';
-		self::field( 'sluice_jwks_url', __( 'Or fetch them from', 'sluice' ), '<input type="url" name="sluice_jwks_url" id="sluice_jwks_url" class="regular-text code" value="' . esc_attr( (string) get_option( 'sluice_jwks_url', '' ) ) . '" placeholder="https://…/.well-known/jwks.json"><p class="description">' . esc_html__( 'Fetched each hour, never while a request waits.', 'sluice' ) . ' ' . esc_html( $said ) . '</p>' );
-		self::field( 'sluice_gateway', __( 'Accept only from gateway', 'sluice' ), '<input type="text" name="sluice_gateway" id="sluice_gateway" class="regular-text code" value="' . esc_attr( (string) get_option( 'sluice_gateway', '' ) ) . '"><p class="description">' . esc_html__( 'Its public_url; leave empty to accept whoever holds a key above.', 'sluice' ) . '</p>' );
-		self::field( 'sluice_tenant', __( 'Accept only for tenant', 'sluice' ), '<input type="text" name="sluice_tenant" id="sluice_tenant" class="regular-text code" value="' . esc_attr( (string) get_option( 'sluice_tenant', '' ) ) . '">' );
+		self::field( 'sluice_jwks_url', __( 'Or fetch them from', 'sluice' ), '<input type="url" name="sluice_jwks_url" id="sluice_jwks_url" dir="ltr" class="regular-text code" value="' . esc_attr( (string) get_option( 'sluice_jwks_url', '' ) ) . '" placeholder="https://…/.well-known/jwks.json"><p class="description">' . esc_html__( 'Fetched each hour, never while a request waits.', 'sluice' ) . ' ' . esc_html( $said ) . '</p>' );
+		self::field( 'sluice_gateway', __( 'Accept only from gateway', 'sluice' ), '<input type="text" name="sluice_gateway" id="sluice_gateway" dir="ltr" class="regular-text code" value="' . esc_attr( (string) get_option( 'sluice_gateway', '' ) ) . '"><p class="description">' . esc_html__( 'Its public_url; leave empty to accept whoever holds a key above.', 'sluice' ) . '</p>' );
+		self::field( 'sluice_tenant', __( 'Accept only for tenant', 'sluice' ), '<input type="text" name="sluice_tenant" id="sluice_tenant" dir="ltr" class="regular-text code" value="' . esc_attr( (string) get_option( 'sluice_tenant', '' ) ) . '">' );
 		echo '</table>';
 	}
 

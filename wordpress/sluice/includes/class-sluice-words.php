@@ -80,6 +80,7 @@ final class Sluice_Words {
 	 */
 	private static function causes(): array {
 		return array(
+			'/^target_post_id:/'                           => array( __( 'The event does not name the post that its result belongs to.', 'sluice' ), false ),
 			/* translators: %s: who was called, such as "the language model". */
 			'/credentials|answered 40[13]\b|unauthori/i'   => array( __( '%s does not accept the gateway.', 'sluice' ), false ),
 			/* translators: %s: who was called, such as "the language model". */

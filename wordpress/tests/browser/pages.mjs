@@ -127,6 +127,42 @@ const tests = {
 		return page;
 	},
 
+	async 'the screens are translated, and read from right to left where the language is'(browser) {
+		gateway('report', [
+			job(1, 'running'),
+			job(2, 'failed', { attempts: 3, next_run_at: new Date(Date.now() + 90000).toISOString(), last_error: 'llm:api.example: answered 429' }),
+			job(3, 'deadletter', { attempts: 8, last_error: 'wordpress:x: answered 500' }),
+		]);
+		for (const login of ['editor', 'admin']) {
+			gateway('wp', `update_user_meta( get_user_by( 'login', '${login}' )->ID, 'locale', 'ar' );`);
+		}
+		try {
+			const page = await browser.as('editor');
+			await open(page, '/wp-admin/admin.php?page=sluice');
+			equal(await page.evaluate(() => document.documentElement.dir), 'rtl', 'direction');
+			equal(await text(page, 'h1'), 'مهام Sluice', 'our own words');
+			equal(await text(page, `[data-sluice-job="${id(3)}"] [data-sluice="label"]`), 'متروك', 'and a state');
+			// What stands first stands at the right, and nothing sticks out.
+			const left = (selector) => page.$eval(selector, (element) => element.getBoundingClientRect().left);
+			holds(await left(`[data-sluice-job="${id(3)}"] .column-job`) > await left(`[data-sluice-job="${id(3)}"] .column-updated`), 'columns');
+			holds(await left(`[data-sluice-job="${id(3)}"] button[aria-label]`) > await left(`[data-sluice-job="${id(3)}"] form:last-child button`), 'buttons');
+			const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth + 1);
+			holds(await fits(), 'wide');
+			await picture(page, 'wordpress-jobs-rtl');
+			await page.setViewport({ width: 782, height: 900 });
+			holds(await fits(), 'narrow');
+			const settings = await browser.as('admin');
+			await open(settings, '/wp-admin/options-general.php?page=sluice-settings');
+			holds(await settings.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth + 1), 'settings');
+			// What is copied out of the page must not be turned round.
+			equal(await settings.$$eval('.sluice-config, .sluice-id, input.code, textarea.code', (all) => all.map((one) => getComputedStyle(one).direction).filter((direction) => direction !== 'ltr')), [], 'code');
+			await picture(settings, 'wordpress-settings-rtl');
+			return [page, settings];
+		} finally {
+			gateway('wp', "delete_metadata( 'user', 0, 'locale', '', true );");
+		}
+	},
+
 	async 'who may not see jobs sees nothing of them'(browser) {
 		gateway('report', [job(1, 'deadletter')]);
 		const { post_id } = gateway('callback').json;

@@ -55,15 +55,21 @@ final class GatewayTest extends SiteTestCase {
 	}
 
 	public function test_what_dies_is_shown_with_the_public_port_closed_and_comes_back_when_an_editor_asks(): void {
-		$this->site->wp( 'update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => 999999 ) ) );' );
+		// The site has the keys and no address of the gateway: whatever is closed there, it does not matter.
+		$this->site->wp( 'update_option( "sluice_jwks_url", "" ); update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => 999999 ) ) );' );
+		$this->assertSame( '0', $this->site->value( "SELECT COUNT(*) FROM wp_options WHERE option_value LIKE '%" . substr( self::$gateway->public, 7 ) . "%'" ) );
 		self::$gateway->deliver( 'note.made', 'note-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 1, 'state' => 'x' ), '2026-11-24T08:00:00Z' );
-		$job = $this->state( 'deadletter' );
+		$job    = $this->state( 'deadletter' );
+		$editor = $this->site->sessions( array( 'editor' ), array() )['editor'];
+		$screen = fn() => $this->site->send( array( 'method' => 'GET', 'url' => $this->site->url . '/wp-admin/admin.php?page=sluice', 'headers' => $editor['headers'] ) )['body'];
+		$this->assertStringContainsString( 'data-sluice-job="' . $job . '" data-sluice-state="deadletter"', $screen() );
 		$this->assertSame( 'This site refused this job for good. A person has to mend that; then it can be tried again.', $this->site->wp( "\$job = Sluice_Jobs::find( '$job' ); return Sluice_Words::error( \$job->last_error, \$job->state );" ) );
 		$post = $this->site->wp( '$id = wp_insert_post( array( "post_title" => "Mine" ) ); update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => $id ) ) ); return $id;' );
 		$this->site->wp( "Sluice_Requests::ask( 'retry', '$job', 1 ); Sluice_Requests::ask( 'self_test', '', 1 );" );
 		Site::until( 'the job is done', fn() => 'succeeded' === $this->site->value( "SELECT state FROM wp_sluice_jobs WHERE job_id = '$job'" ) );
 		Site::until( 'both requests are answered', fn() => array( 'done', 'done' ) === array_column( $this->site->rows( 'SELECT state FROM wp_sluice_requests' ), 'state' ) );
 		$this->assertSame( 'State: x', $this->site->wp( "return get_post_meta( $post, '_sluice_summary', true );" ) );
+		$this->assertStringContainsString( 'data-sluice-job="' . $job . '" data-sluice-state="succeeded"', $screen() );
 		$this->assertFileDoesNotExist( $this->site->dir . '/calls.log', 'the site calls nobody' );
 	}
 
@@ -110,8 +116,9 @@ final class GatewayTest extends SiteTestCase {
 		$this->assertSame( $count, $this->site->value( 'SELECT COUNT(*) FROM wp_posts' ), 'no other post, no revision' );
 		$this->assertSame( array( 'Order 9', 'State: paid' ), $this->site->wp( "return array( get_post_meta( $id, '_sluice_title', true ), get_post_meta( $id, '_sluice_summary', true ) );" ) );
 		self::$gateway->deliver( 'beside.made', 'beside-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 9, 'state' => 'x', 'post_id' => "$id OR 1" ), '2026-11-24T08:00:00Z' );
-		$this->state( 'deadletter' );
+		$job = $this->state( 'deadletter' );
 		$this->assertSame( '1', $this->site->value( 'SELECT COUNT(*) FROM wp_sluice_inbox' ), 'what is no id is not sent' );
+		$this->assertStringStartsWith( 'The event does not name the post', $this->site->wp( "\$job = Sluice_Jobs::find( '$job' ); return Sluice_Words::error( \$job->last_error, \$job->state );" ) );
 	}
 
 	public function test_a_job_is_on_the_screen_while_it_waits_for_its_first_try(): void {
