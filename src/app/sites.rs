@@ -175,8 +175,9 @@ impl Sites {
             visit.caught_up = true;
         }
         if desk.changed.take_stored(tenant) {
-            let stored = desk.newest(tenant, MAX_JOBS).await.inspect_err(|_| desk.changed.stored(tenant))?;
-            desk.changed.add(tenant, stored.into_iter().map(|job| job.id));
+            let newest = desk.newest(tenant, MAX_JOBS).await.inspect_err(|_| desk.changed.stored(tenant))?;
+            // Those that began are told by their attempts.
+            desk.changed.add(tenant, newest.into_iter().filter(|job| job.claims == 0).map(|job| job.id));
         }
         Ok(())
     }

@@ -27,8 +27,8 @@ final class GatewayTest extends SiteTestCase {
 		Site::until( "$jobs jobs are done", fn() => $this->site->value( 'SELECT COUNT(*) FROM wp_sluice_inbox WHERE done = 1' ) >= $jobs, 240 );
 	}
 
-	private function state( string $state ): string {
-		return Site::until( "a job is $state", fn() => $this->site->value( "SELECT job_id FROM wp_sluice_jobs WHERE state = '$state'" ) );
+	private function state( string $state, string $route = '%' ): string {
+		return Site::until( "a job is $state", fn() => $this->site->value( "SELECT job_id FROM wp_sluice_jobs WHERE state = '$state' AND route LIKE '$route'" ) );
 	}
 
 	public function test_a_signed_delivery_becomes_a_draft_that_only_newer_events_change_until_a_person_does(): void {
@@ -59,7 +59,7 @@ final class GatewayTest extends SiteTestCase {
 		$this->site->wp( 'update_option( "sluice_jwks_url", "" ); update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => 999999 ) ) );' );
 		$this->assertSame( '0', $this->site->value( "SELECT COUNT(*) FROM wp_options WHERE option_value LIKE '%" . substr( self::$gateway->public, 7 ) . "%'" ) );
 		self::$gateway->deliver( 'note.made', 'note-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 1, 'state' => 'x' ), '2026-11-24T08:00:00Z' );
-		$job    = $this->state( 'deadletter' );
+		$job    = $this->state( 'deadletter', 'note' );
 		$editor = $this->site->sessions( array( 'editor' ), array() )['editor'];
 		$screen = fn() => $this->site->send( array( 'method' => 'GET', 'url' => $this->site->url . '/wp-admin/admin.php?page=sluice', 'headers' => $editor['headers'] ) )['body'];
 		$this->assertStringContainsString( 'data-sluice-job="' . $job . '" data-sluice-state="deadletter"', $screen() );
@@ -116,7 +116,7 @@ final class GatewayTest extends SiteTestCase {
 		$this->assertSame( $count, $this->site->value( 'SELECT COUNT(*) FROM wp_posts' ), 'no other post, no revision' );
 		$this->assertSame( array( 'Order 9', 'State: paid' ), $this->site->wp( "return array( get_post_meta( $id, '_sluice_title', true ), get_post_meta( $id, '_sluice_summary', true ) );" ) );
 		self::$gateway->deliver( 'beside.made', 'beside-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 9, 'state' => 'x', 'post_id' => "$id OR 1" ), '2026-11-24T08:00:00Z' );
-		$job = $this->state( 'deadletter' );
+		$job = $this->state( 'deadletter', 'beside' );
 		$this->assertSame( '1', $this->site->value( 'SELECT COUNT(*) FROM wp_sluice_inbox' ), 'what is no id is not sent' );
 		$this->assertStringStartsWith( 'The event does not name the post', $this->site->wp( "\$job = Sluice_Jobs::find( '$job' ); return Sluice_Words::error( \$job->last_error, \$job->state );" ) );
 	}
@@ -136,7 +136,7 @@ final class GatewayTest extends SiteTestCase {
 	public function test_a_site_that_the_gateway_does_not_reach_can_ask_it(): void {
 		$this->site->wp( 'update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => 999999 ) ) );' );
 		self::$gateway->deliver( 'note.made', 'pull-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 1, 'state' => 'x' ), '2026-11-24T08:00:00Z' );
-		$job    = $this->state( 'deadletter' );
+		$job    = $this->state( 'deadletter', 'note' );
 		$reason = array( 'reason' => 'a test' );
 		self::$gateway->api( 'POST', '/api/v1/lanes/acme/orders/pause', $reason );
 		// From here on all that the gateway sends is refused, and the site knows nothing yet.
