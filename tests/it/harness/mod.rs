@@ -47,6 +47,27 @@ pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
     }
 }
 
+/// How long what is left may stay as it is before a test gives up on it: longer than any wait between two
+/// attempts of a job, and than a takeover.
+const STALLED: Duration = Duration::from_mins(3);
+
+/// Waits until nothing is `left`, for as long as it changes; on a machine that is busy with something else
+/// that takes its time. Panics with `what` when the number stays as it is.
+pub(crate) async fn drained<F: Future<Output = i64>>(what: &str, mut left: impl FnMut() -> F) {
+    let (mut seen, mut since) = (i64::MAX, tokio::time::Instant::now());
+    loop {
+        let now = left().await;
+        if now == 0 {
+            return;
+        }
+        if now != seen {
+            (seen, since) = (now, tokio::time::Instant::now());
+        }
+        assert!(since.elapsed() < STALLED, "{what}: {now} are left and nothing moves");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// The sum of the samples of `name` whose line has all of `labels`; 0 without any.
 /// Only for counts.
 pub(crate) fn series(scrape: &str, name: &str, labels: &[&str]) -> u64 {
