@@ -199,18 +199,13 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         changed: changed.clone(),
     });
     edge_options.sites = Arc::new(Pull::new(desk.clone()));
-    let (wake, announcing) = (gateway.clone(), shared.clone());
+    let wake = gateway.clone();
     let receiver = Arc::new(Receiver::new(ReceiverParts {
         config: live.clone(),
         store: events,
         records: records.clone(),
         clock: clock.clone(),
-        wake: Arc::new(move |lane: &LaneKey| {
-            wake.wake(lane);
-            if let Some(nodes) = &announcing {
-                nodes.announce(lane);
-            }
-        }),
+        wake: Arc::new(move |lane: &LaneKey| wake.wake(lane)),
         observer: Arc::new(Arrivals {
             ingest: IngestObserver::new(metrics.clone(), live.clone()),
             changed,

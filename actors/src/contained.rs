@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::{
     domain::{CheckpointStage, Epoch, Fence, Job, JobId, LaneKey, Timestamp},
     ports::{
-        Acquired, AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Observer,
-        ObserverEvent, Recovered, StoreUnavailable,
+        Acquired, AttemptEnd, Begin, BreakerMemory, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory,
+        Observer, ObserverEvent, Recovered, StoreUnavailable, Told,
     },
 };
 
@@ -119,8 +119,22 @@ impl JobStore for ContainedStore {
         guard(self.0.load_lane(lane)).await
     }
 
-    async fn save_lane(&self, lane: &LaneKey, memory: &LaneMemory) -> Result<(), StoreUnavailable> {
-        guard(self.0.save_lane(lane, memory)).await
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable> {
+        guard(self.0.keep_pause(lane, paused)).await
+    }
+
+    async fn keep_breakers(&self, lane: &LaneKey, breakers: &[BreakerMemory]) -> Result<(), StoreUnavailable> {
+        guard(self.0.keep_breakers(lane, breakers)).await
+    }
+
+    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
+        guard(self.0.paused_lanes()).await
+    }
+
+    fn tell(&self, lane: &LaneKey, what: Told) {
+        if caught_now(|| self.0.tell(lane, what)).is_err() {
+            tracing::error!("the store panicked");
+        }
     }
 
     async fn remembered_lanes(&self) -> Result<Vec<(LaneKey, LaneMemory)>, StoreUnavailable> {

@@ -12,7 +12,7 @@ use crate::{
     domain::{CalleeId, LaneKey},
     drain::drain,
     lane::{Awake, InFlight, Phase, Surroundings},
-    ports::{DeadLetterFilter, Recovered, StoreUnavailable},
+    ports::{DeadLetterFilter, Recovered, StoreUnavailable, Told},
     supervisor::{self, Hints, Msg, SupervisorActor},
 };
 pub use crate::{
@@ -60,8 +60,11 @@ impl Gateway {
         let paused = remembered.iter().filter(|(_, memory)| memory.paused).map(|(lane, _)| lane.clone()).collect();
         let hints = Arc::new(Hints::default());
         let letters = {
-            let hints = hints.clone();
-            Arc::new(Letters::new(move |lane| hints.add(lane)))
+            let (hints, store) = (hints.clone(), world.store.clone());
+            Arc::new(Letters::new(move |lane| {
+                hints.add(lane);
+                store.tell(lane, Told::Work);
+            }))
         };
         let admission = Admission::new(world.clone());
         for (lane, memory) in &remembered {
@@ -89,9 +92,33 @@ impl Gateway {
         Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
-    /// A hint that the lane has work. Never blocks, may be lost.
+    /// A hint that the lane has work, for this node and for the one that has the lane. Never blocks,
+    /// may be lost.
     pub fn wake(&self, lane: &LaneKey) {
         self.inner.hints.add(lane);
+        self.inner.world.store.tell(lane, Told::Work);
+    }
+
+    /// What another node tells of a lane that this one has.
+    pub fn told(&self, lane: &LaneKey, what: Told) {
+        match what {
+            Told::Work => self.inner.hints.add(lane),
+            Told::Pause => {
+                let _ = self.inner.supervisor.cast(Msg::LookAtPauses(Some(lane.clone()), oneshot::channel().0));
+            }
+            Told::Probe => {
+                let _ = self.inner.supervisor.cast(Msg::Probe(lane.clone(), oneshot::channel().0));
+            }
+        }
+    }
+
+    /// Asks the store which lanes are paused: by whatever node, none runs here any more then, and who
+    /// was resumed does. Returns when it answered or could not.
+    pub async fn look_at_pauses(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.tell(Msg::LookAtPauses(None, reply)).is_ok() {
+            let _ = answer.await;
+        }
     }
 
     /// The limits or routes changed.
@@ -154,6 +181,7 @@ impl Gateway {
     pub async fn probe(&self, lane: &LaneKey) -> Result<(), GatewayError> {
         let (reply, answer) = oneshot::channel();
         self.tell(Msg::Probe(lane.clone(), reply))?;
+        self.inner.world.store.tell(lane, Told::Probe);
         answer.await.map_err(|_| GatewayError::Draining)
     }
 

@@ -107,6 +107,17 @@ pub struct Owned {
     pub taken_over: bool,
 }
 
+/// What a node tells another one about a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Told {
+    /// It has new work.
+    Work,
+    /// An operator paused or resumed it.
+    Pause,
+    /// An operator wants its probes now.
+    Probe,
+}
+
 /// How an attempt ends in the store. One transaction: state, attempt row, result or dead letter.
 #[derive(Debug, Clone)]
 pub struct AttemptEnd {
@@ -259,8 +270,18 @@ pub trait JobStore: Send + Sync + 'static {
     /// What a lane remembered.
     async fn load_lane(&self, lane: &LaneKey) -> Result<LaneMemory, StoreUnavailable>;
 
-    /// Keeps what a lane must remember.
-    async fn save_lane(&self, lane: &LaneKey, memory: &LaneMemory) -> Result<(), StoreUnavailable>;
+    /// Keeps whether the lane is paused, and nothing else of it: another node may keep its breakers.
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable>;
+
+    /// Keeps the lane's breakers, and nothing else of it.
+    async fn keep_breakers(&self, lane: &LaneKey, breakers: &[BreakerMemory]) -> Result<(), StoreUnavailable>;
+
+    /// Lanes that are paused, in key order.
+    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable>;
+
+    /// Tells the node that has the lane, if it is another one. A hint, which may be lost: what must
+    /// not be lost is in the store, and every node looks there.
+    fn tell(&self, _lane: &LaneKey, _what: Told) {}
 
     /// At start: lanes that remember something, paused or with breakers that are not closed, in key
     /// order.

@@ -111,6 +111,10 @@ pub(crate) enum Msg {
     Pause(LaneKey, bool, oneshot::Sender<Result<(), StoreUnavailable>>),
     /// It is kept in the store.
     Paused(LaneKey, bool),
+    /// Another node may have paused or resumed lanes, perhaps this one.
+    LookAtPauses(Option<LaneKey>, oneshot::Sender<()>),
+    /// These are paused, it said.
+    Pauses(HashSet<LaneKey>, Option<LaneKey>),
     /// An operator wants the probes of a lane now.
     Probe(LaneKey, oneshot::Sender<()>),
     /// The limits or routes changed.
@@ -261,6 +265,8 @@ impl Actor for SupervisorActor {
             Msg::Tidy => state.tidy(),
             Msg::Pause(lane, paused, reply) => state.keep_pause(lane, paused, reply),
             Msg::Paused(lane, paused) => state.pause(&lane, paused),
+            Msg::LookAtPauses(told, reply) => state.look_at_pauses(told, reply),
+            Msg::Pauses(paused, told) => state.pauses(&paused, told),
             Msg::Probe(lane, reply) => {
                 state.probe(&lane);
                 let _ = reply.send(());

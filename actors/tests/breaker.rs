@@ -241,7 +241,7 @@ async fn a_lanes_open_breaker_is_kept_though_the_store_refuses_at_first() {
     let crm = CalleeId::new("host", "crm.example");
     tree.action.calls("call", &[&crm]);
     tree.action.answers(&crm, Answer::Failure(None), QUICK);
-    tree.store.fail_next(StoreOp::SaveLane, 3);
+    tree.store.fail_next(StoreOp::KeepBreakers, 3);
     for _ in 0..5 {
         tree.insert(NewJob::on("acme/crm").kind("call"));
     }

@@ -14,14 +14,16 @@ const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-const FAULTY: [StoreOp; 7] = [
+const FAULTY: [StoreOp; 9] = [
     StoreOp::LanesDue,
     StoreOp::Due,
     StoreOp::Begin,
     StoreOp::Abandon,
     StoreOp::Checkpoint,
     StoreOp::End,
-    StoreOp::SaveLane,
+    StoreOp::KeepPause,
+    StoreOp::KeepBreakers,
+    StoreOp::PausedLanes,
 ];
 
 fn any_lane(rng: &mut StdRng) -> String {

@@ -166,7 +166,7 @@ async fn a_pause_holds_a_lane_over_a_restart_until_it_is_resumed() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_cannot_be_kept_is_refused() {
     let tree = TestTree::start().await;
-    tree.store.refuse(StoreOp::SaveLane);
+    tree.store.refuse(StoreOp::KeepPause);
     assert!(tree.gateway().pause(&lane_key("acme/crm")).await.is_err());
     tree.store.mend();
     tree.insert(NewJob::on("acme/crm"));

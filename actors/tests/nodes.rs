@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sluice_actors::{
     domain::{CalleeId, JobState},
-    ports::{Acquired, Begin, Fenced, JobStore},
-    testing::{Answer, Heard, NewJob, StoreOp, TestTree, lane_key},
+    handle::LaneStatus,
+    ports::{Acquired, Begin, DeadLetterFilter, Fenced, JobStore, Told},
+    testing::{Act, Answer, Heard, NewJob, StoreOp, TestTree, lane_key},
 };
 
 const LANE: &str = "acme/payments";
@@ -140,5 +141,91 @@ async fn a_lane_that_was_lost_without_a_word_is_noticed_by_its_next_begin() {
     assert_eq!(tree.store.job(job).job.claims, 0);
     other.release_lane(&lane_key(LANE), owned.epoch).await.unwrap();
     tree.settle().await;
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_paused_or_resumed_by_another_node_is_so_here_from_the_next_look_on() {
+    let tree = calling().await;
+    let other = tree.store.another_node();
+    let running = tree.insert(NewJob::on(LANE).kind("call"));
+    tree.until(|tree| tree.action.running() == 1).await;
+    other.keep_pause(&lane_key(LANE), true).await.unwrap();
+    tree.gateway().look_at_pauses().await;
+    let waiting = tree.insert(NewJob::on(LANE).kind("call"));
+    tree.pass(secs(3600)).await;
+    assert_eq!(tree.store.job(running).job.state, JobState::Succeeded, "what was in flight ended");
+    assert_eq!(tree.store.job(waiting).job.claims, 0);
+    assert_eq!(tree.lane(LANE).await.map(|lane| lane.status), Some(LaneStatus::Paused));
+    assert_eq!(tree.recorder.count(|heard| matches!(heard, Heard::Paused(_, true))), 1);
+
+    other.keep_pause(&lane_key(LANE), false).await.unwrap();
+    tree.gateway().told(&lane_key(LANE), Told::Pause);
+    tree.until(|tree| tree.store.job(waiting).job.claims == 1).await;
+    tree.settle().await;
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_beside_pauses_of_this_node_change_nothing() {
+    let (tree, lane) = (calling().await, lane_key(LANE));
+    for _ in 0..20 {
+        let ((), paused) = tokio::join!(tree.gateway().look_at_pauses(), tree.gateway().pause(&lane));
+        paused.unwrap();
+        assert_eq!(tree.lane(LANE).await.map(|lane| lane.status), Some(LaneStatus::Paused));
+        let ((), resumed) = tokio::join!(tree.gateway().look_at_pauses(), tree.gateway().resume(&lane));
+        resumed.unwrap();
+        assert_ne!(tree.lane(LANE).await.map(|lane| lane.status), Some(LaneStatus::Paused));
+    }
+    let changes = tree.recorder.count(|heard| matches!(heard, Heard::Paused(..)));
+    assert_eq!(changes, 40, "once each");
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_lane_starts_again_by_a_word_that_another_node_passes_on() {
+    let mut tree = calling().await;
+    tree.forgive_lane_panics();
+    let parked = |tree: &TestTree| tree.recorder.count(|heard| matches!(heard, Heard::Parked(_)));
+    while parked(&tree) == 0 {
+        tree.panic_lane(LANE).await;
+    }
+    let job = tree.insert(NewJob::on(LANE).kind("call"));
+    tree.pass(secs(60)).await;
+    assert_eq!(tree.store.job(job).job.claims, 0);
+    tree.gateway().told(&lane_key("acme/other"), Told::Pause);
+    tree.pass(secs(30)).await;
+    assert_eq!(tree.store.job(job).job.claims, 0, "another lane's word");
+    tree.gateway().told(&lane_key(LANE), Told::Pause);
+    tree.pass(secs(1)).await;
+    assert_eq!(tree.store.job(job).job.claims, 1);
+    tree.settle().await;
+    tree.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_to_a_lane_is_told_to_the_node_that_has_it() {
+    let tree = TestTree::start().await;
+    let lane = lane_key(LANE);
+    tree.action.does("die", Act::Die);
+    let job = tree.insert(NewJob::on(LANE).kind("die"));
+    assert_eq!(tree.store.told(), [(lane.clone(), Told::Work)]);
+    tree.until(|tree| tree.store.job(job).job.state == JobState::DeadLetter).await;
+    tree.store.told();
+    tree.gateway().replay(DeadLetterFilter::default(), "op", 100.0).await.unwrap();
+    tree.until(|tree| tree.store.job(job).outcomes == 2).await;
+    assert_eq!(tree.store.told(), [(lane.clone(), Told::Work)]);
+    tree.gateway().pause(&lane).await.unwrap();
+    tree.gateway().resume(&lane).await.unwrap();
+    tree.gateway().probe(&lane).await.unwrap();
+    assert_eq!(
+        tree.store.told(),
+        [(lane.clone(), Told::Pause), (lane.clone(), Told::Pause), (lane.clone(), Told::Probe)]
+    );
+    for what in [Told::Work, Told::Pause, Told::Probe] {
+        tree.gateway().told(&lane, what);
+    }
+    tree.pass(secs(1)).await;
+    assert_eq!(tree.store.told(), [], "what one was told is passed on to nobody");
     tree.finish().await;
 }

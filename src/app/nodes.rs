@@ -29,6 +29,8 @@ use crate::{
 
 /// How long after the last renewal a node trusts its lease, of 10 s.
 const TRUST: Duration = Duration::from_secs(6);
+/// How often it is read which lanes are paused.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often the others are told whom the lanes of this node call.
 const REPORT: Duration = Duration::from_millis(500);
 /// How long a node that begins to call somebody leaves the others to make room: a renewal and a bit.
@@ -85,7 +87,17 @@ pub(super) fn introduce(nodes: &Nodes, config: &config::Live) {
 
 /// Runs until it is dropped.
 pub(super) async fn run(around: Around) {
-    tokio::join!(keep_trust(&around), hear(&around), report(&around));
+    tokio::join!(keep_trust(&around), hear(&around), look_at_pauses(&around), report(&around));
+}
+
+/// Looks which lanes are paused: what another node told may have been lost.
+async fn look_at_pauses(Around { gateway, .. }: &Around) {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        gateway.look_at_pauses().await;
+    }
 }
 
 /// Distrusts a lease that is not renewed, and gives up all lanes when the node was taken for dead.
@@ -137,12 +149,12 @@ async fn in_time(lease: &mut watch::Receiver<Lease>, at: Instant) -> bool {
     }
 }
 
-/// Wakes what the others say has work.
+/// Passes on what the others tell.
 async fn hear(Around { nodes, gateway, .. }: &Around) {
     let Some(mut hints) = nodes.hints() else { return };
     while let Some(hint) = hints.recv().await {
         match hint {
-            Hint::Work(lanes) => lanes.iter().for_each(|lane| gateway.wake(lane)),
+            Hint::Lanes(what, lanes) => lanes.iter().for_each(|lane| gateway.told(lane, what)),
             Hint::MuchWork => gateway.wake_all(),
             Hint::Left => gateway.poll_now(),
         }

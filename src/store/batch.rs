@@ -149,7 +149,10 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         Command::Recover { reply } => reply.set(runs::recover(batch).await?),
         Command::Abandon { job, reply } => reply.set(runs::abandon(batch, *job).await?),
         Command::Replay { job, by, run_at, reply } => reply.set(runs::replay(batch, *job, by, *run_at).await?),
-        Command::SaveLane { lane, memory, reply } => reply.set(people::save_lane(batch, lane, memory).await?),
+        Command::KeepPause { lane, paused, reply } => reply.set(people::keep_pause(batch, lane, *paused).await?),
+        Command::KeepBreakers { lane, breakers, reply } => {
+            reply.set(people::keep_breakers(batch, lane, breakers).await?);
+        }
         Command::RecordJobs { events, audit, reply } => {
             let new = people::record_jobs(batch, events).await?;
             people::audit(batch, audit).await?;

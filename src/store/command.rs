@@ -2,7 +2,7 @@
 
 use sluice_actors::{
     domain::{CheckpointStage, Epoch, EventId, Fence, JobId, LaneKey, Timestamp},
-    ports::{AttemptEnd, Begin, Fenced, LaneMemory, Recovered},
+    ports::{AttemptEnd, Begin, BreakerMemory, Fenced, Recovered},
 };
 
 use super::sweep::Victims;
@@ -23,7 +23,8 @@ pub(super) enum Command {
     End { end: Box<AttemptEnd>, reply: Reply<Fenced> },
     Recover { reply: Reply<Recovered> },
     Replay { job: JobId, by: String, run_at: Timestamp, reply: Reply<bool> },
-    SaveLane { lane: LaneKey, memory: LaneMemory, reply: Reply<()> },
+    KeepPause { lane: LaneKey, paused: bool, reply: Reply<()> },
+    KeepBreakers { lane: LaneKey, breakers: Vec<BreakerMemory>, reply: Reply<()> },
     RecordJobs { events: Vec<RoutedEvent>, audit: AuditEntry, reply: Reply<u64> },
     Release { event: EventId, form: NewForm, jobs: Vec<NewJob>, audit: AuditEntry, reply: Reply<bool> },
     Cancel { job: JobId, audit: AuditEntry, reply: Reply<bool> },
@@ -63,7 +64,8 @@ impl writer::Command for Command {
             | Self::End { .. }
             | Self::Recover { .. }
             | Self::Replay { .. }
-            | Self::SaveLane { .. }
+            | Self::KeepPause { .. }
+            | Self::KeepBreakers { .. }
             | Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Audit { .. }
@@ -86,7 +88,8 @@ impl writer::Command for Command {
             | Self::Cancel { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. } | Self::Sweep { reply, .. } => reply.settle(outcome),
             Self::TakeHandshake { reply, .. } => reply.settle(outcome),
-            Self::SaveLane { reply, .. }
+            Self::KeepPause { reply, .. }
+            | Self::KeepBreakers { reply, .. }
             | Self::Audit { reply, .. }
             | Self::KeepRefusal { reply, .. }
             | Self::KeepHandshake { reply, .. }

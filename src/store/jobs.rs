@@ -5,8 +5,8 @@ use serde_json::Value;
 use sluice_actors::{
     domain::{CheckpointStage, DeadReason, Epoch, Fence, Job, JobId, LaneKey, Timestamp},
     ports::{
-        Acquired, AttemptEnd, Begin, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory, Owned,
-        Recovered, StoreUnavailable,
+        Acquired, AttemptEnd, Begin, BreakerMemory, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory,
+        Owned, Recovered, StoreUnavailable, Told,
     },
 };
 
@@ -176,9 +176,29 @@ impl JobStore for Store {
         Ok(read().await?)
     }
 
-    async fn save_lane(&self, lane: &LaneKey, memory: &LaneMemory) -> Result<(), StoreUnavailable> {
-        let (lane, memory) = (lane.clone(), memory.clone());
-        Ok(self.shared.writer.submit(|reply| Command::SaveLane { lane, memory, reply }).await?)
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable> {
+        let lane = lane.clone();
+        Ok(self.shared.writer.submit(|reply| Command::KeepPause { lane, paused, reply }).await?)
+    }
+
+    async fn keep_breakers(&self, lane: &LaneKey, breakers: &[BreakerMemory]) -> Result<(), StoreUnavailable> {
+        let (lane, breakers) = (lane.clone(), breakers.to_vec());
+        Ok(self.shared.writer.submit(|reply| Command::KeepBreakers { lane, breakers, reply }).await?)
+    }
+
+    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.worker_rows(sql!("paused_lanes"), Values::default()).await?;
+            let lanes = rows.iter().map(|row| Reader::new(row, "lanes", "source").lane());
+            Ok(lanes.collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    fn tell(&self, lane: &LaneKey, what: Told) {
+        if let Some(node) = &self.shared.node {
+            node.tell(lane, what);
+        }
     }
 
     async fn remembered_lanes(&self) -> Result<Vec<(LaneKey, LaneMemory)>, StoreUnavailable> {

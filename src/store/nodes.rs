@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use sluice_actors::{
     domain::{LaneKey, Timestamp},
-    ports::StoreUnavailable,
+    ports::{StoreUnavailable, Told},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -58,8 +58,8 @@ pub struct Member {
 /// What the others say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// Lanes of this node have new work.
-    Work(Vec<LaneKey>),
+    /// Of lanes of this node.
+    Lanes(Told, Vec<LaneKey>),
     /// Many lanes have.
     MuchWork,
     /// A node left, and all it had is anyone's.
@@ -88,12 +88,6 @@ impl Nodes {
     /// What the others are to know of this node.
     pub fn describe(&self, profile: Profile) {
         self.node.describe(profile);
-    }
-
-    /// A lane has new work. If another node has it, that one is told soon, with whatever else there
-    /// is to tell; may be lost.
-    pub fn announce(&self, lane: &LaneKey) {
-        self.node.announce(lane);
     }
 
     /// What the others tell; the first who asks hears it.

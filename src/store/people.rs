@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use sluice_actors::{
     domain::{EventId, JobClass, JobId, JobState, LaneKey},
-    ports::LaneMemory,
+    ports::BreakerMemory,
 };
 
 use super::{
@@ -110,12 +110,21 @@ pub(super) async fn audit(batch: &mut Batch<'_>, entry: &AuditEntry) -> Result<(
     Ok(())
 }
 
-/// Keeps what a lane must remember.
-pub(super) async fn save_lane(batch: &mut Batch<'_>, lane: &LaneKey, memory: &LaneMemory) -> Result<(), sqlx::Error> {
-    let breakers = json(&memory.breakers)?;
-    batch
-        .execute(sql!("save_lane"), values![lane.tenant.as_str(), lane.source.as_str(), memory.paused, breakers])
-        .await?;
+/// Keeps whether a lane is paused.
+pub(super) async fn keep_pause(batch: &mut Batch<'_>, lane: &LaneKey, paused: bool) -> Result<(), sqlx::Error> {
+    let values = values![lane.tenant.as_str(), lane.source.as_str(), paused];
+    batch.execute(sql!("keep_pause"), values).await?;
+    Ok(())
+}
+
+/// Keeps the breakers of a lane.
+pub(super) async fn keep_breakers(
+    batch: &mut Batch<'_>,
+    lane: &LaneKey,
+    breakers: &[BreakerMemory],
+) -> Result<(), sqlx::Error> {
+    let values = values![lane.tenant.as_str(), lane.source.as_str(), json(&breakers)?];
+    batch.execute(sql!("keep_breakers"), values).await?;
     Ok(())
 }
 

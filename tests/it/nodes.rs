@@ -1,6 +1,8 @@
 //! Several nodes of the real binary on one database: killed, drained, frozen, cut off, configured
 //! differently. Nothing acknowledged is lost, no post appears twice.
 
+mod operators;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -14,7 +16,8 @@ use tokio::time::Instant;
 use crate::{
     chaos::{Ledger, Load, acknowledged, fast},
     harness::{
-        Cluster, Folder, PATIENCE, Process, Proxy, SECRET, Sender, World, completed, drained, eventually, series, within,
+        Cluster, Folder, PATIENCE, Process, Proxy, SECRET, Sender, World, completed, drained, eventually, series,
+        within,
     },
 };
 
@@ -81,6 +84,19 @@ impl Site {
         self.owned_by("chat", &first, PATIENCE).await;
         let other = self.node(&second).await;
         ((first, owner), (second, other))
+    }
+
+    /// Waits until each node listens to the others and knows that it is not alone.
+    async fn hear_each_other(&self, nodes: &[&Process]) {
+        let listening = "SELECT count(*) FROM pg_stat_activity \
+                         WHERE datname = current_database() AND query = 'LISTEN \"sluice\"'";
+        eventually("they listen", || async { (self.number(listening).await >= nodes.len() as i64).then_some(()) })
+            .await;
+        for node in nodes {
+            let known = async || series(&scrape(node).await, "sluice_nodes", &[]);
+            eventually("they know of each other", || async { (known().await == nodes.len() as u64).then_some(()) })
+                .await;
+        }
     }
 
     /// Every event of the ledger is stored and its job succeeded; no job took effect twice.

@@ -1,7 +1,7 @@
-//! Keeps in the store what lanes must remember, one lane after the other, so that a pause and the
-//! memory of a breaker never overwrite each other.
+//! Keeps in the store what lanes must remember, one lane after the other, and looks there for pauses
+//! that another node kept: what it read before a pause of its own is never told after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ractor::ActorRef;
 use tokio::{
@@ -13,7 +13,7 @@ use super::Msg;
 use crate::{
     admission::Admission,
     domain::{Epoch, LaneKey},
-    ports::{BreakerMemory, JobStore, StoreUnavailable},
+    ports::{BreakerMemory, JobStore, StoreUnavailable, Told},
 };
 
 /// How long the keeper waits for a store that did not answer.
@@ -23,6 +23,8 @@ const STORE_WAIT: Duration = Duration::from_secs(1);
 pub(super) enum Keep {
     /// An operator paused or resumed the lane.
     Paused(LaneKey, bool, oneshot::Sender<Result<(), StoreUnavailable>>),
+    /// Which lanes are paused may have changed, by a word about this lane.
+    Look(Option<LaneKey>, oneshot::Sender<()>),
     /// The lane went to sleep with these breakers not closed.
     Breakers(LaneKey, Vec<BreakerMemory>),
     /// The lane sleeps, and any node may have it.
@@ -40,15 +42,26 @@ pub(super) async fn keep(
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Keep::Paused(lane, paused, reply)) => {
-                    let kept = pause(&*store, &lane, paused).await;
+                    let kept = store.keep_pause(&lane, paused).await;
                     if kept.is_ok() {
+                        store.tell(&lane, Told::Pause);
                         let _ = supervisor.cast(Msg::Paused(lane, paused));
                     }
                     let _ = reply.send(kept);
                 }
+                Some(Keep::Look(told, reply)) => {
+                    match store.paused_lanes().await {
+                        Ok(paused) => {
+                            let _ = supervisor.cast(Msg::Pauses(HashSet::from_iter(paused), told));
+                        }
+                        // The next look is soon.
+                        Err(error) => tracing::debug!(%error, "not known which lanes are paused"),
+                    }
+                    let _ = reply.send(());
+                }
                 Some(Keep::Breakers(lane, breakers)) => {
                     // Without it the lane learns again, by a few failures, that the callee is down.
-                    if let Err(error) = remember(&*store, &lane, breakers).await {
+                    if let Err(error) = store.keep_breakers(&lane, &breakers).await {
                         tracing::warn!(%lane, %error, "breakers of a sleeping lane not kept");
                     }
                 }
@@ -71,24 +84,12 @@ pub(super) async fn keep(
     }
 }
 
-async fn pause(store: &dyn JobStore, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable> {
-    let mut memory = store.load_lane(lane).await?;
-    memory.paused = paused;
-    store.save_lane(lane, &memory).await
-}
-
-async fn remember(store: &dyn JobStore, lane: &LaneKey, breakers: Vec<BreakerMemory>) -> Result<(), StoreUnavailable> {
-    let mut memory = store.load_lane(lane).await?;
-    memory.breakers = breakers;
-    store.save_lane(lane, &memory).await
-}
-
 /// What the desk knows now; of a lane that sleeps only which shared breakers are still kept with it.
 async fn keep_breakers(store: &dyn JobStore, admission: &Admission, lane: &LaneKey) -> Result<(), StoreUnavailable> {
-    let mut memory = store.load_lane(lane).await?;
-    match admission.breakers_of(lane) {
-        Some(breakers) => memory.breakers = breakers,
-        None => memory.breakers.retain(|breaker| !breaker.shared || admission.keeps_shared(lane, &breaker.callee)),
+    if let Some(breakers) = admission.breakers_of(lane) {
+        return store.keep_breakers(lane, &breakers).await;
     }
-    store.save_lane(lane, &memory).await
+    let mut breakers = store.load_lane(lane).await?.breakers;
+    breakers.retain(|breaker| !breaker.shared || admission.keeps_shared(lane, &breaker.callee));
+    store.keep_breakers(lane, &breakers).await
 }

@@ -1,6 +1,6 @@
 //! What operators ask for: pauses, probes, new limits.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -24,6 +24,21 @@ impl State {
             self.leave_pause(key);
         }
         self.around.world.observer.observe(&ObserverEvent::LanePaused { lane: key, paused });
+    }
+
+    pub(super) fn look_at_pauses(&self, told: Option<LaneKey>, reply: oneshot::Sender<()>) {
+        let _ = self.keeper.send(Keep::Look(told, reply));
+    }
+
+    /// These lanes are paused, and no other; `told`: another node said that an operator spoke of it.
+    pub(super) fn pauses(&mut self, paused: &HashSet<LaneKey>, told: Option<LaneKey>) {
+        let changed: Vec<LaneKey> = paused.symmetric_difference(&self.paused).cloned().collect();
+        for key in changed {
+            self.pause(&key, paused.contains(&key));
+        }
+        if let Some(key) = told {
+            self.unpark(&key);
+        }
     }
 
     pub(super) fn enter_pause(&mut self, key: &LaneKey) {
@@ -58,13 +73,15 @@ impl State {
                 self.forget(key);
                 self.wake(key.clone(), Hint::NewWork);
             }
-            Some(Status::Parked) => {
-                if let Some(lane) = self.lanes.get_mut(key) {
-                    lane.panics = Panics::default();
-                }
-                let _ = self.myself.cast(Msg::Start(key.clone()));
-            }
+            Some(Status::Parked) => self.unpark(key),
             _ => self.wake(key.clone(), Hint::NewWork),
+        }
+    }
+
+    fn unpark(&mut self, key: &LaneKey) {
+        if let Some(lane) = self.lanes.get_mut(key).filter(|lane| matches!(lane.status, Status::Parked)) {
+            lane.panics = Panics::default();
+            let _ = self.myself.cast(Msg::Start(key.clone()));
         }
     }
 

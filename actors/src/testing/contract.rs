@@ -641,15 +641,22 @@ pub async fn a_lane_remembers(fixture: &mut impl Fixture) {
             shared: true,
         }],
     };
-    store.save_lane(&lane, &memory).await.expect("the store answers");
+    store.keep_pause(&lane, true).await.expect("the store answers");
+    store.keep_breakers(&lane, &memory.breakers).await.expect("the store answers");
     fixture.next_life().await;
     let store = fixture.store();
     assert_eq!(store.load_lane(&lane).await.expect("the store answers"), memory);
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), [(lane.clone(), memory.clone())]);
+    assert_eq!(store.paused_lanes().await.expect("the store answers"), std::slice::from_ref(&lane));
     let resumed = LaneMemory { paused: false, ..memory };
-    store.save_lane(&lane, &resumed).await.expect("the store answers");
+    store.keep_pause(&lane, false).await.expect("the store answers");
+    assert_eq!(store.paused_lanes().await.expect("the store answers"), []);
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), [(lane.clone(), resumed)]);
-    store.save_lane(&lane, &LaneMemory::default()).await.expect("the store answers");
+    store.keep_pause(&lane, true).await.expect("the store answers");
+    store.keep_breakers(&lane, &[]).await.expect("the store answers");
+    let paused = LaneMemory { paused: true, breakers: Vec::new() };
+    assert_eq!(store.load_lane(&lane).await.expect("the store answers"), paused, "each is kept by itself");
+    store.keep_pause(&lane, false).await.expect("the store answers");
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), []);
 }
 
@@ -657,7 +664,7 @@ pub async fn a_lane_remembers(fixture: &mut impl Fixture) {
 pub async fn a_lane_is_taken_with_what_it_remembers_and_given_back(fixture: &mut impl Fixture) {
     let (lane, store) = (lane_key(LANE), fixture.store());
     let memory = LaneMemory { paused: true, ..LaneMemory::default() };
-    store.save_lane(&lane, &memory).await.expect("the store answers");
+    store.keep_pause(&lane, true).await.expect("the store answers");
     let owned = take(&*store, &lane).await;
     assert_eq!((&owned.memory, owned.taken_over), (&memory, false));
     store.release_lane(&lane, owned.epoch).await.expect("the store answers");

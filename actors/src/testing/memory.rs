@@ -21,8 +21,8 @@ use crate::{
     },
     policy::retry::suspect_backoff,
     ports::{
-        Acquired, AttemptEnd, Begin, Begun, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory,
-        Owned, Recovered, StoreUnavailable, Verdict,
+        Acquired, AttemptEnd, Begin, Begun, BreakerMemory, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore,
+        LaneDue, LaneMemory, Owned, Recovered, StoreUnavailable, Told, Verdict,
     },
 };
 
@@ -56,8 +56,12 @@ pub enum StoreOp {
     EndDead,
     /// [`JobStore::load_lane`].
     LoadLane,
-    /// [`JobStore::save_lane`].
-    SaveLane,
+    /// [`JobStore::keep_pause`].
+    KeepPause,
+    /// [`JobStore::keep_breakers`].
+    KeepBreakers,
+    /// [`JobStore::paused_lanes`].
+    PausedLanes,
     /// [`JobStore::remembered_lanes`].
     RememberedLanes,
     /// [`JobStore::dead_letters`].
@@ -70,7 +74,7 @@ pub enum StoreOp {
 
 impl StoreOp {
     /// Every operation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Recover,
         Self::Acquire,
         Self::Release,
@@ -83,7 +87,9 @@ impl StoreOp {
         Self::End,
         Self::EndDead,
         Self::LoadLane,
-        Self::SaveLane,
+        Self::KeepPause,
+        Self::KeepBreakers,
+        Self::PausedLanes,
         Self::RememberedLanes,
         Self::DeadLetters,
         Self::CountDeadLetters,
@@ -166,6 +172,7 @@ struct Inner {
     losing_answers: HashMap<StoreOp, u32>,
     panicking: HashMap<StoreOp, u32>,
     calls: HashMap<StoreOp, u64>,
+    told: Vec<(LaneKey, Told)>,
 }
 
 /// Who has a lane.
@@ -222,6 +229,11 @@ impl MemoryStore {
     /// Whether this node has the lane.
     pub fn holds(&self, lane: &LaneKey) -> bool {
         self.lock().owners.get(lane).is_some_and(|owner| owner.held && owner.life == self.life())
+    }
+
+    /// What other nodes were told of lanes, since it was asked last.
+    pub fn told(&self) -> Vec<(LaneKey, Told)> {
+        std::mem::take(&mut self.lock().told)
     }
 
     /// Refuses `op` from now on, until [`Self::mend`].
@@ -721,10 +733,24 @@ impl JobStore for MemoryStore {
         self.call(StoreOp::LoadLane, |inner| inner.lanes.get(lane).cloned().unwrap_or_default())
     }
 
-    async fn save_lane(&self, lane: &LaneKey, memory: &LaneMemory) -> Result<(), StoreUnavailable> {
-        self.call(StoreOp::SaveLane, |inner| {
-            inner.lanes.insert(lane.clone(), memory.clone());
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable> {
+        self.call(StoreOp::KeepPause, |inner| inner.lanes.entry(lane.clone()).or_default().paused = paused)
+    }
+
+    async fn keep_breakers(&self, lane: &LaneKey, breakers: &[BreakerMemory]) -> Result<(), StoreUnavailable> {
+        self.call(StoreOp::KeepBreakers, |inner| {
+            inner.lanes.entry(lane.clone()).or_default().breakers = breakers.to_vec();
         })
+    }
+
+    async fn paused_lanes(&self) -> Result<Vec<LaneKey>, StoreUnavailable> {
+        self.call(StoreOp::PausedLanes, |inner| {
+            inner.lanes.iter().filter(|(_, memory)| memory.paused).map(|(lane, _)| lane.clone()).collect()
+        })
+    }
+
+    fn tell(&self, lane: &LaneKey, what: Told) {
+        self.lock().told.push((lane.clone(), what));
     }
 
     async fn remembered_lanes(&self) -> Result<Vec<(LaneKey, LaneMemory)>, StoreUnavailable> {

@@ -4,9 +4,12 @@
 //! Only the clock of the database counts. Whether this node may trust its lease is for the reader of
 //! [`Lease`] to say: by the monotonic clock, and long before the others may take the node for dead.
 
+mod lanes;
+mod lease;
+mod link;
+
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    mem,
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -17,18 +20,16 @@ use std::{
 use arc_swap::ArcSwap;
 use sluice_actors::{
     domain::{Epoch, LaneKey},
-    ports::{Acquired, LaneMemory, Owned, StoreUnavailable},
+    ports::{Acquired, StoreUnavailable, Told},
 };
-use sqlx::{Arguments, Connection, PgConnection, postgres::PgArguments};
+use sqlx::postgres::PgArguments;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use super::{
-    open::{self, Database},
-    wake,
-};
+use self::link::Link;
+use super::{open::Database, wake};
 use crate::{
     ingest::writer::Writer,
     store::{
@@ -81,7 +82,8 @@ pub(in crate::store) struct Node {
     taken_for_dead: Notify,
     /// What dead nodes left is brought back without being asked, once somebody asked.
     recovers: AtomicBool,
-    outgoing: Mutex<HashSet<LaneKey>>,
+    /// For the nodes that have these lanes.
+    outgoing: Mutex<HashSet<(Told, LaneKey)>>,
     outgoing_first: Notify,
     heard: Mutex<Option<mpsc::Receiver<Hint>>>,
 }
@@ -130,7 +132,7 @@ impl Node {
         }
     }
 
-    pub(in crate::store) fn announce(&self, lane: &LaneKey) {
+    pub(in crate::store) fn tell(&self, lane: &LaneKey, what: Told) {
         if self.holds(lane) {
             return;
         }
@@ -138,9 +140,7 @@ impl Node {
         if outgoing.is_empty() {
             self.outgoing_first.notify_one();
         }
-        if !outgoing.contains(lane) {
-            outgoing.insert(lane.clone());
-        }
+        outgoing.insert((what, lane.clone()));
     }
 
     pub(in crate::store) fn hints(&self) -> Option<mpsc::Receiver<Hint>> {
@@ -215,8 +215,8 @@ pub(in crate::store) async fn register(start: Start) -> Result<Registered, OpenE
     let database = start.database.clone();
     let mut task = Task {
         node: node.clone(),
+        link: Link::to(database.clone()),
         database: start.database,
-        connection: None,
         name: start.name,
         requests: from,
         hints: Some(hint_sender),
@@ -256,8 +256,7 @@ impl Registered {
 struct Task {
     node: Arc<Node>,
     database: Arc<Database>,
-    /// None after it failed; connected anew when it is needed.
-    connection: Option<PgConnection>,
+    link: Link,
     name: Option<String>,
     requests: mpsc::Receiver<Request>,
     hints: Option<mpsc::Sender<Hint>>,
@@ -267,75 +266,7 @@ struct Task {
     undescribed: bool,
 }
 
-/// Parameters in order.
-macro_rules! arguments {
-    ($($value:expr),* $(,)?) => {{
-        let mut arguments = PgArguments::default();
-        $( arguments.add($value).map_err(sqlx::Error::Encode)?; )*
-        arguments
-    }};
-}
-
 impl Task {
-    /// Rows of a statement. A connection that fails is given up.
-    async fn rows(&mut self, text: &'static str, arguments: PgArguments) -> Result<Vec<Row>, sqlx::Error> {
-        let asking = async {
-            let connection = match &mut self.connection {
-                Some(connection) => connection,
-                None => self.connection.insert(open::connect_node(&self.database).await?),
-            };
-            sqlx::query_with(text, arguments).fetch_all(connection).await
-        };
-        let found = timeout(PATIENCE, asking).await.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())));
-        if !matches!(found, Ok(_) | Err(sqlx::Error::Database(_))) {
-            self.connection = None;
-        }
-        Ok(found?.into_iter().map(Row::Postgres).collect())
-    }
-
-    /// How many rows a statement changed.
-    async fn change(&mut self, text: &'static str, arguments: PgArguments) -> Result<u64, sqlx::Error> {
-        let asking = async {
-            let connection = match &mut self.connection {
-                Some(connection) => connection,
-                None => self.connection.insert(open::connect_node(&self.database).await?),
-            };
-            sqlx::query_with(text, arguments).execute(connection).await
-        };
-        let done = timeout(PATIENCE, asking).await.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())));
-        if !matches!(done, Ok(_) | Err(sqlx::Error::Database(_))) {
-            self.connection = None;
-        }
-        Ok(done?.rows_affected())
-    }
-
-    /// The first registration.
-    async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        if let Some(name) = self.name.clone() {
-            self.change(own!("postgres", "forget_name"), arguments![name]).await?;
-        }
-        self.register(self.node.first_id.clone()).await?;
-        self.bury().await?;
-        self.look_around().await
-    }
-
-    /// Lives under this id from now on.
-    async fn register(&mut self, id: String) -> Result<(), sqlx::Error> {
-        let renewed = Instant::now();
-        let config = lock(&self.node.profile).config.clone();
-        let arguments = arguments![
-            id.clone(),
-            self.name.clone(),
-            env!("CARGO_PKG_VERSION"),
-            i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX),
-            json(&config),
-        ];
-        self.change(own!("postgres", "register_node"), arguments).await?;
-        self.node.id.store(Arc::new(id));
-        self.renewed = renewed;
-        Ok(())
-    }
-
     async fn run(mut self, writer: Writer<Command>, counters: Arc<Counters>, readers: Arc<ArcSwap<Readers>>) {
         let node = self.node.clone();
         let mut beats = interval(BEAT);
@@ -380,7 +311,7 @@ impl Task {
             tracing::debug!(%error, "cannot look for nodes whose lease has run out");
         }
         if self.node.recovers.load(Ordering::SeqCst) {
-            match self.rows(own!("postgres", "is_anything_orphaned"), PgArguments::default()).await {
+            match self.link.ask(own!("postgres", "is_anything_orphaned"), PgArguments::default()).await {
                 Ok(rows) if is_true(&rows) => recover(writer.clone()),
                 _ => {}
             }
@@ -390,205 +321,6 @@ impl Task {
             recount(counters.clone(), readers.load_full());
         }
     }
-
-    /// Renews the lease; comes back if the others took this node for dead.
-    async fn renew(&mut self) {
-        if let Err(error) = self.try_renew().await {
-            tracing::warn!(%error, since_ms = self.renewed.elapsed().as_millis() as u64, "lease of this node not renewed");
-        }
-    }
-
-    async fn try_renew(&mut self) -> Result<(), sqlx::Error> {
-        let began = Instant::now();
-        let (id, lease) = (self.node.id(), i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX));
-        let renewed = self.change(own!("postgres", "renew_node"), arguments![id.as_str(), lease]).await?;
-        if renewed > 0 {
-            self.renewed = began;
-            self.node.lease.send_modify(|lease| lease.renewed = began);
-            if self.undescribed {
-                self.describe().await;
-            }
-        } else {
-            let tenure = self.node.lease.borrow().tenure + 1;
-            tracing::error!(node = %id, "the other nodes took this node for dead; it takes its lanes anew");
-            // A new id: what was begun under the old one is anyone's.
-            self.register(format!("{}.{tenure}", self.node.first_id)).await?;
-            self.node.set_held(HashSet::clear);
-            self.node.lease.send_replace(Lease { renewed: self.renewed, tenure });
-            self.describe().await;
-        }
-        self.look_around().await
-    }
-
-    /// Reads who lives.
-    async fn look_around(&mut self) -> Result<(), sqlx::Error> {
-        let rows = self.rows(own!("postgres", "live_nodes"), PgArguments::default()).await?;
-        let id = self.node.id();
-        let mut members = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let row = Reader::new(row, "nodes", "id");
-            let of: String = row.get("id")?;
-            members.push(Member {
-                is_self: of == *id,
-                id: of,
-                version: row.get("version")?,
-                started_at: row.time("started_at")?,
-                profile: Profile { config: row.json("config")?, callees: row.json("callees")? },
-            });
-        }
-        self.node.members.send_if_modified(|now| {
-            let changed = **now != members;
-            if changed {
-                *now = Arc::new(members);
-            }
-            changed
-        });
-        Ok(())
-    }
-
-    /// Takes nodes for dead whose lease has run out.
-    async fn bury(&mut self) -> Result<(), sqlx::Error> {
-        let id = self.node.id();
-        for row in self.rows(own!("postgres", "bury_nodes"), arguments![id.as_str()]).await? {
-            let dead: String = Reader::new(&row, "nodes", "id").get("id")?;
-            tracing::warn!(node = dead, "a node is dead: its lease has run out, its lanes and jobs are anyone's");
-        }
-        Ok(())
-    }
-
-    /// Tells the others of this node.
-    async fn describe(&mut self) {
-        let told = self.try_describe().await;
-        // The next renewal is soon enough.
-        self.undescribed = told.is_err();
-        if let Err(error) = told {
-            tracing::warn!(%error, "the other nodes do not know of the configuration of this one yet");
-        }
-    }
-
-    async fn try_describe(&mut self) -> Result<(), sqlx::Error> {
-        let profile = lock(&self.node.profile).clone();
-        let id = self.node.id();
-        let arguments = arguments![id.as_str(), json(&profile.config), json(&profile.callees)];
-        self.change(own!("postgres", "describe_node"), arguments).await?;
-        self.look_around().await
-    }
-
-    /// Takes and gives back lanes: whatever waits, at once. `Some`: the node is to end.
-    async fn serve(&mut self, first: Request) -> Option<oneshot::Sender<()>> {
-        let mut wanted: BTreeMap<LaneKey, Vec<oneshot::Sender<_>>> = BTreeMap::new();
-        let mut given = Vec::new();
-        let mut end = None;
-        let mut next = Some(first);
-        while let Some(request) = next {
-            match request {
-                Request::Acquire(lane, reply) => wanted.entry(lane).or_default().push(reply),
-                Request::Release(lane, epoch, reply) => given.push((lane, epoch, reply)),
-                Request::Leave(reply) => end = Some(reply),
-            }
-            next = if end.is_none() { self.requests.try_recv().ok() } else { None };
-        }
-        if !given.is_empty() {
-            let done = self.give(&given).await.map_err(|error| unavailable(&error));
-            for (_, _, reply) in given {
-                reply.send(done.clone()).ok();
-            }
-        }
-        if !wanted.is_empty() {
-            let lanes: Vec<LaneKey> = wanted.keys().cloned().collect();
-            let taken = self.take(&lanes).await.map_err(|error| unavailable(&error));
-            for (lane, replies) in wanted {
-                let answer = taken.as_ref().map_err(Clone::clone);
-                let answer = answer.map(|taken| taken.get(&lane).cloned().map_or(Acquired::Elsewhere, Acquired::Mine));
-                for reply in replies {
-                    reply.send(answer.clone()).ok();
-                }
-            }
-        }
-        end
-    }
-
-    async fn take(&mut self, lanes: &[LaneKey]) -> Result<HashMap<LaneKey, Owned>, sqlx::Error> {
-        let config = lock(&self.node.profile).config.clone();
-        let (tenants, sources) = columns(lanes.iter());
-        let configs: Vec<Option<String>> = tenants.iter().map(|tenant| config.get(tenant).cloned()).collect();
-        let id = self.node.id();
-        let arguments = arguments![id.as_str(), tenants, sources, configs];
-        let rows = self.rows(own!("postgres", "acquire_lanes"), arguments).await?;
-        let mut taken = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            let row = Reader::new(row, "lanes", "source");
-            let memory = LaneMemory { paused: row.get("paused")?, breakers: row.json("breaker")? };
-            let owned = Owned { epoch: Epoch(row.get("epoch")?), memory, taken_over: row.get("taken_over")? };
-            taken.insert(row.lane()?, owned);
-        }
-        self.node.set_held(|held| {
-            for lane in lanes {
-                if taken.contains_key(lane) {
-                    held.insert(lane.clone())
-                } else {
-                    held.remove(lane)
-                };
-            }
-        });
-        Ok(taken)
-    }
-
-    async fn give<T>(&mut self, given: &[(LaneKey, Epoch, T)]) -> Result<(), sqlx::Error> {
-        let (tenants, sources) = columns(given.iter().map(|(lane, ..)| lane));
-        let epochs: Vec<i64> = given.iter().map(|(_, epoch, _)| epoch.0).collect();
-        let id = self.node.id();
-        let arguments = arguments![id.as_str(), tenants, sources, epochs];
-        for row in &self.rows(own!("postgres", "release_lanes"), arguments).await? {
-            let lane = Reader::new(row, "lanes", "source").lane()?;
-            self.node.set_held(|held| {
-                held.remove(&lane);
-            });
-        }
-        Ok(())
-    }
-
-    /// Tells the other nodes what they have to do.
-    async fn tell(&mut self) {
-        let lanes = mem::take(&mut *lock(&self.node.outgoing));
-        if self.node.members.borrow().len() < 2 {
-            return;
-        }
-        self.notify(wake::told(&self.node.id(), &lanes)).await;
-    }
-
-    async fn notify(&mut self, payload: String) {
-        let mut arguments = PgArguments::default();
-        if arguments.add(payload).is_ok()
-            && let Err(error) = self.rows(own!("postgres", "notify"), arguments).await
-        {
-            // They find it by their poll.
-            tracing::debug!(%error, "the other nodes could not be told of work");
-        }
-    }
-
-    async fn leave(&mut self) {
-        let id = self.node.id();
-        let left = async {
-            self.change(own!("postgres", "leave_node"), arguments![id.as_str()]).await?;
-            Ok::<_, sqlx::Error>(())
-        };
-        if let Err(error) = left.await {
-            tracing::warn!(%error, "the other nodes wait for the lease of this one to run out");
-        }
-        self.notify(wake::left(&id)).await;
-        if let Some(connection) = self.connection.take() {
-            timeout(PATIENCE, connection.close()).await.ok();
-        }
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn columns<'a>(lanes: impl Iterator<Item = &'a LaneKey>) -> (Vec<String>, Vec<String>) {
-    lanes.map(|lane| (lane.tenant.as_str().to_owned(), lane.source.as_str().to_owned())).unzip()
 }
 
 fn is_true(rows: &[Row]) -> bool {

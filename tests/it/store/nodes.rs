@@ -9,7 +9,7 @@ use sluice::store::{
 };
 use sluice_actors::{
     domain::{JobResult, JobState},
-    ports::{Acquired, JobStore, Verdict},
+    ports::{Acquired, JobStore, Told, Verdict},
     several_nodes_contract,
     testing::{NewJob, contract::Fixture, contract::nodes::Nodes, lane_key},
 };
@@ -143,16 +143,15 @@ async fn a_node_hears_of_work_that_another_took_in_for_its_lanes() {
     let mut hints = world.store.nodes().unwrap().hints().unwrap();
     let (mine, free) = (lane_key("acme/mine"), lane_key("acme/free"));
     world.store.acquire_lane(&mine).await.unwrap();
-    let announcing = other.nodes().unwrap();
     // Its listener may not be there yet: hints may be lost.
     let heard = within(Duration::from_secs(10), "the owner hears", || async {
-        announcing.announce(&mine);
-        announcing.announce(&free);
+        other.tell(&mine, Told::Work);
+        other.tell(&free, Told::Work);
         tokio::time::sleep(Duration::from_millis(200)).await;
         (!hints.is_empty()).then_some(())
     });
     heard.await;
-    assert_eq!(hints.recv().await, Some(Hint::Work(vec![mine])), "and of nobody's lane nothing");
+    assert_eq!(hints.recv().await, Some(Hint::Lanes(Told::Work, vec![mine])), "and of nobody's lane nothing");
     other.close().await;
 }
 

@@ -95,7 +95,7 @@ pub async fn a_lane_that_was_given_back_is_anyones(fixture: &mut impl Nodes) {
     let job = fixture.insert(NewJob::on(LANE)).await;
     let first = take(&*one, &lane).await;
     let memory = LaneMemory { paused: true, ..LaneMemory::default() };
-    one.save_lane(&lane, &memory).await.expect("the store answers");
+    one.keep_pause(&lane, true).await.expect("the store answers");
     one.release_lane(&lane, first.epoch).await.expect("the store answers");
     assert_eq!(lanes(&*other).await, std::slice::from_ref(&lane));
     let second = take(&*other, &lane).await;

@@ -1,0 +1,1 @@
+SELECT tenant, source FROM lanes WHERE paused ORDER BY tenant, source
