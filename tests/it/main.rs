@@ -5,6 +5,7 @@
 mod actions;
 mod api;
 mod architecture;
+mod backlog;
 mod backup;
 mod chaos;
 mod cli;
