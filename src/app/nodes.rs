@@ -30,7 +30,7 @@ use crate::{
 /// How long after the last renewal a node trusts its lease, of 10 s.
 const TRUST: Duration = Duration::from_secs(6);
 /// How often it is read which lanes are paused.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(3);
 /// How often the others are told whom the lanes of this node call.
 const REPORT: Duration = Duration::from_millis(500);
 /// How long a node that begins to call somebody leaves the others to make room: a renewal and a bit.

@@ -149,7 +149,7 @@ impl Store {
         )
         .await?;
         let (writer, ended) = Writer::spawn(engine, limits);
-        registered.keep(writer.clone(), counters.clone(), readers.clone());
+        registered.keep(writer.clone(), counters.clone());
         Ok(Self::start((writer, ended), clock, readers, counters, Disk::new(), Some(node)))
     }
 

@@ -2,7 +2,9 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use sqlx::{Arguments, PgConnection, PgPool, SqlitePool, postgres::PgArguments, sqlite::SqliteArguments};
+use sqlx::{
+    Arguments, Connection as _, PgConnection, PgPool, SqlitePool, postgres::PgArguments, sqlite::SqliteArguments,
+};
 use tokio::time::timeout;
 
 use super::{
@@ -92,6 +94,38 @@ impl Session<'_> {
                 Ok(returned)
             }
         }
+    }
+}
+
+/// What is in the database at one moment, however long it is read.
+pub(super) enum Snapshot {
+    /// Of SQLite.
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    /// Of Postgres: a connection of its own, in a transaction.
+    Postgres(PgConnection),
+}
+
+impl Snapshot {
+    /// Rows of a read.
+    pub(super) async fn rows(&mut self, statement: &'static Statement) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            Self::Sqlite(transaction) => {
+                let found = sqlx::query(statement.sqlite).fetch_all(&mut **transaction).await?;
+                Ok(found.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(connection) => {
+                let found = sqlx::query(statement.postgres).fetch_all(connection).await?;
+                Ok(found.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Lets the engine forget that moment.
+    pub(super) async fn end(self) {
+        match self {
+            Self::Sqlite(transaction) => transaction.rollback().await.ok(),
+            Self::Postgres(connection) => connection.close().await.ok(),
+        };
     }
 }
 

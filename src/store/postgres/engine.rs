@@ -20,7 +20,7 @@ use crate::{
         OpenError,
         batch::{Batch, carry_out},
         command::Command,
-        counters::{Counters, Moves, count},
+        counters::{Counters, Moves, count_at_start, count_from_now_on},
         session::{Readers, Session},
         sql::own,
     },
@@ -57,26 +57,20 @@ impl Postgres {
         counters: Arc<Counters>,
         readers: Arc<ArcSwap<Readers>>,
     ) -> Result<Self, OpenError> {
-        let mut engine = Self { database, connection: None, clock, node, counters, readers, warnings: Warnings::new() };
-        let taken = engine.take(connection).await;
-        taken.map_err(|error| OpenError::Unreachable { store: engine.database.to_string(), source: error.into() })?;
-        Ok(engine)
-    }
-
-    /// Takes a connection into service.
-    async fn take(&mut self, mut connection: PgConnection) -> Result<(), sqlx::Error> {
-        // Counting many millions of jobs takes longer than a batch may.
-        sqlx::raw_sql(own!("postgres", "patient")).execute(&mut connection).await?;
-        self.counters.reset(count(&mut Session::Postgres(&mut connection)).await?);
-        sqlx::raw_sql(own!("postgres", "impatient")).execute(&mut connection).await?;
-        self.connection = Some(connection);
-        Ok(())
+        count_at_start(&counters, open::snapshot(&database).await?).await;
+        let connection = Some(connection);
+        Ok(Self { database, connection, clock, node, counters, readers, warnings: Warnings::new() })
     }
 
     async fn connect_anew(&mut self) -> Result<(), WriteError> {
         let unavailable = |error: &dyn std::fmt::Display| WriteError::Unavailable(error.to_string());
         let connection = open::reopen(&self.database).await.map_err(|error| unavailable(&error))?;
-        self.take(connection).await.map_err(|error| unavailable(&error))?;
+        self.connection = Some(connection);
+        // A batch whose outcome is not known may have moved jobs.
+        match open::snapshot(&self.database).await {
+            Ok(snapshot) => drop(count_from_now_on(&self.counters, snapshot)),
+            Err(error) => tracing::warn!(%error, "the jobs of the lanes were not counted anew"),
+        }
         tracing::info!(store = %self.database, "store connected again");
         Ok(())
     }

@@ -25,20 +25,23 @@ use sluice_actors::{
 use sqlx::postgres::PgArguments;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 use self::link::Link;
-use super::{open::Database, wake};
+use super::{
+    open::{self, Database},
+    wake,
+};
 use crate::{
     ingest::writer::Writer,
     store::{
         OpenError,
         command::Command,
-        counters::{Counters, count_in},
+        counters::{Counters, count_from_now_on},
         nodes::{Hint, Lease, Member, Profile},
         rows::{Reader, Row},
-        session::Readers,
         sql::own,
     },
 };
@@ -53,8 +56,10 @@ const BEAT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long hints are gathered before the other nodes are told.
 const GATHER: Duration = Duration::from_millis(50);
-/// How often the counters are read anew while other nodes change what they count.
+/// How often the counters are read anew while other nodes change what they count; more rarely where
+/// that takes long, so that it takes no more than a fiftieth of the time.
 const RECOUNT: Duration = Duration::from_secs(10);
+const RECOUNT_SHARE: u32 = 50;
 /// How long a node that begins waits for what a dead one left behind: the server notices within a second
 /// or two that nobody is there any more.
 const BEGIN: Duration = Duration::from_secs(10);
@@ -221,7 +226,8 @@ pub(in crate::store) async fn register(start: Start) -> Result<Registered, OpenE
         requests: from,
         hints: Some(hint_sender),
         renewed: now,
-        recounted: now,
+        recount_at: now + RECOUNT,
+        recounting: None,
         undescribed: false,
     };
     let end = now + BEGIN;
@@ -240,16 +246,11 @@ pub(in crate::store) async fn register(start: Start) -> Result<Registered, OpenE
 
 impl Registered {
     /// Starts the task that keeps it alive.
-    pub(in crate::store) fn keep(
-        mut self,
-        writer: Writer<Command>,
-        counters: Arc<Counters>,
-        readers: Arc<ArcSwap<Readers>>,
-    ) {
+    pub(in crate::store) fn keep(mut self, writer: Writer<Command>, counters: Arc<Counters>) {
         if let Some(hints) = self.task.hints.take() {
             tokio::spawn(wake::listen(self.task.database.clone(), self.node.clone(), hints));
         }
-        tokio::spawn(self.task.run(writer, counters, readers));
+        tokio::spawn(self.task.run(writer, counters));
     }
 }
 
@@ -261,13 +262,14 @@ struct Task {
     requests: mpsc::Receiver<Request>,
     hints: Option<mpsc::Sender<Hint>>,
     renewed: Instant,
-    recounted: Instant,
+    recount_at: Instant,
+    recounting: Option<JoinHandle<Duration>>,
     /// The others do not know yet what this node told last.
     undescribed: bool,
 }
 
 impl Task {
-    async fn run(mut self, writer: Writer<Command>, counters: Arc<Counters>, readers: Arc<ArcSwap<Readers>>) {
+    async fn run(mut self, writer: Writer<Command>, counters: Arc<Counters>) {
         let node = self.node.clone();
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -275,7 +277,7 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                _ = beats.tick() => self.beat(&writer, &counters, &readers).await,
+                _ = beats.tick() => self.beat(&writer, &counters).await,
                 () = node.taken_for_dead.notified() => self.renew().await,
                 () = node.described.notified() => self.describe().await,
                 () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
@@ -303,7 +305,7 @@ impl Task {
     }
 
     /// Every second.
-    async fn beat(&mut self, writer: &Writer<Command>, counters: &Arc<Counters>, readers: &ArcSwap<Readers>) {
+    async fn beat(&mut self, writer: &Writer<Command>, counters: &Arc<Counters>) {
         if self.renewed.elapsed() >= RENEW {
             self.renew().await;
         }
@@ -316,9 +318,11 @@ impl Task {
                 _ => {}
             }
         }
-        if self.node.members.borrow().len() > 1 && self.recounted.elapsed() >= RECOUNT {
-            self.recounted = Instant::now();
-            recount(counters.clone(), readers.load_full());
+        if let Some(done) = self.recounting.take_if(|recounting| recounting.is_finished()) {
+            self.recount_at = Instant::now() + done.await.unwrap_or(RECOUNT);
+        }
+        if self.node.members.borrow().len() > 1 && self.recounting.is_none() && Instant::now() >= self.recount_at {
+            self.recounting = Some(tokio::spawn(recount(counters.clone(), self.database.clone())));
         }
     }
 }
@@ -341,14 +345,14 @@ fn recover(writer: Writer<Command>) {
     });
 }
 
-/// The other nodes change what this one counts.
-fn recount(counters: Arc<Counters>, readers: Arc<Readers>) {
-    tokio::spawn(async move {
-        match count_in(&readers.people).await {
-            Ok(counts) => counters.reset(counts),
-            Err(error) => tracing::debug!(%error, "the counters of lanes not read anew"),
-        }
-    });
+/// The other nodes change what this one counts. Returns how long to leave it so.
+async fn recount(counters: Arc<Counters>, database: Arc<Database>) -> Duration {
+    let began = Instant::now();
+    match open::snapshot(&database).await {
+        Ok(snapshot) => drop(count_from_now_on(&counters, snapshot).await),
+        Err(error) => tracing::debug!(%error, "the counters of lanes not read anew"),
+    }
+    RECOUNT.max(began.elapsed() * RECOUNT_SHARE)
 }
 
 const _: () = assert!(RENEW.as_millis() * 3 < LEASE.as_millis());

@@ -13,8 +13,8 @@ use crate::store::{
     OpenError,
     recovered::raise_fences,
     schema::{self, Inspected, MIGRATIONS_TABLE, Migrated, Schema},
-    session::{Pool, Readers, Session},
-    sql::own,
+    session::{Pool, Readers, Session, Snapshot},
+    sql::{own, sql},
 };
 
 pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -67,6 +67,8 @@ const BY_KEY: &[(&str, &str)] = &[
 const WRITER: &[(&str, &str)] = &[("lock_timeout", "1s"), ("statement_timeout", "5s")];
 const READER: &[(&str, &str)] =
     &[("lock_timeout", "1s"), ("statement_timeout", "5s"), ("default_transaction_read_only", "on")];
+/// Counting many millions of jobs takes longer than any other read may.
+const COUNTING: &[(&str, &str)] = &[("statement_timeout", "5min")];
 /// Far below the lease of a node.
 const NODE: &[(&str, &str)] = &[("lock_timeout", "500ms"), ("statement_timeout", "1500ms")];
 const MIGRATION: &[(&str, &str)] = &[("lock_timeout", "2s"), ("statement_timeout", "0")];
@@ -271,6 +273,15 @@ pub(super) async fn connect_node(database: &Database) -> Result<PgConnection, sq
 /// For the one connection that listens to other nodes.
 pub(super) fn listener(database: &Database) -> PgPool {
     PgPoolOptions::new().max_connections(1).connect_lazy_with(database.options(&[COMMON]))
+}
+
+/// What the database holds now, through a connection of its own that may take long.
+pub(super) async fn snapshot(database: &Database) -> Result<Snapshot, OpenError> {
+    let mut connection = database.connect(&[COMMON, COUNTING, BY_KEY]).await?;
+    for text in [own!("postgres", "begin_snapshot"), sql!("ping").postgres] {
+        sqlx::raw_sql(text).execute(&mut connection).await.map_err(|error| database.unreachable(error))?;
+    }
+    Ok(Snapshot::Postgres(connection))
 }
 
 async fn connect_writer(database: &Database) -> Result<PgConnection, OpenError> {

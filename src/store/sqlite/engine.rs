@@ -16,7 +16,7 @@ use crate::{
         OpenError, OpenOptions,
         batch::{Batch, carry_out},
         command::Command,
-        counters::{Counters, Moves, count},
+        counters::{Counters, Moves, count_at_start, count_from_now_on},
         session::{Readers, Session},
         sql::own,
     },
@@ -75,17 +75,17 @@ impl Sqlite {
             next_number: None,
             since_checkpoint: 0,
         };
-        engine.take(connection).await.map_err(|source| OpenError::Sqlite { path: engine.path.clone(), source })?;
+        engine.take(connection);
+        let snapshot = open::snapshot(&engine.readers.load()).await;
+        let snapshot = snapshot.map_err(|source| OpenError::Sqlite { path: engine.path.clone(), source })?;
+        count_at_start(&engine.counters, snapshot).await;
         Ok(engine)
     }
 
     /// Takes a connection into service.
-    async fn take(&mut self, mut connection: Connection) -> Result<(), sqlx::Error> {
-        let counts = count(&mut Session::Sqlite(&mut connection)).await?;
-        self.counters.reset(counts);
+    fn take(&mut self, connection: Connection) {
         self.next_number = None;
         self.connection = Some(connection);
-        Ok(())
     }
 
     /// After a failure: the file again, with new readers, for the old ones may hold another file.
@@ -95,10 +95,13 @@ impl Sqlite {
         self.log.flush()()?;
         let (connection, identity) = open::reopen(&self.path).await.map_err(|error| unavailable(&error))?;
         let log = Log::open(&self.path, self.disk.clone()).map_err(|error| unavailable(&error))?;
-        self.take(connection).await.map_err(|error| unavailable(&error))?;
+        let readers = open::readers(&self.path);
+        let snapshot = open::snapshot(&readers).await.map_err(|error| unavailable(&error))?;
+        count_from_now_on(&self.counters, snapshot);
+        self.take(connection);
         self.log = log;
         self.identity = identity;
-        let old = self.readers.swap(Arc::new(open::readers(&self.path)));
+        let old = self.readers.swap(Arc::new(readers));
         tokio::spawn(async move { old.close().await });
         tracing::info!(path = %self.path.display(), "store opened again");
         Ok(())

@@ -19,7 +19,7 @@ use super::connection::Connection;
 use crate::store::{
     OpenError,
     schema::{self, MIGRATIONS_TABLE, Migrated, Schema},
-    session::{Pool, Readers},
+    session::{Pool, Readers, Snapshot},
     sql::own,
 };
 
@@ -157,6 +157,15 @@ pub(in crate::store) fn readers(path: &Path) -> Readers {
         .test_before_acquire(false)
         .connect_lazy_with(options);
     Readers { workers: Pool::Sqlite(pool.clone()), people: Pool::Sqlite(pool) }
+}
+
+/// What the file holds now.
+pub(in crate::store) async fn snapshot(readers: &Readers) -> Result<Snapshot, sqlx::Error> {
+    let Pool::Sqlite(pool) = &readers.people else { return Err(sqlx::Error::PoolClosed) };
+    let mut transaction = pool.begin().await?;
+    // The first read is the moment.
+    sqlx::query(own!("sqlite", "applied_migrations")).fetch_all(&mut *transaction).await?;
+    Ok(Snapshot::Sqlite(transaction))
 }
 
 /// The lock is on a file beside the database: closing any descriptor of the database itself would

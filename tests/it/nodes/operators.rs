@@ -47,8 +47,8 @@ async fn a_pause_told_to_another_node_holds_the_lane_at_its_owner_at_once_and_so
         verb(&other, "resume").await;
         is_paused(&owner, false).await;
     }
-    // By the looks alone, one a second, they take ten seconds.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // By the looks alone, one every three seconds, they take half a minute.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 
     verb(&other, "pause").await;
     is_paused(&owner, true).await;

@@ -1,2 +1,0 @@
--- Back to what the connection began with.
-RESET statement_timeout
