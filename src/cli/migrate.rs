@@ -13,7 +13,9 @@ use crate::{
 
 /// Bring the database to this version's form.
 ///
-/// Each step is one transaction. The gateway must not run; back the database up first.
+/// Each step is one transaction. Back the database up first. On SQLite the gateway must not run. On
+/// Postgres nodes may go on, of this version's predecessor too, while steps only add (their names begin
+/// with `expand`); before any other, all nodes must have ended.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  sluice migrate --dry-run\n  sluice backup before.db && systemctl stop sluice && sluice migrate"
@@ -57,7 +59,7 @@ async fn dry(database: &Database, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let shown = database::shown(database);
     if found.missing.is_empty() {
-        output::line(&format!("{shown} already has schema {}", found.newest));
+        output::line(&format!("{shown} already has schema {}", found.found));
     } else {
         output::line(&format!("{shown}: schema {} would become {}; nothing was changed", found.found, found.newest));
         for (number, name) in &found.missing {

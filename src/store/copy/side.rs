@@ -3,7 +3,7 @@
 use std::{fs::File, io, path::PathBuf};
 
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr, SqlStr, SqliteConnection, migrate::Migrator};
 
 use super::{
     CopyError, Place,
@@ -69,6 +69,7 @@ impl Side {
             Schema::Current => {}
             Schema::Empty => return Err(CopyError::NothingThere { store: side.name }),
             Schema::Older(found) => return Err(CopyError::Source(side.older(found))),
+            Schema::Newer(found) => return Err(CopyError::Source(side.newer(found))),
         }
         Ok(side)
     }
@@ -117,12 +118,20 @@ impl Side {
         }
     }
 
-    fn older(&self, found: i64) -> OpenError {
-        let migrations = match &self.link {
+    fn migrations(&self) -> &'static Migrator {
+        match &self.link {
             Link::Sqlite { .. } => &sqlite::MIGRATIONS,
             Link::Postgres { .. } => &postgres::MIGRATIONS,
-        };
-        schema::older(&self.name, found, migrations)
+        }
+    }
+
+    fn older(&self, found: i64) -> OpenError {
+        schema::older(&self.name, found, self.migrations())
+    }
+
+    /// This release does not know all that there is to copy.
+    fn newer(&self, found: i64) -> OpenError {
+        OpenError::SchemaNewer { store: self.name.clone(), found, known: schema::newest(self.migrations()) }
     }
 
     /// Gives an empty database the schema of this release, and checks that of any other.
@@ -133,6 +142,7 @@ impl Side {
             // An earlier run may have been cut off between two migrations; what holds events is no such.
             Schema::Older(found) if self.count(&TABLES[0]).await? == 0 => found,
             Schema::Older(found) => return Err(CopyError::Target(self.older(found))),
+            Schema::Newer(found) => return Err(CopyError::Target(self.newer(found))),
         };
         let migrated = match &mut self.link {
             Link::Sqlite { connection, .. } => schema::run(&self.name, connection, found, &sqlite::MIGRATIONS).await,

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::store::{
     OpenError,
     recovered::raise_fences,
-    schema::{self, Inspected, MIGRATIONS_TABLE, Migrated, Schema},
+    schema::{self, Applied, Inspected, MIGRATIONS_TABLE, Migrated, Schema},
     session::{Pool, Readers, Session, Snapshot},
     sql::{own, sql},
 };
@@ -158,11 +158,7 @@ pub async fn inspect(url: &str) -> Result<Inspected, OpenError> {
     let database = Database::of(url)?;
     let mut connection = database.connect(&[COMMON, READER]).await?;
     check_server(&database, &mut connection).await?;
-    let found = match schema_of(&database, &mut connection).await? {
-        Schema::Empty => 0,
-        Schema::Current => schema::newest(&MIGRATIONS),
-        Schema::Older(found) => found,
-    };
+    let found = schema_of(&database, &mut connection).await?.found(&MIGRATIONS);
     connection.close().await.ok();
     Ok(Inspected::new(Some(found), &MIGRATIONS))
 }
@@ -208,7 +204,7 @@ pub async fn recovered(url: &str) -> Result<u64, OpenError> {
     let mut connection = connect_alone(&database).await?;
     let raised = match schema_of(&database, &mut connection).await? {
         Schema::Empty => Err(OpenError::Foreign { store: database.to_string() }),
-        Schema::Current | Schema::Older(_) => {
+        Schema::Current | Schema::Older(_) | Schema::Newer(_) => {
             raise_fences(&mut Session::Postgres(&mut connection)).await.map_err(|error| database.unreachable(error))
         }
     };
@@ -222,6 +218,10 @@ pub(in crate::store) async fn open(database: &Database) -> Result<PgConnection, 
     share(database, &mut connection).await?;
     match schema_of(database, &mut connection).await? {
         Schema::Current => {}
+        Schema::Newer(found) => {
+            let known = schema::newest(&MIGRATIONS);
+            tracing::info!(found, known, "the schema is of a newer release, which left this one what it needs");
+        }
         Schema::Empty => {
             let mut migrating = database.connect(&[COMMON, MIGRATION]).await?;
             run_migrations(database, &mut migrating).await?;
@@ -237,7 +237,7 @@ pub(in crate::store) async fn reopen(database: &Database) -> Result<PgConnection
     let mut connection = connect_writer(database).await?;
     share(database, &mut connection).await?;
     match schema_of(database, &mut connection).await? {
-        Schema::Current => Ok(connection),
+        Schema::Current | Schema::Newer(_) => Ok(connection),
         Schema::Empty => Err(OpenError::Foreign { store: database.to_string() }),
         Schema::Older(found) => Err(schema::older(&database.to_string(), found, &MIGRATIONS)),
     }
@@ -361,12 +361,11 @@ async fn schema_of(database: &Database, connection: &mut PgConnection) -> Result
     schema::judge(&database.to_string(), &tables, applied.as_deref(), &MIGRATIONS)
 }
 
-/// The tables of a database; and of its migrations the versions and checksums, where it has a table of
-/// them.
+/// The tables of a database; and its migrations, where it has a table of them.
 pub(in crate::store) async fn look(
     database: &Database,
     connection: &mut PgConnection,
-) -> Result<(Vec<String>, Option<Vec<(i64, Vec<u8>)>>), OpenError> {
+) -> Result<(Vec<String>, Option<Vec<Applied>>), OpenError> {
     let failed = |error| database.unreachable(error);
     let tables: Vec<String> =
         sqlx::query_scalar(own!("postgres", "tables")).fetch_all(&mut *connection).await.map_err(failed)?;
@@ -384,13 +383,15 @@ pub(in crate::store) async fn run_migrations(
 ) -> Result<Migrated, OpenError> {
     let waited = sqlx::query(own!("postgres", "wait_for_lock")).bind(MIGRATING).execute(&mut *connection).await;
     waited.map_err(|error| OpenError::Migrate { store: database.to_string(), source: error.into() })?;
-    let from = match schema_of(database, connection).await? {
-        Schema::Empty => 0,
-        Schema::Current => schema::newest(&MIGRATIONS),
-        Schema::Older(found) => found,
-    };
+    let from = schema_of(database, connection).await?.found(&MIGRATIONS);
+    if from > 0 && MIGRATIONS.iter().any(|it| it.version > from && schema::floor(it.version, &it.description) > 0) {
+        // What it takes away a node may be using.
+        if !lock_within(END, database, connection, own!("postgres", "try_lock")).await? {
+            return Err(OpenError::Served { store: database.to_string() });
+        }
+    }
     schema::run(&database.to_string(), connection, from, &MIGRATIONS).await?;
-    Ok(Migrated { from, to: schema::newest(&MIGRATIONS) })
+    Ok(Migrated { from, to: schema::newest(&MIGRATIONS).max(from) })
 }
 
 #[cfg(test)]

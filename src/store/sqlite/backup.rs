@@ -194,8 +194,7 @@ pub(super) async fn contents(
     let newest = newest(&MIGRATIONS);
     let schema = match open::schema_of(named, connection).await? {
         Schema::Empty => return Err(OpenError::Foreign { store: open::name(named) }.into()),
-        Schema::Current => newest,
-        Schema::Older(found) => found,
+        schema => schema.found(&MIGRATIONS),
     };
     let counted = sqlx::query_as(own!("sqlite", "contents")).fetch_one(connection).await;
     let (events, jobs) = counted.map_err(|error| damaged(error.to_string()))?;

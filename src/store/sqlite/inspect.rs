@@ -10,10 +10,7 @@ use std::{
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
 use super::open::{self, BUSY_TIMEOUT, MIGRATIONS, beside};
-use crate::store::{
-    OpenError,
-    schema::{Inspected, Schema, newest},
-};
+use crate::store::{OpenError, schema::Inspected};
 
 /// Says how the file at `path` stands.
 ///
@@ -40,11 +37,7 @@ async fn found(path: &Path) -> Result<i64, OpenError> {
     let mut connection = options.connect().await.map_err(open::refused(path))?;
     let schema = open::schema_of(path, &mut connection).await;
     sqlx::Connection::close(connection).await.map_err(open::refused(path))?;
-    Ok(match schema? {
-        Schema::Empty => 0,
-        Schema::Current => newest(&MIGRATIONS),
-        Schema::Older(found) => found,
-    })
+    Ok(schema?.found(&MIGRATIONS))
 }
 
 /// Whether a process holds the file at `path` for itself.

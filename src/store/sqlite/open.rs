@@ -18,7 +18,7 @@ use sqlx::{
 use super::connection::Connection;
 use crate::store::{
     OpenError,
-    schema::{self, MIGRATIONS_TABLE, Migrated, Schema},
+    schema::{self, Applied, MIGRATIONS_TABLE, Migrated, Schema},
     session::{Pool, Readers, Snapshot},
     sql::own,
 };
@@ -60,13 +60,9 @@ pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     create(path)?;
     let mut connection = connect(path).await?;
     let migrated = async {
-        let found = match schema_of(path, &mut connection).await? {
-            Schema::Empty => 0,
-            Schema::Current => schema::newest(&MIGRATIONS),
-            Schema::Older(found) => found,
-        };
+        let found = schema_of(path, &mut connection).await?.found(&MIGRATIONS);
         schema::run(&name(path), &mut connection, found, &MIGRATIONS).await?;
-        Ok(Migrated { from: found, to: schema::newest(&MIGRATIONS) })
+        Ok(Migrated { from: found, to: schema::newest(&MIGRATIONS).max(found) })
     }
     .await;
     // Also where it was refused: a connection that is not closed in order leaves its log behind.
@@ -107,7 +103,7 @@ pub(in crate::store) async fn open(path: &Path) -> Result<Opened, OpenError> {
     let mut connection = connect(path).await?;
     let fits = async {
         match schema_of(path, &mut connection).await? {
-            Schema::Current => Ok(()),
+            Schema::Current | Schema::Newer(_) => Ok(()),
             Schema::Empty => schema::run(&name(path), &mut connection, 0, &MIGRATIONS).await,
             Schema::Older(found) => Err(schema::older(&name(path), found, &MIGRATIONS)),
         }
@@ -128,7 +124,7 @@ pub(in crate::store) async fn reopen(path: &Path) -> Result<(Connection, Identit
     let identity = Identity::of(path).map_err(unreadable(path))?;
     let mut connection = connect(path).await?;
     match schema_of(path, &mut connection).await? {
-        Schema::Current => Ok((for_writing(path, connection).await?, identity)),
+        Schema::Current | Schema::Newer(_) => Ok((for_writing(path, connection).await?, identity)),
         Schema::Empty => Err(OpenError::Foreign { store: name(path) }),
         Schema::Older(found) => Err(schema::older(&name(path), found, &MIGRATIONS)),
     }
@@ -242,11 +238,11 @@ pub(in crate::store) async fn schema_of(path: &Path, connection: &mut SqliteConn
     schema::judge(&name(path), &tables, applied.as_deref(), &MIGRATIONS)
 }
 
-/// The tables of a file; and of its migrations the versions and checksums, where it has a table of them.
+/// The tables of a file; and its migrations, where it has a table of them.
 pub(in crate::store) async fn look(
     path: &Path,
     connection: &mut SqliteConnection,
-) -> Result<(Vec<String>, Option<Vec<(i64, Vec<u8>)>>), OpenError> {
+) -> Result<(Vec<String>, Option<Vec<Applied>>), OpenError> {
     let tables: Vec<String> =
         sqlx::query_scalar(own!("sqlite", "tables")).fetch_all(&mut *connection).await.map_err(refused(path))?;
     if !tables.iter().any(|table| table == MIGRATIONS_TABLE) {

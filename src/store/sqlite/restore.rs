@@ -183,6 +183,6 @@ pub async fn recovered(path: &Path) -> Result<u64, OpenError> {
     connection.close().await.map_err(open::refused(path))?;
     match schema? {
         Schema::Empty => Err(OpenError::Foreign { store: open::name(path) }),
-        Schema::Current | Schema::Older(_) => raise(path).await,
+        Schema::Current | Schema::Older(_) | Schema::Newer(_) => raise(path).await,
     }
 }

@@ -1,1 +1,1 @@
-SELECT version, checksum FROM _sqlx_migrations ORDER BY version
+SELECT version, checksum, description FROM _sqlx_migrations ORDER BY version
