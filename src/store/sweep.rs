@@ -8,7 +8,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use sluice_actors::{
-    domain::{JobId, JobState, LaneKey, Timestamp},
+    domain::{EventId, JobId, JobState, LaneKey, Timestamp},
     ports::StoreUnavailable,
 };
 
@@ -19,13 +19,16 @@ use super::{
     jobs::ReadFailed,
     rows::{Reader, Row},
     session::Pool,
-    sql::{Statement, sql},
+    sql::{Statement, bulk, sql},
     value::{Values, values},
 };
 use crate::api::records::{Retention, Swept};
 
 /// Rows that one call looks at for each row it may remove.
 const LOOK_AHEAD: usize = 8;
+
+/// What the removal of a row costs in a log, about.
+const ROW: u64 = 1024;
 
 /// Handshakes are for the minutes of a set-up.
 const HANDSHAKES: Duration = Duration::from_secs(30 * 86_400);
@@ -213,75 +216,87 @@ impl Chooser<'_> {
     }
 }
 
+bulk!(DELETE_PAYLOADS, "delete_payloads");
+bulk!(HOLD_EVENTS, "hold_events");
+bulk!(FREE_EVENTS, "free_events");
+bulk!(KEEP_KEYS, "keep_keys");
+bulk!(DELETE_ATTEMPTS_OF_EVENTS, "delete_attempts_of_events");
+bulk!(DELETE_RESULTS_OF_EVENTS, "delete_results_of_events");
+bulk!(DELETE_DEAD_LETTERS_OF_EVENTS, "delete_dead_letters_of_events");
+bulk!(DELETE_JOBS_OF_EVENTS, "delete_jobs_of_events");
+bulk!(DELETE_FORMS_OF_EVENTS, "delete_forms_of_events");
+bulk!(DELETE_PAYLOADS_OF_EVENTS, "delete_payloads_of_events");
+bulk!(DELETE_EVENTS, "delete_events");
+bulk!(DELETE_DEAD_JOBS, "delete_dead_jobs");
+bulk!(DELETE_ATTEMPTS_OF_JOBS, "delete_attempts_of_jobs");
+bulk!(DELETE_RESULTS_OF_JOBS, "delete_results_of_jobs");
+bulk!(DELETE_DEAD_LETTERS_OF_JOBS, "delete_dead_letters_of_jobs");
+bulk!(DELETE_WATERMARKS, "delete_watermarks");
+bulk!(DELETE_KEYS, "delete_keys");
+
 /// Removes what was chosen, as far as it may still go. Returns how many.
 pub(super) async fn remove(batch: &mut Batch<'_>, victims: &Victims) -> Result<u64, sqlx::Error> {
-    let mut removed = 0;
-    match victims {
-        Victims::Payloads(rows) => {
-            for seq in rows {
-                removed += batch.execute(sql!("delete_payload"), values![*seq]).await?;
-            }
-        }
-        Victims::Events(rows) => {
-            for (seq, keep_keys) in rows {
-                removed += u64::from(remove_event(batch, *seq, *keep_keys).await?);
-            }
-        }
-        Victims::DeadLetters(rows) => {
-            for job in rows {
-                removed += u64::from(remove_dead_letter(batch, *job).await?);
-            }
-        }
+    let removed = match victims {
+        Victims::Payloads(rows) => batch.bulk(&DELETE_PAYLOADS, rows, |seq, values| values.add(*seq)).await?.len(),
+        Victims::Events(rows) => remove_events(batch, rows).await?,
+        Victims::DeadLetters(rows) => remove_dead_letters(batch, rows).await?,
         Victims::Watermarks { keys, before } => {
-            for [tenant, source, route, subject] in keys {
-                let values = values![tenant.as_str(), source.as_str(), route.as_str(), subject.as_str(), *before];
-                removed += batch.execute(sql!("delete_watermark"), values).await?;
-            }
+            let bind = |key: &'_ [String; 4], values: &mut Values<'_>| {
+                key.iter().for_each(|part| values.add(part.clone()));
+                values.add(*before);
+            };
+            batch.bulk(&DELETE_WATERMARKS, keys, bind).await?.len()
         }
         Victims::Keys(rows) => {
-            for (tenant, source, key) in rows {
-                let values = values![tenant.as_str(), source.as_str(), key.as_slice()];
-                removed += batch.execute(sql!("delete_key"), values).await?;
-            }
+            let bind = |(tenant, source, key): &'_ (String, String, Vec<u8>), values: &mut Values<'_>| {
+                values.add(tenant.clone());
+                values.add(source.clone());
+                values.add(key.clone());
+            };
+            batch.bulk(&DELETE_KEYS, rows, bind).await?.len()
         }
         Victims::Handshakes { before, limit } => {
-            let values = values![*before, *limit as i64];
-            removed += batch.execute(sql!("delete_handshakes"), values).await?;
+            return batch.execute(sql!("delete_handshakes"), values![*before, *limit as i64]).await;
         }
-    }
-    Ok(removed)
+    };
+    batch.bytes += ROW * removed as u64;
+    Ok(removed as u64)
 }
 
-async fn remove_event(batch: &mut Batch<'_>, seq: i64, keep_keys: bool) -> Result<bool, sqlx::Error> {
+async fn remove_events(batch: &mut Batch<'_>, chosen: &[(i64, bool)]) -> Result<usize, sqlx::Error> {
     // First held fast: where others write too, only what is looked at afterwards is still so.
-    batch.fetch(sql!("hold_event"), values![seq]).await?;
-    let free = batch.fetch(sql!("event_is_free"), values![seq]).await?;
-    let Some(row) = free.first() else { return Ok(false) };
-    let id = Reader::new(row, "events", "id").event_id("id")?;
-    if keep_keys {
-        batch.execute(sql!("keep_keys"), values![seq]).await?;
+    batch.bulk(&HOLD_EVENTS, chosen, |(seq, _), values| values.add(*seq)).await?;
+    let rows = batch.bulk(&FREE_EVENTS, chosen, |(seq, _), values| values.add(*seq)).await?;
+    let mut free: HashMap<i64, EventId> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let row = Reader::new(row, "events", "id");
+        free.insert(row.get("seq")?, row.event_id("id")?);
     }
-    for statement in [
-        sql!("delete_event_attempts"),
-        sql!("delete_event_results"),
-        sql!("delete_event_dead_letters"),
-        sql!("delete_event_jobs"),
-    ] {
-        batch.execute(statement, values![id]).await?;
+    let keeping: Vec<i64> =
+        chosen.iter().filter(|(seq, keep)| *keep && free.contains_key(seq)).map(|(seq, _)| *seq).collect();
+    batch.bulk(&KEEP_KEYS, &keeping, |seq, values| values.add(*seq)).await?;
+    let (seqs, ids): (Vec<i64>, Vec<EventId>) = free.into_iter().unzip();
+    for statement in
+        [&DELETE_ATTEMPTS_OF_EVENTS, &DELETE_RESULTS_OF_EVENTS, &DELETE_DEAD_LETTERS_OF_EVENTS, &DELETE_JOBS_OF_EVENTS]
+    {
+        batch.bulk(statement, &ids, |id, values| values.add(*id)).await?;
     }
-    for statement in [sql!("delete_event_forms"), sql!("delete_event_payload"), sql!("delete_event")] {
-        batch.execute(statement, values![seq]).await?;
+    for statement in [&DELETE_FORMS_OF_EVENTS, &DELETE_PAYLOADS_OF_EVENTS, &DELETE_EVENTS] {
+        batch.bulk(statement, &seqs, |seq, values| values.add(*seq)).await?;
     }
-    Ok(true)
+    Ok(seqs.len())
 }
 
-async fn remove_dead_letter(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sqlx::Error> {
-    let removed = batch.fetch(sql!("delete_dead_job"), values![job]).await?;
-    let Some(row) = removed.first() else { return Ok(false) };
-    let lane = Reader::new(row, "jobs", "tenant").lane()?;
-    batch.moves.add(&lane, Some(JobState::DeadLetter), None);
-    for statement in [sql!("delete_job_attempts"), sql!("delete_job_results"), sql!("delete_job_dead_letters")] {
-        batch.execute(statement, values![job]).await?;
+async fn remove_dead_letters(batch: &mut Batch<'_>, jobs: &[JobId]) -> Result<usize, sqlx::Error> {
+    let rows = batch.bulk(&DELETE_DEAD_JOBS, jobs, |job, values| values.add(*job)).await?;
+    let mut removed = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let row = Reader::new(row, "jobs", "id");
+        removed.push(row.job_id("id")?);
+        batch.moves.add(&row.lane()?, Some(JobState::DeadLetter), None);
     }
-    Ok(true)
+    for statement in [&DELETE_ATTEMPTS_OF_JOBS, &DELETE_RESULTS_OF_JOBS, &DELETE_DEAD_LETTERS_OF_JOBS] {
+        batch.bulk(statement, &removed, |job, values| values.add(*job)).await?;
+    }
+    Ok(removed.len())
 }

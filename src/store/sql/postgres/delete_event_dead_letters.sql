@@ -1,1 +1,0 @@
-DELETE FROM dead_letters WHERE job_id IN (SELECT id FROM jobs WHERE event_id = $1)

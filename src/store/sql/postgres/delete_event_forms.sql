@@ -1,1 +1,0 @@
-DELETE FROM forms WHERE event_seq = $1

@@ -1,0 +1,1 @@
+DELETE FROM events WHERE seq IN (SELECT unnest($1::bigint[]))

@@ -1,0 +1,1 @@
+DELETE FROM payloads WHERE seq IN (SELECT unnest($1::bigint[]))

@@ -1,5 +1,0 @@
-SELECT e.id FROM events AS e
-WHERE e.seq = $1 AND e.status <> 'quarantined' AND NOT EXISTS (
-        SELECT 1 FROM jobs
-        WHERE jobs.event_id = e.id AND jobs.state IN ('pending', 'running', 'failed', 'deadletter')
-    )

@@ -1,0 +1,5 @@
+WITH chosen (id) AS MATERIALIZED (
+    VALUES
+    (?) -- repeated
+)
+DELETE FROM attempts WHERE job_id IN (SELECT id FROM chosen)

@@ -1,1 +1,0 @@
-DELETE FROM jobs WHERE id = ?1 AND state = 'deadletter' RETURNING tenant, source

@@ -1,1 +1,0 @@
-DELETE FROM payloads WHERE seq = ?1

@@ -1,1 +1,0 @@
-DELETE FROM dead_letters WHERE job_id = ?1

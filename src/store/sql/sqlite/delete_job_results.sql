@@ -1,1 +1,0 @@
-DELETE FROM results WHERE job_id = ?1

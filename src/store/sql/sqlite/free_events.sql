@@ -1,0 +1,10 @@
+WITH chosen (seq) AS MATERIALIZED (
+    VALUES
+    (?) -- repeated
+)
+SELECT e.seq, e.id FROM chosen
+JOIN events AS e ON e.seq = chosen.seq
+WHERE e.status <> 'quarantined' AND NOT EXISTS (
+        SELECT 1 FROM jobs
+        WHERE jobs.event_id = e.id AND jobs.state IN ('pending', 'running', 'failed', 'deadletter')
+    )

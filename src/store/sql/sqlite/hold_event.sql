@@ -1,2 +1,0 @@
--- Nothing to hold: the writer is the only one.
-SELECT id FROM events WHERE seq = ?1
