@@ -62,8 +62,11 @@ impl Value {
 /// Parses the text of the file `path`. Every syntax error is told.
 pub(super) fn parse(path: &Arc<PathBuf>, text: &str, errors: &mut Vec<Error>) -> Entries {
     let (table, found) = DeTable::parse_recoverable(text);
+    // Found once: a file may have ten thousand sources.
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line_at = |offset| ends.partition_point(|end| *end < offset) + 1;
     for error in found {
-        let line = error.span().map_or(0, |span| line_at(text, span.start));
+        let line = error.span().map_or(0, |span| line_at(span.start));
         errors.push(Error {
             code: ErrorCode::Configuration,
             place: Place::File(path.clone(), line),
@@ -72,7 +75,7 @@ pub(super) fn parse(path: &Arc<PathBuf>, text: &str, errors: &mut Vec<Error>) ->
             cure: String::new(),
         });
     }
-    let place = |offset| Place::File(path.clone(), line_at(text, offset));
+    let place = |offset| Place::File(path.clone(), line_at(offset));
     entries(table.get_ref(), &place)
 }
 
@@ -156,8 +159,4 @@ fn value(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Value {
         ),
         DeValue::Table(table) => Value::Table(entries(table, place)),
     }
-}
-
-fn line_at(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
