@@ -60,15 +60,21 @@ on_both_engines! {
 /// What the gateway acknowledged: delivery id to event id.
 pub(crate) type Ledger = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// Sends without pause until it is told to stop or the connection breaks for good.
+/// Sends until it is told to stop or the connection breaks for good.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     senders: Vec<tokio::task::JoinHandle<Vec<u16>>>,
 }
 
 impl Load {
-    /// Four senders, each with ids of its own; ids of `round` are never used again.
+    /// Four senders without pause, each with ids of its own; ids of `round` are never used again.
     pub(crate) fn begin(sender: &Sender, round: usize, ledger: &Ledger) -> Self {
+        Self::paced(sender, round, ledger, Duration::ZERO)
+    }
+
+    /// Each of the four pauses so long after an answer: for what takes long, so that the lane's cap of
+    /// waiting jobs is not reached.
+    pub(crate) fn paced(sender: &Sender, round: usize, ledger: &Ledger, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let senders = (0..4)
             .map(|lane| {
@@ -87,6 +93,9 @@ impl Load {
                             Ok(answer) => others.push(answer.status),
                             // Killed or stopped; nothing was promised.
                             Err(_) => break,
+                        }
+                        if !pause.is_zero() {
+                            tokio::time::sleep(pause).await;
                         }
                     }
                     others

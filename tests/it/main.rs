@@ -5,7 +5,6 @@
 mod actions;
 mod api;
 mod architecture;
-mod backlog;
 mod backup;
 mod chaos;
 mod cli;
@@ -14,6 +13,7 @@ mod copy;
 mod durability;
 mod edge;
 mod harness;
+mod large;
 mod llama;
 mod load;
 mod memory;

@@ -1,7 +1,9 @@
 //! Several nodes of the real binary on one database: killed, drained, frozen, cut off, configured
 //! differently. Nothing acknowledged is lost, no post appears twice.
 
+mod faults;
 mod operators;
+mod rolling;
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,6 +25,9 @@ use crate::{
 
 /// How long another node may take to go on with what a dead one had.
 const TAKEOVER: Duration = Duration::from_secs(15);
+
+/// Between two deliveries of a sender, where a lane does nothing for a lease and longer.
+const PACE: Duration = Duration::from_millis(40);
 
 /// A database, its tenant, and folders of nodes that share it.
 struct Site {
@@ -235,7 +240,7 @@ async fn a_node_that_was_frozen_past_its_lease_writes_nothing_any_more() {
     let site = Site::new(&fast()).await;
     let ((_, owner), (folder, other)) = site.owner_and_other().await;
     let ledger = Ledger::default();
-    let load = Load::begin(&sender(&other), 1, &ledger);
+    let load = Load::paced(&sender(&other), 1, &ledger, PACE);
     freeze_and_thaw(&site, &owner, &folder, &ledger).await;
     eventually("its late writes are counted", || async {
         (series(&scrape(&owner).await, "sluice_node_stale_writes_total", &[]) > 0).then_some(())
@@ -281,57 +286,6 @@ async fn a_node_cut_off_from_the_database_stops_its_calls_before_another_takes_o
         site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
         ends(owner).await;
         ends(other).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_whose_connections_end_again_and_again_lose_and_double_nothing() {
-    let site = Site::new(&fast()).await;
-    let ((_, owner), (_, other)) = site.owner_and_other().await;
-    let ledger = Ledger::default();
-    let loads = [Load::begin(&sender(&owner), 1, &ledger), Load::begin(&sender(&other), 2, &ledger)];
-    for _ in 0..25 {
-        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND application_name = 'sluice'";
-        sqlx::query(all).execute(&mut site.connect().await).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    more_acknowledged(&ledger, 20).await;
-    for load in loads {
-        let others = load.end().await;
-        assert!(others.iter().all(|status| *status == 503), "{others:?}");
-    }
-    site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
-    ends(owner).await;
-    ends(other).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_crashes_under_several_nodes_loses_and_doubles_nothing() {
-    let cluster = Cluster::start(&[]);
-    let world = World::on_url(&cluster.url(&cluster.database().await), &fast()).await;
-    let folders = [world.folder.twin(), world.folder.twin()];
-    let ledger = Ledger::default();
-    let mut nodes = Vec::new();
-    let mut loads = Vec::new();
-    for (nth, folder) in folders.iter().enumerate() {
-        let process = Process::start(folder).await;
-        world.trust(&process.runtime.public).await;
-        loads.push(Load::begin(&sender(&process), nth, &ledger));
-        nodes.push(process);
-    }
-    for _ in 0..2 {
-        more_acknowledged(&ledger, 20).await;
-        cluster.crash();
-    }
-    more_acknowledged(&ledger, 40).await;
-    for load in loads {
-        let others = load.end().await;
-        assert!(others.iter().all(|status| *status == 503), "{others:?}");
-    }
-    crate::chaos::nothing_lost_and_nothing_doubled(&world, &nodes[0], &ledger).await;
-    for process in nodes {
-        ends(process).await;
     }
 }
 
@@ -407,7 +361,7 @@ async fn thirty_kills_of_alternating_nodes_under_load_lose_and_double_nothing() 
     for round in 0..30 {
         let (victim, stays) = (round % 2, (round + 1) % 2);
         let senders = [victim, stays].map(|nth| sender(nodes[nth].as_ref().expect("it runs")));
-        let loads = [Load::begin(&senders[0], 2 * round, &ledger), Load::begin(&senders[1], 2 * round + 1, &ledger)];
+        let loads = [0, 1].map(|nth| Load::paced(&senders[nth], 2 * round + nth, &ledger, PACE));
         more_acknowledged(&ledger, chance.random_range(10..100)).await;
         nodes[victim].take().expect("it runs").kill();
         // Now and then the lease runs out before it is back; otherwise it takes its own place.
@@ -443,7 +397,7 @@ async fn an_owner_that_is_frozen_twenty_times_writes_nothing_late() {
         let owner = site.owner_of("chat").await;
         let frozen = usize::from(owner == Some(name(&folders[1])));
         let heir = 1 - frozen;
-        let load = Load::begin(&sender(&nodes[heir]), round, &ledger);
+        let load = Load::paced(&sender(&nodes[heir]), round, &ledger, PACE);
         freeze_and_thaw(&site, &nodes[frozen], &folders[heir], &ledger).await;
         load.end().await;
     }
