@@ -241,19 +241,21 @@ pub(super) async fn remove(batch: &mut Batch<'_>, victims: &Victims) -> Result<u
         Victims::Events(rows) => remove_events(batch, rows).await?,
         Victims::DeadLetters(rows) => remove_dead_letters(batch, rows).await?,
         Victims::Watermarks { keys, before } => {
-            let bind = |key: &'_ [String; 4], values: &mut Values<'_>| {
-                key.iter().for_each(|part| values.add(part.clone()));
+            let rows = batch.bulk(&DELETE_WATERMARKS, keys, |key, values| {
+                for part in key {
+                    values.add(part.as_str());
+                }
                 values.add(*before);
-            };
-            batch.bulk(&DELETE_WATERMARKS, keys, bind).await?.len()
+            });
+            rows.await?.len()
         }
         Victims::Keys(rows) => {
-            let bind = |(tenant, source, key): &'_ (String, String, Vec<u8>), values: &mut Values<'_>| {
-                values.add(tenant.clone());
-                values.add(source.clone());
-                values.add(key.clone());
-            };
-            batch.bulk(&DELETE_KEYS, rows, bind).await?.len()
+            let rows = batch.bulk(&DELETE_KEYS, rows, |(tenant, source, key), values| {
+                values.add(tenant.as_str());
+                values.add(source.as_str());
+                values.add(key.as_slice());
+            });
+            rows.await?.len()
         }
         Victims::Handshakes { before, limit } => {
             return batch.execute(sql!("delete_handshakes"), values![*before, *limit as i64]).await;

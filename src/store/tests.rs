@@ -32,8 +32,8 @@ fn statements(folder: &str) -> Vec<(String, String)> {
 /// All code of the store.
 fn code() -> String {
     let mut code = String::new();
-    for folder in [sources(), sources().join("sqlite"), sources().join("postgres"), sources().join("copy")] {
-        for entry in fs::read_dir(folder).unwrap() {
+    for folder in ["", "sqlite", "postgres", "postgres/node", "copy"] {
+        for entry in fs::read_dir(sources().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rs") {
                 code.push_str(&fs::read_to_string(path).unwrap());
