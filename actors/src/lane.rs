@@ -29,7 +29,7 @@ pub(crate) use self::{
 use self::{
     attempt::{Ended, Run},
     queue::{Plan, Queue, Unconfigured},
-    seat::Seat,
+    seat::{LAZY_READ, Seat},
 };
 use crate::{
     admission::{Admission, Grant, GroupId, Opened, Want},
@@ -38,12 +38,9 @@ use crate::{
     ports::{LaneMemory, LanePolicy, ObserverEvent, StoreUnavailable},
 };
 
-/// Two reads of the store lie at least this far apart, so that a flood of wake hints costs few.
-const READ_GAP: Duration = Duration::from_millis(20);
-/// The same while work is held: what is new for it has to stand behind anyway.
+/// How far two reads of the store lie apart while work is held: what is new for it has to stand behind
+/// anyway.
 const HELD_READ_GAP: Duration = Duration::from_secs(1);
-/// With jobs still in memory a hint can wait this long for its read.
-const LAZY_READ: Duration = Duration::from_millis(250);
 /// With half of what fits still in memory a read brings mostly what is here.
 const RARE_READ: Duration = Duration::from_secs(1);
 /// How long a lane waits before it asks a store again that did not answer.
@@ -359,7 +356,7 @@ impl State {
         } else if self.queue.len() > self.queue.cap() / 4 {
             LAZY_READ
         } else {
-            READ_GAP
+            self.around.awake.read_gap()
         };
         Some(last + gap)
     }

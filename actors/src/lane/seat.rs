@@ -10,6 +10,13 @@ use std::{
 
 use crate::world::{CROWDED_IDLE, LEAST_IDLE, NodeLimits};
 
+/// Two reads of the store lie at least this far apart, so that a flood of wake hints costs few.
+const READ_GAP: Duration = Duration::from_millis(20);
+/// The same for each lane that is awake.
+const READ_SHARE: Duration = Duration::from_millis(3);
+/// With jobs still in memory, or many others awake, a hint can wait this long for its read.
+pub(super) const LAZY_READ: Duration = Duration::from_millis(250);
+
 /// The lanes of the node that are awake; clones share the count.
 #[derive(Clone, Default)]
 pub(crate) struct Awake(Arc<AtomicUsize>);
@@ -21,6 +28,13 @@ impl Awake {
     pub(super) fn take(&self) -> Seat {
         self.0.fetch_add(1, Ordering::Relaxed);
         Seat(self.clone())
+    }
+
+    /// How far two reads of one lane lie apart: the further, the more lanes are awake, so that those that
+    /// have work all the time do not read the store more often the more they are.
+    pub(super) fn read_gap(&self) -> Duration {
+        let awake = self.0.load(Ordering::Relaxed).try_into().unwrap_or(u32::MAX);
+        READ_SHARE.saturating_mul(awake).clamp(READ_GAP, LAZY_READ)
     }
 
     /// How long a lane may be without work: the less, the more are awake.
