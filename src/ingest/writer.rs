@@ -21,7 +21,7 @@ use std::{
 use futures_util::FutureExt;
 use sluice_actors::ports::StoreUnavailable;
 use tokio::{
-    runtime::Handle,
+    runtime,
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -103,6 +103,11 @@ pub trait Engine: Send + 'static {
     /// Its requests.
     type Command: Command;
 
+    /// The first that it is asked, in the writer's thread: what belongs to the runtime there.
+    fn begin(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Carries out all commands in one transaction and sets their replies. Once it returns they are
     /// durable, or will be by [`Engine::flush`]. After an error nothing of the batch took effect, but
     /// for [`WriteError::Unknown`].
@@ -163,7 +168,8 @@ impl<C: Command> Writer<C> {
     pub fn spawn<E: Engine<Command = C>>(engine: E, limits: WriterLimits) -> (Self, oneshot::Receiver<()>) {
         let (to, from) = mpsc::channel(limits.waiting);
         let (ending, ended) = oneshot::channel();
-        let runtime = Handle::current();
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().expect("the system has an epoll left");
         let work = move || {
             runtime.block_on(run(engine, from, limits));
             ending.send(()).ok();
@@ -196,6 +202,7 @@ impl<C: Command> Writer<C> {
 
 async fn run<E: Engine>(mut engine: E, mut from: mpsc::Receiver<Message<E::Command>>, limits: WriterLimits) {
     let flusher = Flusher::start();
+    engine.begin().await;
     let mut rested = true;
     let mut open = true;
     while open {

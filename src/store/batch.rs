@@ -7,13 +7,16 @@ use super::{
     command::Command,
     counters::Moves,
     people, record,
-    rows::{Reader, Row},
+    rows::Row,
     runs,
     session::Session,
     sql::{Bulk, Statement, sql},
     sweep,
-    value::{Rows, Values, values},
+    value::{Rows, Values},
 };
+
+/// How many numbers of events there are in a block: the step of the sequence on Postgres.
+const NUMBERS: i64 = 512;
 
 /// What a small write costs in a log, about.
 const SMALL_WRITE: u64 = 1024;
@@ -31,8 +34,6 @@ pub(super) struct Batch<'a> {
     pub(super) bytes: u64,
     /// The number of the next event, where nobody else gives numbers and it is known.
     pub(super) next_number: Option<i64>,
-    /// Another node changed what this batch had looked at: roll it back and run it again.
-    pub(super) raced: bool,
     /// The others took this node for dead: it begins and ends nothing.
     pub(super) is_dead: bool,
 }
@@ -40,7 +41,7 @@ pub(super) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// An empty one. `session`: in a transaction.
     pub(super) fn new(session: Session<'a>, now: Timestamp, owner: &'a str) -> Self {
-        Self { session, now, owner, moves: Moves::default(), bytes: 0, next_number: None, raced: false, is_dead: false }
+        Self { session, now, owner, moves: Moves::default(), bytes: 0, next_number: None, is_dead: false }
     }
 
     /// Whether others may write between two statements of this batch.
@@ -89,24 +90,25 @@ impl<'a> Batch<'a> {
         self.session.fetch(statement, values).await
     }
 
-    /// The numbers of the next events, rising.
-    pub(super) async fn event_numbers(&mut self, count: usize) -> Result<Vec<i64>, sqlx::Error> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
+    /// Which blocks of numbers to ask the store for, so that each of `count` events has one: by the first
+    /// event of each.
+    pub(super) fn number_blocks(&self, count: usize) -> Vec<i64> {
+        let count = if self.next_number.is_some() { 0 } else { count as i64 };
+        (0..count).step_by(NUMBERS as usize).collect()
+    }
+
+    /// The numbers of `count` events, rising: from the blocks that begin with `starts`, or counted on.
+    pub(super) fn numbers(&mut self, mut starts: Vec<i64>, count: usize) -> Vec<i64> {
         if let Some(next) = self.next_number {
-            let after = next + count as i64;
-            self.next_number = Some(after);
-            return Ok((next..after).collect());
+            self.next_number = Some(next + count as i64);
+            return (next..next + count as i64).collect();
         }
-        let rows = self.fetch(sql!("event_numbers"), values![count as i64]).await?;
-        let numbers = rows.iter().map(|row| Reader::new(row, "events", "number").get("number"));
-        let mut numbers = numbers.collect::<Result<Vec<i64>, _>>()?;
-        numbers.sort_unstable();
+        starts.sort_unstable();
+        let numbers: Vec<i64> = starts.into_iter().flat_map(|start| start..start + NUMBERS).take(count).collect();
         if !self.others_write() {
             self.next_number = numbers.last().map(|last| last + 1);
         }
-        Ok(numbers)
+        numbers
     }
 }
 

@@ -41,6 +41,9 @@ type Lanes = BTreeMap<LaneKey, Counts>;
 pub(super) struct Counters {
     tally: RwLock<Tally>,
     refused: AtomicU64,
+    /// Held by each writer from its first statement until its moves are applied, so that nobody counts
+    /// in between.
+    moving: tokio::sync::RwLock<()>,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +97,16 @@ impl Counters {
 
     fn write(&self) -> RwLockWriteGuard<'_, Tally> {
         self.tally.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is committed while this is held is to be applied before it is dropped.
+    pub(super) async fn moving(&self) -> impl Drop {
+        self.moving.read().await
+    }
+
+    /// While this is held, all that is committed was applied.
+    pub(super) async fn settled(&self) -> impl Drop {
+        self.moving.write().await
     }
 
     /// Applies what a committed batch changed.

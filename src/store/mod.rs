@@ -39,12 +39,15 @@ mod tests;
 mod value;
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    mem,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures_util::future::select_all;
 use sluice_actors::ports::Clock;
 use tokio::sync::oneshot;
 
@@ -74,6 +77,10 @@ use crate::ingest::{
     EventStore, NewEvent, RecordError, Recorded,
     writer::{Writer, WriterLimits},
 };
+
+/// Writers of deliveries on Postgres, each with a connection: a server that has a processor to spare
+/// takes two batches at once, and acknowledgements do not wait for the begins and ends of jobs (ADR 0007).
+const DELIVERY_WRITERS: usize = 2;
 
 /// What opening a store is told.
 #[derive(Clone)]
@@ -105,6 +112,8 @@ pub struct Store {
 struct Shared {
     clock: Arc<dyn Clock>,
     writer: Writer<Command>,
+    /// Further writers, for deliveries alone. None where the engine has but one.
+    deliveries: Vec<Writer<Command>>,
     /// Replaced when the database had to be opened again.
     readers: Arc<ArcSwap<Readers>>,
     counters: Arc<Counters>,
@@ -112,7 +121,8 @@ struct Shared {
     /// None where nobody shares the store.
     node: Option<Arc<Node>>,
     sweeping: tokio::sync::Mutex<Position>,
-    ended: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Of each writer.
+    ended: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
 impl Store {
@@ -125,7 +135,7 @@ impl Store {
         let disk = Disk::new();
         let engine =
             sqlite::engine::Sqlite::start(opened, &options, counters.clone(), readers.clone(), disk.clone()).await?;
-        Ok(Self::start(Writer::spawn(engine, options.writer), options.clock, readers, counters, disk, None))
+        Ok(Self::start(vec![Writer::spawn(engine, options.writer)], options.clock, readers, counters, disk, None))
     }
 
     /// Opens the Postgres database of `url`, creates its tables where there are none, and starts the
@@ -148,13 +158,15 @@ impl Store {
             readers.clone(),
         )
         .await?;
-        let (writer, ended) = Writer::spawn(engine, limits);
-        registered.keep(writer.clone(), counters.clone());
-        Ok(Self::start((writer, ended), clock, readers, counters, Disk::new(), Some(node)))
+        let others: Vec<_> = (0..DELIVERY_WRITERS).map(|_| Writer::spawn(engine.beside(), limits)).collect();
+        let first = Writer::spawn(engine, limits);
+        registered.keep(first.0.clone(), counters.clone());
+        let writers = std::iter::once(first).chain(others).collect();
+        Ok(Self::start(writers, clock, readers, counters, Disk::new(), Some(node)))
     }
 
     fn start(
-        (writer, ended): (Writer<Command>, oneshot::Receiver<()>),
+        writers: Vec<(Writer<Command>, oneshot::Receiver<()>)>,
         clock: Arc<dyn Clock>,
         readers: Arc<ArcSwap<Readers>>,
         counters: Arc<Counters>,
@@ -162,16 +174,20 @@ impl Store {
         node: Option<Arc<Node>>,
     ) -> Self {
         let sweeping = tokio::sync::Mutex::default();
-        let ended = Mutex::new(Some(ended));
-        Self { shared: Arc::new(Shared { clock, writer, readers, counters, disk, node, sweeping, ended }) }
+        let (mut deliveries, ended): (Vec<_>, Vec<_>) = writers.into_iter().unzip();
+        let writer = deliveries.remove(0);
+        let ended = Mutex::new(ended);
+        Self { shared: Arc::new(Shared { clock, writer, deliveries, readers, counters, disk, node, sweeping, ended }) }
     }
 
     /// Carries out what was handed in and gives the database free. Whatever is asked afterwards
     /// finds the store unavailable.
     pub async fn close(&self) {
-        self.shared.writer.close().await;
-        let ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(ended) = ended {
+        for writer in self.writers() {
+            writer.close().await;
+        }
+        let ended = mem::take(&mut *self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        for ended in ended {
             ended.await.ok();
         }
         if let Some(node) = &self.shared.node {
@@ -191,9 +207,24 @@ impl Store {
         self.shared.node.as_ref().map(|node| node.id().to_string())
     }
 
-    /// Returns when nothing is written any more: the store was closed, or its writer panicked.
+    /// Returns when something is not written any more: the store was closed, or a writer panicked.
     pub async fn writer_ended(&self) {
-        self.shared.writer.ended().await;
+        select_all(self.writers().map(|writer| Box::pin(writer.ended()))).await;
+    }
+
+    fn writers(&self) -> impl Iterator<Item = &Writer<Command>> {
+        std::iter::once(&self.shared.writer).chain(&self.shared.deliveries)
+    }
+
+    /// The writer of a delivery: one and the same for all that a vendor calls by the same id, so that
+    /// copies that arrive together meet in one batch or one after the other.
+    fn writer_of(&self, delivery: &[NewEvent]) -> &Writer<Command> {
+        let (Some(event), count @ 1..) = (delivery.first(), self.shared.deliveries.len()) else {
+            return &self.shared.writer;
+        };
+        let mut hasher = DefaultHasher::new();
+        event.external_id.hash(&mut hasher);
+        &self.shared.deliveries[(hasher.finish() % count as u64) as usize]
     }
 
     /// Whether [`Store::disk_failure`] has happened.
@@ -219,6 +250,6 @@ impl EventStore for Store {
         if delivery.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.shared.writer.submit(|reply| Command::Record { delivery, reply }).await?)
+        Ok(self.writer_of(&delivery).submit(|reply| Command::Record { delivery, reply }).await?)
     }
 }

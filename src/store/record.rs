@@ -16,13 +16,15 @@ use crate::{
     vendors::OnConflict,
 };
 
-bulk!(LOOK_UP, "find_duplicates", "find_watermarks");
+bulk!(LOOK_UP, "find_duplicates", "find_watermarks", "event_numbers");
 bulk!(STORE, "insert_events", "insert_payloads", "insert_forms", "insert_jobs", "advance_watermarks");
 bulk!(LOOK_UP_WATERMARKS, "find_watermarks");
 bulk!(STORE_JOBS, "insert_jobs", "advance_watermarks");
 
 /// What `kind` is in the rows of `find_watermarks`.
 const WATERMARK: i64 = 4;
+/// What `kind` is in the rows of `event_numbers`.
+const NUMBER: i64 = 5;
 
 /// An event that claims to be further in the future does not advance a watermark.
 const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
@@ -31,7 +33,7 @@ const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
 pub(super) type Deliveries<'a> = Vec<(&'a [NewEvent], &'a mut Reply<Vec<Recorded>>)>;
 
 /// Records all deliveries of a batch: one request that looks everything up, one that stores
-/// everything.
+/// everything. The second is the only one that writes, so that it may be a transaction by itself.
 pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) -> Result<(), sqlx::Error> {
     let events: Vec<&NewEvent> = deliveries.iter().flat_map(|(events, _)| *events).collect();
     if events.is_empty() {
@@ -40,17 +42,29 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
     let numbered: Vec<(i64, &NewEvent)> = (0..).zip(events.iter().copied()).collect();
     let jobs: Vec<Routed<'_>> = events.iter().flat_map(|event| routed(event)).collect();
     let mut watermarks = Watermarks::asked_by(&jobs);
-    let found = batch
-        .together(&LOOK_UP, vec![Rows::of(&numbered, bind_duplicate), Rows::of(&watermarks.asked, bind_asked)])
-        .await?;
+    let blocks = batch.number_blocks(events.len());
+    let asked = vec![
+        Rows::of(&numbered, bind_duplicate),
+        Rows::of(&watermarks.asked, bind_asked),
+        Rows::of(&blocks, |first, values| values.add(*first)),
+    ];
+    let found = batch.together(&LOOK_UP, asked).await?;
+    let mut starts = Vec::new();
     let mut known: Vec<Known> = events.iter().map(|_| Known::default()).collect();
     for row in &found {
         let row = Reader::new(row, "events", "event_id");
         let number: usize = row.number("number")?;
         let kind = row.get::<i64>("kind")?;
-        if kind == WATERMARK {
-            watermarks.found(number, row.time("occurred_at")?);
-            continue;
+        match kind {
+            WATERMARK => {
+                watermarks.found(number, row.time("value")?);
+                continue;
+            }
+            NUMBER => {
+                starts.push(row.get("value")?);
+                continue;
+            }
+            _ => {}
         }
         let (Some(known), Some(event)) = (known.get_mut(number), events.get(number)) else { continue };
         let id = row.event_id("event_id")?;
@@ -69,7 +83,7 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
             Judged::Duplicate { .. } => None,
         })
         .collect();
-    let numbers = batch.event_numbers(new.len()).await?;
+    let numbers = batch.numbers(starts, new.len());
     new.iter_mut().zip(numbers).for_each(|(new, number)| new.seq = number);
     store(batch, &new, watermarks).await?;
 
@@ -141,12 +155,7 @@ async fn store(batch: &mut Batch<'_>, new: &[New<'_>], mut watermarks: Watermark
         values.add(form.json.as_str());
     });
     let parts = vec![events, payloads, forms, bind_jobs(&jobs, now), Rows::of(&advanced, bind_advanced)];
-    let stored = batch.together(&STORE, parts).await?;
-    if batch.others_write() && stored.len() < new.len() {
-        // Another node was first with one of them: what that means shows when it is looked up anew.
-        batch.raced = true;
-        return Ok(());
-    }
+    batch.together(&STORE, parts).await?;
     batch.bytes += new
         .iter()
         .map(|New { event, .. }| {
@@ -187,7 +196,7 @@ pub(super) async fn insert_jobs(batch: &mut Batch<'_>, jobs: &[Routed<'_>]) -> R
     let found = batch.together(&LOOK_UP_WATERMARKS, vec![Rows::of(&watermarks.asked, bind_asked)]).await?;
     for row in &found {
         let row = Reader::new(row, "watermarks", "number");
-        watermarks.found(row.number("number")?, row.time("occurred_at")?);
+        watermarks.found(row.number("number")?, row.time("value")?);
     }
     let jobs = watermarks.pass(jobs, batch.now);
     let advanced = watermarks.advanced();

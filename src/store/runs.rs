@@ -15,7 +15,7 @@ use super::{
     batch::Batch,
     rows::{self, BadRow, Reader, Row},
     sql::{bulk, sql},
-    value::values,
+    value::{Rows, values},
 };
 use crate::ingest::writer::Reply;
 
@@ -23,8 +23,7 @@ bulk!(FIND_BEGINS, "find_begins");
 bulk!(BEGIN_JOBS, "begin_jobs");
 bulk!(CHECKPOINT_JOBS, "checkpoint_jobs");
 bulk!(END_JOBS, "end_jobs");
-bulk!(INSERT_ATTEMPTS, "insert_attempts");
-bulk!(INSERT_RESULTS, "insert_results");
+bulk!(INSERT_OUTCOMES, "insert_attempts", "insert_results", "insert_dead_letters");
 bulk!(INSERT_DEAD_LETTERS, "insert_dead_letters");
 
 /// Deaths of the process, while a job ran alone, that make it a dead letter.
@@ -267,19 +266,9 @@ async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<
     let now = batch.now;
     let counted: Vec<&AttemptEnd> =
         ends.iter().copied().filter(|end| !matches!(end.verdict, Verdict::Held { .. })).collect();
-    batch
-        .bulk(&INSERT_ATTEMPTS, &counted, |end, values| {
-            let ending = Ending::of(&end.verdict);
-            values.add(end.job);
-            values.add(end.started_at);
-            values.add(i64::try_from(end.duration.as_millis()).unwrap_or(i64::MAX));
-            values.add(ending.word);
-            values.add(ending.error);
-        })
-        .await?;
     let mut results = Vec::new();
     let mut dead = Vec::new();
-    for end in counted {
+    for end in &counted {
         match &end.verdict {
             Verdict::Succeeded(result) => {
                 let text = serde_json::to_string(result).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
@@ -290,27 +279,38 @@ async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<
             Verdict::Failed { .. } | Verdict::Held { .. } => {}
         }
     }
-    batch
-        .bulk(&INSERT_RESULTS, &results, |(job, text), values| {
-            values.add(*job);
-            values.add(text.as_str());
-            values.add(now);
-        })
-        .await?;
-    insert_dead_letters(batch, &dead).await
+    let attempts = Rows::of(&counted, |end, values| {
+        let ending = Ending::of(&end.verdict);
+        values.add(end.job);
+        values.add(end.started_at);
+        values.add(i64::try_from(end.duration.as_millis()).unwrap_or(i64::MAX));
+        values.add(ending.word);
+        values.add(ending.error);
+    });
+    let results = Rows::of(&results, |(job, text), values| {
+        values.add(*job);
+        values.add(text.as_str());
+        values.add(now);
+    });
+    batch.together(&INSERT_OUTCOMES, vec![attempts, results, bind_dead_letters(&dead, now)]).await?;
+    Ok(())
 }
 
-async fn insert_dead_letters(batch: &mut Batch<'_>, dead: &[(JobId, DeadReason, &str)]) -> Result<(), sqlx::Error> {
-    let now = batch.now;
-    batch
-        .bulk(&INSERT_DEAD_LETTERS, dead, |(job, reason, detail), values| {
-            values.add(*job);
-            values.add(reason.as_str());
-            values.add(*detail);
-            values.add(now);
-        })
-        .await?;
+/// A job, why it is dead, and the words for it.
+type Dead<'a> = (JobId, DeadReason, &'a str);
+
+async fn insert_dead_letters(batch: &mut Batch<'_>, dead: &[Dead<'_>]) -> Result<(), sqlx::Error> {
+    batch.together(&INSERT_DEAD_LETTERS, vec![bind_dead_letters(dead, batch.now)]).await?;
     Ok(())
+}
+
+fn bind_dead_letters<'v>(dead: &'v [Dead<'v>], now: Timestamp) -> Rows<'v> {
+    Rows::of(dead, |(job, reason, detail), values| {
+        values.add(*job);
+        values.add(reason.as_str());
+        values.add(*detail);
+        values.add(now);
+    })
 }
 
 /// Brings back what dead nodes left running.

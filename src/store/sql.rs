@@ -58,8 +58,8 @@ pub(crate) struct Bulk {
     widths: Vec<usize>,
     /// Each statement, for any number of rows, on Postgres.
     pub(crate) postgres: Vec<&'static str>,
-    /// Where all of them insert, on Postgres: every choice of them as one statement (see
-    /// [`Bulk::chain`]).
+    /// Where all of them insert, or all of them read the same columns, on Postgres: every choice of them
+    /// as one statement (see [`Bulk::chain`]).
     chains: Vec<Arc<str>>,
 }
 
@@ -70,12 +70,16 @@ impl Bulk {
             statements.iter().map(|statement| SIZES.map(|rows| repeat(statement.sqlite, rows).into())).collect();
         let widths = statements.iter().map(|statement| width(statement.sqlite)).collect();
         let postgres: Vec<_> = statements.iter().map(|statement| statement.postgres).collect();
-        let chains = if postgres.len() > 1 && postgres.iter().all(|text| inserts(text)) {
-            (0..1 << postgres.len()).map(|choice| chain(&postgres, choice).into()).collect()
-        } else {
-            Vec::new()
+        let is_chained = |verbs: &[&str]| postgres.iter().all(|text| verbs.contains(&verb(text)));
+        let end: Option<fn(usize) -> String> = match postgres.len() {
+            0 | 1 => None,
+            _ if is_chained(&["INSERT"]) => Some(|_| "SELECT 1 WHERE false".into()),
+            _ if is_chained(&["SELECT", "WITH"]) => Some(all_parts),
+            _ => None,
         };
-        Self { texts, widths, postgres, chains }
+        let chains =
+            end.map(|end| (0..1 << postgres.len()).map(|choice| chain(&postgres, choice, end).into()).collect());
+        Self { texts, widths, postgres, chains: chains.unwrap_or_default() }
     }
 
     /// Of the nth statement, the text for the most rows that `rows` fill, and how many it is for.
@@ -84,8 +88,8 @@ impl Bulk {
         (SIZES[size], &self.texts[nth][size])
     }
 
-    /// On Postgres, the chosen ones of several statements that insert, as one; `None` where they do
-    /// not all insert. It returns what the first of them returns. Bit n of `choice`: the nth.
+    /// On Postgres, the chosen ones of several statements as one: that insert, and return nothing, or
+    /// that read, and return the rows of all. `None` for others. Bit n of `choice`: the nth.
     pub(crate) fn chain(&self, choice: usize) -> Option<SqlStr> {
         self.chains.get(choice).map(|text| AssertSqlSafe(text.clone()).into_sql_str())
     }
@@ -96,13 +100,14 @@ impl Bulk {
     }
 }
 
-/// Whether a statement is an INSERT.
-fn inserts(text: &str) -> bool {
-    text.lines().find(|line| !line.starts_with("--")).is_some_and(|line| line.starts_with("INSERT"))
+/// The first word of a statement.
+fn verb(text: &str) -> &str {
+    let line = text.lines().find(|line| !line.starts_with("--")).unwrap_or_default();
+    line.split_whitespace().next().unwrap_or_default()
 }
 
-/// The chosen statements as one, their parameters numbered on.
-fn chain(texts: &[&str], choice: usize) -> String {
+/// The chosen statements as one, their parameters numbered on. `end`: what is said after so many parts.
+fn chain(texts: &[&str], choice: usize, end: fn(usize) -> String) -> String {
     let mut parts = Vec::new();
     let mut before = 0;
     for text in texts.iter().enumerate().filter(|(nth, _)| choice & 1 << nth != 0).map(|(_, text)| text) {
@@ -110,9 +115,13 @@ fn chain(texts: &[&str], choice: usize) -> String {
         parts.push(format!("part{} AS (\n{numbered})", parts.len()));
         before = after;
     }
-    let returns = choice & 1 != 0 && texts[0].contains("RETURNING");
-    let rest = if returns { "SELECT * FROM part0" } else { "SELECT 1 WHERE false" };
-    format!("WITH {}\n{rest}", parts.join(", "))
+    format!("WITH {}\n{}", parts.join(", "), end(parts.len()))
+}
+
+/// The rows of all parts.
+fn all_parts(count: usize) -> String {
+    let parts: Vec<String> = (0..count).map(|part| format!("SELECT * FROM part{part}")).collect();
+    parts.join(" UNION ALL ")
 }
 
 /// A text whose `$1` is the parameter after `before`; and the number of its last one.
@@ -176,18 +185,28 @@ mod tests {
     #[test]
     fn inserts_become_one_statement_with_parameters_numbered_on() {
         let statement = |postgres| Statement { sqlite: "", postgres };
-        let first = statement("-- why\nINSERT INTO a SELECT $1, $2 RETURNING id\n");
+        let first = statement("-- why\nINSERT INTO a SELECT $1, $2\n");
         let second = statement("INSERT INTO b SELECT $2, $1\n");
         let third = statement("INSERT INTO c SELECT $1\n");
         let all = Bulk::new(&[&first, &second, &third]);
         assert_eq!(
             all.chain(0b101).unwrap().as_str(),
-            "WITH part0 AS (\n-- why\nINSERT INTO a SELECT $1, $2 RETURNING id\n), \
-             part1 AS (\nINSERT INTO c SELECT $3\n)\nSELECT * FROM part0"
+            "WITH part0 AS (\n-- why\nINSERT INTO a SELECT $1, $2\n), \
+             part1 AS (\nINSERT INTO c SELECT $3\n)\nSELECT 1 WHERE false"
         );
-        assert!(all.chain(0b110).unwrap().as_str().ends_with("INSERT INTO c SELECT $3\n)\nSELECT 1 WHERE false"));
         let reads = statement("SELECT $1");
         assert!(Bulk::new(&[&first, &reads]).chain(0b11).is_none());
         assert!(Bulk::new(&[&first]).chain(0b1).is_none());
+    }
+
+    #[test]
+    fn reads_become_one_statement_with_the_rows_of_all() {
+        let statement = |postgres| Statement { sqlite: "", postgres };
+        let (first, second) = (statement("-- why\nSELECT $1, $2\n"), statement("WITH a AS (SELECT 1) SELECT $1\n"));
+        assert_eq!(
+            Bulk::new(&[&first, &second]).chain(0b11).unwrap().as_str(),
+            "WITH part0 AS (\n-- why\nSELECT $1, $2\n), part1 AS (\nWITH a AS (SELECT 1) SELECT $3\n)\n\
+             SELECT * FROM part0 UNION ALL SELECT * FROM part1"
+        );
     }
 }

@@ -34,12 +34,20 @@ const ATTEMPTS: u32 = 5;
 /// are shorter: past this the network swallows packets.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What is told where the server warned: it may have given up the wait for a standby.
+const WARNED: &str = "the server warned while it committed";
+
 /// The engine of the writer.
 pub(in crate::store) struct Postgres {
     database: Arc<Database>,
-    /// None after a failure that the connection may not have survived, or a commit whose outcome is
-    /// not known: connected anew before the next batch.
+    /// None before the first batch, for a connection belongs to the runtime that made it, and the writer
+    /// has one of its own; after a failure that the connection may not have survived; after a commit
+    /// whose outcome is not known. Connected before the next batch.
     connection: Option<PgConnection>,
+    /// By which the store was opened: it says that the database is served until the writer's own does.
+    opening: Option<PgConnection>,
+    /// Whether the counters are known. They stay so while every outcome is.
+    is_counted: bool,
     clock: Arc<dyn Clock>,
     node: Arc<Node>,
     counters: Arc<Counters>,
@@ -48,7 +56,7 @@ pub(in crate::store) struct Postgres {
 }
 
 impl Postgres {
-    /// From an opened connection: reads where the counters stand.
+    /// Reads by an opened connection where the counters stand.
     pub(in crate::store) async fn start(
         database: Arc<Database>,
         connection: PgConnection,
@@ -58,25 +66,80 @@ impl Postgres {
         readers: Arc<ArcSwap<Readers>>,
     ) -> Result<Self, OpenError> {
         count_at_start(&counters, open::snapshot(&database).await?).await;
-        let connection = Some(connection);
-        Ok(Self { database, connection, clock, node, counters, readers, warnings: Warnings::new() })
+        Ok(Self {
+            database,
+            connection: None,
+            opening: Some(connection),
+            is_counted: true,
+            clock,
+            node,
+            counters,
+            readers,
+            warnings: Warnings::new(),
+        })
     }
 
-    async fn connect_anew(&mut self) -> Result<(), WriteError> {
+    /// Another one, of the same node with the same counters.
+    pub(in crate::store) fn beside(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            connection: None,
+            opening: None,
+            is_counted: self.is_counted,
+            clock: self.clock.clone(),
+            node: self.node.clone(),
+            counters: self.counters.clone(),
+            readers: self.readers.clone(),
+            warnings: Warnings::new(),
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), WriteError> {
         let unavailable = |error: &dyn std::fmt::Display| WriteError::Unavailable(error.to_string());
         let connection = open::reopen(&self.database).await.map_err(|error| unavailable(&error))?;
         self.connection = Some(connection);
-        // A batch whose outcome is not known may have moved jobs.
-        match open::snapshot(&self.database).await {
-            Ok(snapshot) => drop(count_from_now_on(&self.counters, snapshot)),
-            Err(error) => tracing::warn!(%error, "the jobs of the lanes were not counted anew"),
+        if !self.is_counted {
+            self.count_anew().await;
+            tracing::info!(store = %self.database, "store connected again");
         }
-        tracing::info!(store = %self.database, "store connected again");
         Ok(())
     }
 
-    /// Carries out the batch up to its commit. `None`: another node got in the way.
-    async fn fill(&mut self, commands: &mut [Command]) -> Result<Option<Moves>, Failure> {
+    /// A batch whose outcome is not known may have moved jobs.
+    async fn count_anew(&mut self) {
+        let counters = self.counters.clone();
+        let _settled = counters.settled().await;
+        match open::snapshot(&self.database).await {
+            Ok(snapshot) => {
+                drop(count_from_now_on(&counters, snapshot));
+                self.is_counted = true;
+            }
+            Err(error) => tracing::warn!(%error, "the jobs of the lanes were not counted anew"),
+        }
+    }
+
+    /// Carries out a batch of deliveries alone. The one statement of them that writes is a transaction by
+    /// itself, which spares the way to the server for its begin and for its commit.
+    async fn record(&mut self, commands: &mut [Command]) -> Result<Moves, Failure> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Failure::of_statement(&sqlx::Error::Io(io::ErrorKind::NotConnected.into())));
+        };
+        let id = self.node.id();
+        let recording = async {
+            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &id);
+            carry_out(&mut batch, commands).await?;
+            Ok(batch.moves)
+        };
+        match self.warnings.during(timeout(PATIENCE, recording)).await {
+            (Ok(Ok(_)), true) => Err(unknown(WARNED.into())),
+            (Ok(Ok(moves)), false) => Ok(moves),
+            (Ok(Err(error)), _) => Err(Failure::of_own_transaction(&error)),
+            (Err(_), _) => Err(unknown("no answer to what was to be stored".into())),
+        }
+    }
+
+    /// Carries out the batch up to its commit.
+    async fn fill(&mut self, commands: &mut [Command]) -> Result<Moves, Failure> {
         let Some(connection) = self.connection.as_mut() else {
             return Err(Failure::of_statement(&sqlx::Error::Io(io::ErrorKind::NotConnected.into())));
         };
@@ -90,7 +153,7 @@ impl Postgres {
             let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &id);
             batch.is_dead = is_dead;
             carry_out(&mut batch, commands).await?;
-            Ok((!batch.raced).then_some(batch.moves))
+            Ok(batch.moves)
         };
         match timeout(PATIENCE, filling).await {
             Ok(filled) => filled.map_err(|error| Failure::of_statement(&error)),
@@ -106,7 +169,7 @@ impl Postgres {
         let committing = sqlx::raw_sql(own!("postgres", "commit")).execute(&mut *connection);
         let (committed, warned) = self.warnings.during(timeout(PATIENCE, committing)).await;
         match committed {
-            Ok(Ok(_)) if warned => Err(unknown("the server warned while it committed".into())),
+            Ok(Ok(_)) if warned => Err(unknown(WARNED.into())),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(Failure::of_commit(&error)),
             Err(_) => Err(unknown("no answer to the commit".into())),
@@ -118,26 +181,38 @@ impl Postgres {
         let Some(connection) = self.connection.as_mut() else { return };
         let rolling_back = sqlx::raw_sql(own!("postgres", "rollback")).execute(&mut *connection);
         if !matches!(timeout(PATIENCE, rolling_back).await, Ok(Ok(_))) {
-            self.connection = None;
+            self.lose();
         }
+    }
+
+    /// Gives the connection up, and with it what is known of the counters.
+    fn lose(&mut self) {
+        self.connection = None;
+        self.is_counted = false;
     }
 
     /// One run of the batch.
     async fn run(&mut self, batch: &mut [Command]) -> Result<(), Failure> {
-        let outcome = match self.fill(batch).await {
-            Ok(Some(moves)) => self.commit_filled().await.map(|()| moves),
-            Ok(None) => Err(Failure::Again),
-            Err(failure) => Err(failure),
+        let counters = self.counters.clone();
+        let _moving = counters.moving().await;
+        let are_deliveries = batch.iter().all(|command| matches!(command, Command::Record { .. }));
+        let outcome = if are_deliveries {
+            self.record(batch).await
+        } else {
+            match self.fill(batch).await {
+                Ok(moves) => self.commit_filled().await.map(|()| moves),
+                Err(failure) => Err(failure),
+            }
         };
         match outcome {
             Ok(moves) => {
-                self.counters.apply(moves);
+                counters.apply(moves);
                 Ok(())
             }
             Err(failure) => {
                 if matches!(failure, Failure::Failed { lost: true, .. }) {
-                    self.connection = None;
-                } else {
+                    self.lose();
+                } else if !are_deliveries {
                     self.roll_back().await;
                 }
                 Err(failure)
@@ -165,10 +240,17 @@ async fn begin(connection: &mut PgConnection, node: Option<&Arc<String>>) -> Res
 impl writer::Engine for Postgres {
     type Command = Command;
 
+    async fn begin(&mut self) {
+        if let Err(error) = self.connect().await {
+            tracing::debug!(store = %self.database, %error, "no connection to write by yet");
+        }
+        self.opening = None;
+    }
+
     async fn commit(&mut self, batch: &mut [Command]) -> Result<(), WriteError> {
         for _ in 0..ATTEMPTS {
             if self.connection.is_none() {
-                self.connect_anew().await?;
+                self.connect().await?;
             }
             match self.run(batch).await {
                 Ok(()) => return Ok(()),
@@ -187,7 +269,7 @@ impl writer::Engine for Postgres {
     async fn tend(&mut self, _idle: bool) {}
 
     async fn reset(&mut self) {
-        self.connection = None;
+        self.lose();
     }
 
     async fn close(mut self) {

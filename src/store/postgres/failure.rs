@@ -27,12 +27,7 @@ impl Failure {
                     Class::Gone => failed(WriteError::Unavailable(text), true),
                 }
             }
-            Error::Encode(_)
-            | Error::Decode(_)
-            | Error::ColumnDecode { .. }
-            | Error::ColumnNotFound(_)
-            | Error::TypeNotFound { .. }
-            | Error::RowNotFound => failed(WriteError::Refused(error.to_string()), false),
+            _ if is_of_content(error) => failed(WriteError::Refused(error.to_string()), false),
             _ => failed(WriteError::Unavailable(error.to_string()), true),
         }
     }
@@ -48,6 +43,31 @@ impl Failure {
             _ => unknown(error.to_string()),
         }
     }
+
+    /// Of statements that are transactions by themselves: where the server refuses one, it rolled it back.
+    pub(super) fn of_own_transaction(error: &Error) -> Self {
+        match error {
+            Error::Database(of_server) => match class(&**of_server) {
+                Class::Again | Class::Data | Class::Server => Self::of_statement(error),
+                Class::Gone => unknown(described(&**of_server)),
+            },
+            _ if is_of_content(error) => Self::of_statement(error),
+            _ => unknown(error.to_string()),
+        }
+    }
+}
+
+/// Whether it is about values that cannot be sent or read.
+const fn is_of_content(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Encode(_)
+            | Error::Decode(_)
+            | Error::ColumnDecode { .. }
+            | Error::ColumnNotFound(_)
+            | Error::TypeNotFound { .. }
+            | Error::RowNotFound
+    )
 }
 
 /// The commit may have taken effect.
@@ -56,7 +76,8 @@ pub(super) fn unknown(text: String) -> Failure {
 }
 
 enum Class {
-    /// A deadlock or a serialization failure.
+    /// A deadlock, a serialization failure, or another node stored an event after this one looked for
+    /// it: what that means shows when it is looked up anew.
     Again,
     /// A value that the database refuses, whoever is beside it.
     Data,
@@ -71,6 +92,7 @@ fn class(error: &dyn DatabaseError) -> Class {
     let code = error.code().unwrap_or_default();
     match &*code {
         "40001" | "40P01" => Class::Again,
+        "23505" if error.table() == Some("events") => Class::Again,
         // A standby took this one's place, or the transaction did: connect anew and look.
         "25006" | "25P01" | "25P02" | "25P03" => Class::Gone,
         _ => match code.get(..2).unwrap_or_default() {

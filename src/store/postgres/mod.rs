@@ -7,7 +7,7 @@
 //!
 //! Who is a node, and whose a lane is, is the affair of [`node`]; [`wake`] carries hints between
 //! nodes. A transaction that begins or ends jobs holds the row of its node: without the row it
-//! changes nothing. What another node could change is held, or inserted with a conflict clause.
+//! changes nothing. What another node could change is held, or a unique index refuses it.
 
 pub(super) mod arguments;
 pub(super) mod engine;

@@ -23,6 +23,7 @@ use super::{
 on_both! {
     a_new_event_is_stored_with_its_jobs
     a_hundred_identical_deliveries_at_once_make_one_event
+    the_same_signed_bytes_under_many_ids_at_once_make_one_event
     one_delivery_with_many_events_is_one_transaction_with_an_answer_each
     the_same_key_in_another_source_is_another_event
     other_content_under_a_signed_id_is_a_counted_conflict
@@ -72,6 +73,30 @@ async fn a_hundred_identical_deliveries_at_once_make_one_event(world: World) {
     assert!(first.iter().all(|id| *id == new[0]));
     assert_eq!((world.count("events").await, world.count("jobs").await), (1, 1));
     assert_eq!(world.pending("acme/pay").await, 1);
+}
+
+async fn the_same_signed_bytes_under_many_ids_at_once_make_one_event(world: World) {
+    let deliveries = (0..50).map(|_| {
+        let event = NewEvent { replay_key: Some(key("signed bytes")), ..world.event("acme/app") };
+        let store = world.store.clone();
+        tokio::spawn(async move { store.record(vec![event]).await.unwrap().remove(0) })
+    });
+    let mut ids = std::collections::HashSet::new();
+    let mut new = 0;
+    for delivery in deliveries.collect::<Vec<_>>() {
+        match delivery.await.unwrap() {
+            Recorded::New(id) => {
+                new += 1;
+                ids.insert(id);
+            }
+            Recorded::Duplicate { first, .. } => {
+                ids.insert(first);
+            }
+        }
+    }
+    assert_eq!((new, ids.len()), (1, 1));
+    assert_eq!((world.count("events").await, world.count("jobs").await), (1, 1));
+    assert_eq!(world.pending("acme/app").await, 1);
 }
 
 async fn one_delivery_with_many_events_is_one_transaction_with_an_answer_each(world: World) {

@@ -1,5 +1,5 @@
 -- Sorted by key, so that two nodes that insert the same events never wait for each other in a circle.
--- What is not returned was inserted by another node since `find_duplicates` looked.
+-- A unique index refuses what another node inserted since `find_duplicates` looked.
 INSERT INTO events (
     seq, id, tenant, source, vendor, external_id, payload_hash, stored_hash, dedupe_key, replay_key, event_type,
     subject_id, occurred_at, received_at, signature_ok, secret_version, api_version, revises, status, trace_id,
@@ -17,5 +17,3 @@ FROM unnest(
     subject_id, occurred_at, received_at, secret_version, api_version, revises, status, trace_id, keys_expire
 )
 ORDER BY tenant COLLATE "C", source COLLATE "C", dedupe_key
-ON CONFLICT DO NOTHING
-RETURNING id

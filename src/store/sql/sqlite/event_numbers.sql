@@ -1,9 +1,7 @@
--- The next ?1 numbers of events. There is one writer and it holds the write lock: nobody else takes
--- them.
-WITH RECURSIVE numbers (number) AS (
-    SELECT coalesce(max(seq), 0) + 1 FROM events
-    UNION ALL
-    SELECT number + 1 FROM numbers
-    LIMIT ?1
+-- The first number of each block that a batch asks for, counted on from the last event. `kind` as in
+-- `find_duplicates`, with which it is asked.
+WITH asked (number) AS MATERIALIZED (
+    VALUES
+    (?) -- repeated
 )
-SELECT number FROM numbers
+SELECT number, 5 AS kind, coalesce((SELECT max(seq) FROM events), 0) + 1 + number AS value FROM asked

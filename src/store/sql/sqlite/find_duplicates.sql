@@ -3,7 +3,7 @@
 -- 3 same external id (asked only where other content makes a revision).
 --
 -- Differs from PostgreSQL by necessity of speed: there is one writer and it holds the write lock, so
--- it can look first and insert afterwards without a conflict clause.
+-- nobody inserts between the look and the insert.
 WITH asked (number, tenant, source, dedupe_key, replay_key, external_id) AS MATERIALIZED (
     VALUES
     (?, ?, ?, ?, ?, ?) -- repeated
