@@ -1,195 +1,14 @@
 """Loads the real binary over loopback and prints tables; `scripts/bench` builds and calls it.
 
-Everything is compared within one run, in turns. Besides rates it prints processor time per
-delivery (user and system time of the process over the deliveries it answered): that figure stays
-the same while others use the machine.
+Everything is compared within one run, in turns.
 """
 
-import argparse, asyncio, contextlib, hashlib, hmac, json, os, pathlib, re, signal, sqlite3, subprocess, sys
-import tempfile, time, urllib.request
+import argparse, asyncio, hashlib, hmac, json, os, pathlib, re, subprocess, sys, tempfile, time
 
-SECRET = "bench-secret-of-32-characters!!!"  # of the tenant `acme`; no two tenants may share one
+from harness import (NODE_UNLIMITED, SECRET, UNLIMITED, Ceiling, Process, Sender, Sluice, exited, load, median,
+                     quantile, secret, source, table)
+
 SITE_UUID = "8f14e45f-ceea-467f-a3c0-5a0d9f0c2b11"
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def table(header, rows):
-    print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
-    for row in rows:
-        print("| " + " | ".join(str(cell) for cell in row) + " |")
-    print(flush=True)
-
-
-def median(values):
-    values = sorted(values)
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-
-
-def body(size):
-    """An order as JSON of `size` bytes once `{{id}}` is 36 characters long: fields and items as shops send them."""
-    items = []
-
-    def text(note):
-        data = {"id": "{{id}}", "currency": "EUR", "total": "49.00", "paid": True, "items": items, "note": note}
-        event = {"event_type": "order.paid", "subject_id": "order_{{id}}", "data": data}
-        return json.dumps(event, separators=(",", ":"))
-
-    ids = 2 * (36 - len("{{id}}"))
-    item = {"sku": "NOTE-0001", "title": "Field notebook", "quantity": 2, "price": "12.25"}
-    while len(text("")) + ids + len(json.dumps(item, separators=(",", ":"))) + 1 < size:
-        items.append({**item, "sku": f"NOTE-{len(items):04}"})
-    return text("x" * (size - len(text("")) - ids))
-
-
-def secret(tenant):
-    return SECRET if tenant == "acme" else f"{SECRET}-{tenant}"
-
-
-class Process:
-    """A process with its processor time and memory."""
-
-    def __init__(self, arguments, log, **options):
-        self.log = open(log, "ab")
-        self.child = subprocess.Popen(arguments, stdout=options.pop("stdout", self.log), stderr=self.log, **options)
-
-    def cpu(self):
-        fields = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def memory(self, field="VmRSS"):
-        status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
-        return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
-
-    def end(self):
-        self.child.send_signal(signal.SIGTERM)
-        try:
-            self.child.wait(60)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-        self.log.close()
-
-
-class Ceiling(Process):
-    def __init__(self, binary, folder):
-        arguments = [binary, "--listen", "127.0.0.1:0", "--secret", SECRET, "--seconds", "3600"]
-        super().__init__(arguments, folder / "ceiling.log", stdout=subprocess.PIPE)
-        self.urls = [self.child.stdout.readline().decode().strip()]
-
-
-class Sluice(Process):
-    """`sluice serve` with a configuration of its own and a database on disk."""
-
-    def __init__(self, binary, folder, tenants, main=""):
-        self.binary, self.folder = binary, folder
-        (folder / "tenants").mkdir(parents=True)
-        listen = '[edge]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n[outbound]\nallow_private = ["127.0.0.0/8"]\n'
-        (folder / "sluice.toml").write_text(listen + main)
-        (folder / "llm.key").write_text("bench-llm-key")
-        self.sources = []
-        for tenant, text in tenants.items():
-            (folder / "tenants" / f"{tenant}.toml").write_text(text.replace("file:key", f"file:{tenant}.key"))
-            (folder / f"{tenant}.key").write_text(secret(tenant))
-            self.sources += [(tenant, source) for source in re.findall(r"^\[sources\.([^.\]]+)\]", text, re.M)]
-        super().__init__([binary, "serve", "--config", str(folder / "sluice.toml")], folder / "serve.log")
-        for _ in range(600):
-            with contextlib.suppress(OSError, ValueError):
-                self.runtime = json.loads((folder / "runtime.json").read_text())
-                break
-            if self.child.poll() is not None:
-                sys.exit((folder / "serve.log").read_text()[-2000:])
-            time.sleep(0.1)
-        else:
-            sys.exit("sluice serve did not begin within a minute")
-        self.urls = [f"{self.runtime['public']}/webhooks/{tenant}/{source}" for tenant, source in self.sources]
-
-    def get(self, url):
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return answer.read().decode()
-
-    def keys(self):
-        return self.get(self.runtime["public"] + "/.well-known/jwks.json")
-
-    def metrics(self):
-        """Sums of all series by name, and the buckets of the acknowledgement histogram."""
-        sums, buckets = {}, {}
-        for line in self.get(self.runtime["admin"] + "/metrics").splitlines():
-            if line.startswith("#"):
-                continue
-            name, value = line.rsplit(" ", 1)
-            le = re.search(r'le="([^"]+)"', name)
-            name = name.split("{")[0]
-            if name == "sluice_webhook_ack_duration_seconds_bucket":
-                le = float(le[1].replace("+Inf", "inf"))
-                buckets[le] = buckets.get(le, 0) + float(value)
-            sums[name] = sums.get(name, 0) + float(value)
-        return sums, buckets
-
-    def ask(self, sql):
-        with contextlib.closing(sqlite3.connect(f"file:{self.folder / 'sluice.db'}?mode=ro", uri=True)) as store:
-            return store.execute(sql).fetchall()
-
-    def count(self, table, where="1"):
-        return self.ask(f"SELECT count(*) FROM {table} WHERE {where}")[0][0]
-
-    def backlog(self):
-        """Jobs that are not over, and the seconds since the oldest of them was due."""
-        rows = self.ask("SELECT count(*), min(next_run_at) FROM jobs INDEXED BY jobs_due WHERE state IN ('pending', 'failed')")
-        running = self.count("jobs INDEXED BY jobs_running", "state = 'running'")
-        oldest = max(0.0, time.time() - rows[0][1] / 1000) if rows[0][1] else 0.0
-        return rows[0][0] + running, oldest
-
-    def drained(self, within):
-        """Seconds until no job is left; None: there still is one."""
-        began = time.monotonic()
-        while time.monotonic() - began < within:
-            if self.backlog()[0] == 0:
-                return time.monotonic() - began
-            time.sleep(0.25)
-        return None
-
-
-class Sender(Process):
-    """`sluice send generic`."""
-
-    def __init__(self, binary, folder, urls, *arguments, size=1024):
-        path = folder / f"body-{size}.json"
-        path.write_text(body(size))
-        urls = [part for url in urls for part in ("--url", url)]
-        command = [binary, "send", "generic", "--json", "--body", str(path), *arguments, *urls]
-        environment = {**os.environ, "SLUICE_SEND_SECRET": SECRET}
-        super().__init__(command, folder / "send.log", stdout=subprocess.PIPE, env=environment)
-
-    def report(self):
-        text = self.child.stdout.read()
-        _, _, usage = os.wait4(self.child.pid, 0)
-        self.child.returncode = 0
-        self.log.close()
-        return {**json.loads(text), "cpu": usage.ru_utime + usage.ru_stime}
-
-
-def load(binary, folder, server, *arguments, urls=None, senders=1):
-    """Runs the load; adds the processor time of the server and of the senders per delivery, in µs."""
-    before, began = server.cpu(), time.monotonic()
-    running = [Sender(binary, folder, urls or server.urls, *arguments) for _ in range(senders)]
-    reports = [sender.report() for sender in running]
-    took = time.monotonic() - began
-    total = {key: sum(report[key] for report in reports) for key in ("offered", "answered", "accepted", "per_second")}
-    answered = max(total["answered"], 1)
-    total["server_us"] = (server.cpu() - before) / answered * 1e6
-    total["sender_us"] = sum(report["cpu"] for report in reports) / answered * 1e6
-    total["latency_ms"], total["statuses"], total["seconds"] = reports[0]["latency_ms"], reports[0]["statuses"], took
-    return total
-
-
-def source(name, limits="", action='action = "log"'):
-    head = f'[sources.{name}]\nvendor = "generic"\nsecrets = ["file:key"]\n'
-    return f'{head}{limits}[[sources.{name}.routes]]\nname = "work"\n{action}\n'
-
-
-UNLIMITED = "[sources.{}.limits]\ninbound = {{ per_second = 100000, burst = 1000000 }}\npending = 100000000\n"
-NODE_UNLIMITED = "[limits]\ningest_per_second = 1000000\n"
 
 
 def generator(tools, folder):
@@ -242,15 +61,6 @@ def whole(tools, folder):
     return median(ratios) >= 0.25
 
 
-def quantile(buckets, q):
-    """The upper bound of the bucket that holds the quantile, in ms."""
-    total = max(buckets.values(), default=0)
-    if not total:
-        return "–"
-    bound = next(le for le in sorted(buckets) if buckets[le] >= q * total)
-    return f"≤ {bound * 1000:g}"
-
-
 def open_model(tools, folder):
     rate, seconds = 1000, tools.open_seconds
     print(f"## Open model\n\n{rate} deliveries a second for {seconds} s over 100 sources, on default limits, "
@@ -283,11 +93,6 @@ def open_model(tools, folder):
     table(["s", "acks", "p95 ms", "p99 ms", "queue", "oldest s"], seen)
     sluice.end()
     return report["accepted"] == report["offered"] and lost == 0 and left is not None and done == stored
-
-
-def exited(process):
-    """Whether it ended; its usage is still to be read."""
-    return os.waitid(os.P_PID, process.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 HANG_FLOOR = 1.25
