@@ -19,6 +19,7 @@ pub(crate) struct Process {
     folder: PathBuf,
     output: Arc<Mutex<Vec<String>>>,
     readers: Vec<std::thread::JoinHandle<()>>,
+    client: reqwest::Client,
     /// What it wrote into its data folder.
     pub(crate) runtime: Runtime,
 }
@@ -51,7 +52,7 @@ impl Process {
             async move { runtime }
         })
         .await;
-        Self { child, folder: path, output, readers, runtime }
+        Self { child, folder: path, output, readers, client: reqwest::Client::new(), runtime }
     }
 
     /// The lines it wrote so far, on both outputs.
@@ -96,7 +97,7 @@ impl Process {
     /// A GET at the admin listener with the token.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.runtime.admin);
-        let answer = reqwest::Client::new().get(url).bearer_auth(&self.runtime.token).send().await;
+        let answer = self.client.get(url).bearer_auth(&self.runtime.token).send().await;
         answer.expect("the API answers").json().await.expect("the API answers JSON")
     }
 }
