@@ -11,9 +11,10 @@ mod pull;
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use sluice_actors::domain::TenantName;
+use sluice_actors::domain::{JobId, TenantName};
 use tokio::time::Instant;
 
+use self::desk::report;
 pub(super) use self::{
     changed::{Arrivals, Changed, Listener},
     desk::Desk,
@@ -21,6 +22,7 @@ pub(super) use self::{
 };
 use crate::{
     actions::site::{Answered, Door, MAX_JOBS, Report},
+    api::records::JobRow,
     config::{Config, WordPress},
 };
 
@@ -54,6 +56,8 @@ struct Visit {
     failures: u32,
     /// Whether the newest jobs have been told since the start.
     caught_up: bool,
+    /// The newest job that was told before it began.
+    newest: Option<JobId>,
     answers: Vec<Answered>,
 }
 
@@ -87,7 +91,8 @@ impl Sites {
             .values()
             .filter_map(|tenant| Some((tenant.name.clone(), tenant.wordpress.clone()?)))
             .map(|(tenant, site)| {
-                let fresh = Visit { next: Instant::now(), failures: 0, caught_up: false, answers: Vec::new() };
+                let fresh =
+                    Visit { next: Instant::now(), failures: 0, caught_up: false, newest: None, answers: Vec::new() };
                 let visit = visits.remove(&tenant).unwrap_or(fresh);
                 (tenant, site, visit)
             })
@@ -136,12 +141,18 @@ impl Sites {
         visit: &mut Visit,
     ) -> Result<(), String> {
         let desk = &self.desk;
-        self.catch_up(tenant, visit).await?;
+        let mut stored = self.catch_up(tenant, visit).await?;
         let mut outbox_due = 0;
         for _ in 0..MAX_ROUNDS {
-            let changed = desk.changed.take(tenant);
-            let all = changed.len() < MAX_JOBS;
-            let sent = match desk.reports(tenant, &changed).await {
+            let stored = std::mem::take(&mut stored);
+            let (changed, reports) = if stored.is_empty() {
+                let changed = desk.changed.take(tenant);
+                let reports = desk.reports(tenant, &changed).await;
+                (changed, reports)
+            } else {
+                (stored.iter().map(|job| job.id).collect(), Ok(stored.into_iter().map(report).collect()))
+            };
+            let sent = match reports {
                 Ok(jobs) => {
                     let report = Report::new(jobs, visit.answers.clone());
                     desk.call(config, (tenant, site), Door::Status, &report).await
@@ -154,7 +165,7 @@ impl Sites {
             for request in &reply.requests {
                 visit.answers.extend(desk.answer(config, (tenant, site), request).await);
             }
-            if all && visit.answers.is_empty() {
+            if visit.answers.is_empty() && desk.changed.is_unchanged(tenant) {
                 break;
             }
         }
@@ -166,19 +177,22 @@ impl Sites {
     }
 
     /// Looks for what is to be told: after a start for what happened before it, then for what was stored
-    /// meanwhile. Of a flood the newest are shown while they wait, the others when their attempts begin.
-    async fn catch_up(&self, tenant: &TenantName, visit: &mut Visit) -> Result<(), String> {
+    /// meanwhile and has not begun, which is returned. Of a flood the newest are shown while they wait, the
+    /// others when their attempts begin.
+    async fn catch_up(&self, tenant: &TenantName, visit: &mut Visit) -> Result<Vec<JobRow>, String> {
         let desk = &self.desk;
         if !visit.caught_up {
             let jobs = desk.newest(tenant, MAX_AGAIN).await?.into_iter().chain(desk.dead(tenant, MAX_AGAIN).await?);
             desk.changed.add(tenant, jobs.map(|job| job.id));
             visit.caught_up = true;
         }
-        if desk.changed.take_stored(tenant) {
-            let newest = desk.newest(tenant, MAX_JOBS).await.inspect_err(|_| desk.changed.stored(tenant))?;
-            // Those that began are told by their attempts.
-            desk.changed.add(tenant, newest.into_iter().filter(|job| job.claims == 0).map(|job| job.id));
+        if !desk.changed.take_stored(tenant) {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let mut newest = desk.newest(tenant, MAX_JOBS).await.inspect_err(|_| desk.changed.stored(tenant))?;
+        // Those that began are told by their attempts.
+        newest.retain(|job| job.claims == 0 && Some(job.id) > visit.newest);
+        visit.newest = newest.iter().map(|job| job.id).max().max(visit.newest);
+        Ok(newest)
     }
 }

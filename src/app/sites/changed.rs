@@ -66,8 +66,13 @@ impl Changed {
     /// Whether there is anything to tell of a tenant.
     pub(super) fn is_empty(&self, tenant: &TenantName) -> bool {
         let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).contains(tenant);
+        !fresh && self.is_unchanged(tenant)
+    }
+
+    /// Whether no job of a tenant changed that it would be told of.
+    pub(super) fn is_unchanged(&self, tenant: &TenantName) -> bool {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        !fresh && jobs.get(tenant).is_none_or(BTreeSet::is_empty)
+        jobs.get(tenant).is_none_or(BTreeSet::is_empty)
     }
 
     pub(super) fn keep_only(&self, config: &Config) {
