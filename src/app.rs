@@ -1,6 +1,7 @@
 //! The composition root: the one place where the parts are put together. `serve`, the demo and the
 //! tests start the same gateway through [`start`].
 
+mod changes;
 pub mod database;
 mod folder;
 pub(crate) mod nodes;
@@ -30,7 +31,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     actions::{Actions, ConfigPolicies, jwks},
-    api::{self, Api, records::Records, scrape::Scrape},
+    api::{self, Api, Door, live::Changes, records::Records, scrape::Scrape},
     clock::SystemClock,
     config::{self, Config},
     edge::{
@@ -55,6 +56,7 @@ use crate::{
 };
 
 use self::{
+    changes::Telling,
     operations::{Operations, Reloading},
     runtime::Runtime,
     sites::{Arrivals, Changed, Desk, Listener, Pull, ReportPace, Sites},
@@ -175,11 +177,12 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         changed: changed.clone(),
         config: live.clone(),
     };
+    let changes = Changes::default();
     let world = World {
         store: jobs.clone(),
         action: Arc::new(Actions::new(live.clone(), client.clone(), clock.clone())),
         policies: Arc::new(nodes::Divided { whole: ConfigPolicies::new(live.clone()), users: users.clone() }),
-        observer: Arc::new(listener),
+        observer: Arc::new(Telling { changes: changes.clone(), next: listener }),
         clock: clock.clone(),
         seed,
         limits: node,
@@ -206,10 +209,13 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         records: records.clone(),
         clock: clock.clone(),
         wake: Arc::new(move |lane: &LaneKey| wake.wake(lane)),
-        observer: Arc::new(Arrivals {
-            ingest: IngestObserver::new(metrics.clone(), live.clone()),
-            changed,
-            config: live.clone(),
+        observer: Arc::new(Telling {
+            changes: changes.clone(),
+            next: Arrivals {
+                ingest: IngestObserver::new(metrics.clone(), live.clone()),
+                changed,
+                config: live.clone(),
+            },
         }),
         drift: drift.clone(),
     }));
@@ -235,7 +241,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         config: live.clone(),
         scrape: Scrape::new(metrics.clone(), lanes, drift),
         operations: operations.clone(),
-        token: Secret::new(token.clone().into_bytes()),
+        changes,
+        door: Door::new(Arc::new(store.clone()), clock.clone(), Secret::new(token.clone().into_bytes())),
         clock: clock.clone(),
     };
     let admin = edge::accept::serve_filter(admin_listener, api::serve(Arc::new(api)), admin_options)?;

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use rand::{RngExt, rngs::ThreadRng};
-use sluice_actors::domain::{EventId, JobId, Timestamp, TraceId};
+use sluice_actors::domain::{EventId, JobId, Timestamp, TokenId, TraceId};
 use uuid::{Builder, Uuid};
 
 /// Where the last id of this process stood: its millisecond and the counter within it.
@@ -57,6 +57,11 @@ pub fn event_id(now: Timestamp) -> EventId {
 /// A new job's id. Ids of one process sort in the order they were made.
 pub fn job_id(now: Timestamp) -> JobId {
     JobId::from_uuid(uuid(now))
+}
+
+/// A new token's id. Ids of one process sort in the order they were made.
+pub fn token_id(now: Timestamp) -> TokenId {
+    TokenId::from_uuid(uuid(now))
 }
 
 /// A new trace's id.

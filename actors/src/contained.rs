@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::{
-    domain::{CheckpointStage, Epoch, Fence, Job, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, Epoch, Fence, Job, JobId, LaneKey, Mandate, Timestamp},
     ports::{
         Acquired, AttemptEnd, Begin, BreakerMemory, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory,
         Observer, ObserverEvent, Recovered, StoreUnavailable, Told,
@@ -119,8 +119,8 @@ impl JobStore for ContainedStore {
         guard(self.0.load_lane(lane)).await
     }
 
-    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable> {
-        guard(self.0.keep_pause(lane, paused)).await
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool, mandate: &Mandate) -> Result<(), StoreUnavailable> {
+        guard(self.0.keep_pause(lane, paused, mandate)).await
     }
 
     async fn keep_breakers(&self, lane: &LaneKey, breakers: &[BreakerMemory]) -> Result<(), StoreUnavailable> {
@@ -153,7 +153,7 @@ impl JobStore for ContainedStore {
         guard(self.0.count_dead_letters(filter)).await
     }
 
-    async fn replay(&self, job: JobId, by: &str, run_at: Timestamp) -> Result<bool, StoreUnavailable> {
-        guard(self.0.replay(job, by, run_at)).await
+    async fn replay(&self, job: JobId, mandate: &Mandate, run_at: Timestamp) -> Result<bool, StoreUnavailable> {
+        guard(self.0.replay(job, mandate, run_at)).await
     }
 }

@@ -16,7 +16,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    domain::{DeadReason, Job, LaneKey, Timestamp},
+    domain::{DeadReason, Job, LaneKey, Mandate, Timestamp},
     policy::bucket::Bucket,
     ports::{DeadLetterFilter, ObserverEvent, Rate, StoreUnavailable},
     world::World,
@@ -49,7 +49,7 @@ struct Inbox {
 /// An operator's order to replay.
 struct Order {
     filter: DeadLetterFilter,
-    by: String,
+    mandate: Mandate,
     bucket: Bucket,
 }
 
@@ -71,11 +71,11 @@ impl Letters {
     }
 
     /// Orders a replay of what matches and died before `now`.
-    pub(crate) fn order(&self, filter: DeadLetterFilter, by: &str, per_second: f64) {
+    pub(crate) fn order(&self, filter: DeadLetterFilter, mandate: Mandate, per_second: f64) {
         let burst = (per_second / PACE).clamp(1.0, STEP as f64) as u32;
         let bucket = Bucket::full(Rate { per_second, burst });
         let mut inbox = self.lock();
-        inbox.orders.push_back(Order { filter, by: by.to_owned(), bucket });
+        inbox.orders.push_back(Order { filter, mandate, bucket });
         inbox.poke(Msg::Step);
     }
 
@@ -157,10 +157,9 @@ impl State {
     }
 
     async fn step(&mut self, myself: &ActorRef<Msg>) {
-        let Some((filter, by)) = self.letters.lock().orders.front().map(|it| (it.filter.clone(), it.by.clone())) else {
-            return;
-        };
-        match self.replay_some(&filter, &by).await {
+        let first = self.letters.lock().orders.front().map(|order| (order.filter.clone(), order.mandate.clone()));
+        let Some((filter, mandate)) = first else { return };
+        match self.replay_some(&filter, &mandate).await {
             Ok(Step::Done) => {
                 self.letters.lock().orders.pop_front();
                 let _ = myself.cast(Msg::Step);
@@ -174,7 +173,7 @@ impl State {
         }
     }
 
-    async fn replay_some(&self, filter: &DeadLetterFilter, by: &str) -> Result<Step, StoreUnavailable> {
+    async fn replay_some(&self, filter: &DeadLetterFilter, mandate: &Mandate) -> Result<Step, StoreUnavailable> {
         let letters = self.world.store.dead_letters(filter, STEP).await?;
         let mut count = 0;
         let mut next = Step::Next(Instant::now());
@@ -187,7 +186,7 @@ impl State {
                 next = Step::Next(at);
                 break;
             }
-            match self.world.store.replay(job, by, self.world.clock.now()).await {
+            match self.world.store.replay(job, mandate, self.world.clock.now()).await {
                 Ok(true) => {
                     count += 1;
                     (self.letters.wake)(&lane);

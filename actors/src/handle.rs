@@ -9,7 +9,7 @@ use crate::{
     admission::Admission,
     contained::{ContainedObserver, ContainedStore},
     dead_letter::{Letters, as_of},
-    domain::{CalleeId, LaneKey},
+    domain::{CalleeId, LaneKey, Mandate},
     drain::drain,
     lane::{Awake, InFlight, Phase, Surroundings},
     ports::{DeadLetterFilter, Recovered, StoreUnavailable, Told},
@@ -168,13 +168,13 @@ impl Gateway {
     }
 
     /// The lane begins nothing until it is resumed; survives restarts. What is in flight ends.
-    pub async fn pause(&self, lane: &LaneKey) -> Result<(), GatewayError> {
-        self.set_paused(lane, true).await
+    pub async fn pause(&self, lane: &LaneKey, mandate: Mandate) -> Result<(), GatewayError> {
+        self.set_paused(lane, true, mandate).await
     }
 
     /// Undoes a pause or a parking.
-    pub async fn resume(&self, lane: &LaneKey) -> Result<(), GatewayError> {
-        self.set_paused(lane, false).await
+    pub async fn resume(&self, lane: &LaneKey, mandate: Mandate) -> Result<(), GatewayError> {
+        self.set_paused(lane, false, mandate).await
     }
 
     /// Lets the next call to every callee of the lane whose breaker is open go as its probe now.
@@ -188,13 +188,18 @@ impl Gateway {
     /// Brings dead letters back, at most `per_second`, never ahead of fresh work. Returns at once
     /// with how many match; the dead-letter actor replays them in the background. An order that a
     /// drain interrupts is not resumed: the letters it did not reach stay dead letters.
-    pub async fn replay(&self, filter: DeadLetterFilter, by: &str, per_second: f64) -> Result<u64, GatewayError> {
+    pub async fn replay(
+        &self,
+        filter: DeadLetterFilter,
+        mandate: Mandate,
+        per_second: f64,
+    ) -> Result<u64, GatewayError> {
         if self.inner.around.in_flight.phase() != Phase::Running {
             return Err(GatewayError::Draining);
         }
         let filter = as_of(filter, self.inner.world.clock.now());
         let count = self.inner.world.store.count_dead_letters(&filter).await?;
-        self.inner.around.letters.order(filter, by, per_second);
+        self.inner.around.letters.order(filter, mandate, per_second);
         Ok(count)
     }
 
@@ -259,9 +264,9 @@ impl Gateway {
         self.inner.supervisor.get_status() >= ractor::ActorStatus::Stopping
     }
 
-    async fn set_paused(&self, lane: &LaneKey, paused: bool) -> Result<(), GatewayError> {
+    async fn set_paused(&self, lane: &LaneKey, paused: bool, mandate: Mandate) -> Result<(), GatewayError> {
         let (reply, answer) = oneshot::channel();
-        self.tell(Msg::Pause(lane.clone(), paused, reply))?;
+        self.tell(Msg::Pause(lane.clone(), paused, mandate, reply))?;
         answer.await.map_err(|_| GatewayError::Draining)??;
         Ok(())
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::domain::{
     CallResult, CalleeId, CheckpointStage, DeadReason, Epoch, EventEnvelope, Fence, HoldReason, Job, JobClass, JobId,
-    JobResult, LaneKey, Outcome, RouteName, Timestamp,
+    JobResult, LaneKey, Mandate, Outcome, RouteName, TenantName, Timestamp,
 };
 pub use crate::policy::{BreakerPolicy, BreakerState, Rate};
 
@@ -186,6 +186,8 @@ pub struct BreakerMemory {
 
 /// A filter for dead letters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
 pub struct DeadLetterFilter {
     /// One job.
     pub job: Option<JobId>,
@@ -201,6 +203,9 @@ pub struct DeadLetterFilter {
     pub since: Option<Timestamp>,
     /// Died before.
     pub until: Option<Timestamp>,
+    /// Only these tenants: what who asks may see. Never taken from a request.
+    #[serde(skip)]
+    pub scope: Option<Vec<TenantName>>,
 }
 
 /// What was found running when the process began.
@@ -270,8 +275,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// What a lane remembered.
     async fn load_lane(&self, lane: &LaneKey) -> Result<LaneMemory, StoreUnavailable>;
 
-    /// Keeps whether the lane is paused, and nothing else of it: another node may keep its breakers.
-    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable>;
+    /// Keeps whether the lane is paused, with the audit of who asked, in one transaction; nothing else
+    /// of the lane: another node may keep its breakers.
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool, mandate: &Mandate) -> Result<(), StoreUnavailable>;
 
     /// Keeps the lane's breakers, and nothing else of it.
     async fn keep_breakers(&self, lane: &LaneKey, breakers: &[BreakerMemory]) -> Result<(), StoreUnavailable>;
@@ -298,8 +304,9 @@ pub trait JobStore: Send + Sync + 'static {
     async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreUnavailable>;
 
     /// Brings one dead letter back as `pending` of class replay, attempts and suspicion at zero,
-    /// with who asked. `false` if it is no dead letter (any more).
-    async fn replay(&self, job: JobId, by: &str, run_at: Timestamp) -> Result<bool, StoreUnavailable>;
+    /// with who asked and the audit of it, in one transaction. `false` if it is no dead letter (any
+    /// more).
+    async fn replay(&self, job: JobId, mandate: &Mandate, run_at: Timestamp) -> Result<bool, StoreUnavailable>;
 }
 
 /// What an action is given for one attempt.

@@ -25,6 +25,7 @@ pub struct Footprint {
 
 /// The node as it is now; used alike by tests, the API and metrics.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeSnapshot {
     /// When it was taken.
     pub at: Timestamp,
@@ -40,6 +41,7 @@ pub struct NodeSnapshot {
 
 /// One lane as it is now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LaneSnapshot {
     /// Which.
     pub lane: LaneKey,
@@ -67,6 +69,7 @@ pub struct LaneSnapshot {
 
 /// What a lane does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LaneStatus {
     /// Work flows, or there is none.
@@ -83,6 +86,7 @@ pub enum LaneStatus {
 
 /// A breaker as it is now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BreakerSnapshot {
     /// Whose.
     pub callee: CalleeId,
@@ -96,6 +100,7 @@ pub struct BreakerSnapshot {
 
 /// A callee as it is now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CalleeSnapshot {
     /// Which.
     pub callee: CalleeId,
@@ -113,6 +118,7 @@ pub struct CalleeSnapshot {
 
 /// What a drain left.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DrainReport {
     /// Attempts that ended in time.
     pub finished: usize,

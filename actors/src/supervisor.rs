@@ -27,7 +27,7 @@ use tokio::{
 use self::keeper::{Keep, keep};
 use crate::{
     admission::Admission,
-    domain::{Epoch, LaneKey, Timestamp},
+    domain::{Epoch, LaneKey, Mandate, Timestamp},
     lane::{self, Board, Surroundings},
     policy::restart::{NodePanics, Panics},
     ports::{Acquired, LaneDue, ObserverEvent, StoreUnavailable},
@@ -108,7 +108,7 @@ pub(crate) enum Msg {
     /// Forget what is idle.
     Tidy,
     /// An operator pauses (or resumes) a lane.
-    Pause(LaneKey, bool, oneshot::Sender<Result<(), StoreUnavailable>>),
+    Pause(LaneKey, bool, Mandate, oneshot::Sender<Result<(), StoreUnavailable>>),
     /// It is kept in the store.
     Paused(LaneKey, bool),
     /// Another node may have paused or resumed lanes, perhaps this one.
@@ -263,7 +263,7 @@ impl Actor for SupervisorActor {
             Msg::Start(lane) => state.start_again(lane).await,
             Msg::StartDeadLetters => state.start_dead_letters().await,
             Msg::Tidy => state.tidy(),
-            Msg::Pause(lane, paused, reply) => state.keep_pause(lane, paused, reply),
+            Msg::Pause(lane, paused, mandate, reply) => state.keep_pause(lane, paused, mandate, reply),
             Msg::Paused(lane, paused) => state.pause(&lane, paused),
             Msg::LookAtPauses(told, reply) => state.look_at_pauses(told, reply),
             Msg::Pauses(paused, told) => state.pauses(&paused, told),

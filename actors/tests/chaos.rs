@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sluice_actors::{
-    domain::{CalleeId, JobState},
+    domain::{CalleeId, JobState, Mandate},
     ports::{CalleePolicy, Rate},
     testing::{Answer, NewJob, Setup, StoreOp, TestTree, default_callee, default_lane, lane_key},
 };
@@ -45,7 +45,8 @@ async fn something(tree: &mut TestTree, rng: &mut StdRng, callees: &[CalleeId], 
             // A pause that is undone before the lane's actor has ended.
             let gateway = tree.gateway().clone();
             let key = lane_key(&lane);
-            let _ = tokio::join!(gateway.pause(&key), gateway.resume(&key));
+            let _ =
+                tokio::join!(gateway.pause(&key, Mandate::new("op", "")), gateway.resume(&key, Mandate::new("op", "")));
         }
         5 => {
             let policy = rng.random_bool(0.5).then(default_lane);
@@ -109,7 +110,7 @@ async fn whatever_happens_every_job_ends_and_none_runs_twice_at_once() {
             for source in 0..5 {
                 let lane = lane_key(&format!("t{tenant}/s{source}"));
                 tree.policies.set_lane(&lane, Some(default_lane()));
-                tree.gateway().resume(&lane).await.unwrap();
+                tree.gateway().resume(&lane, Mandate::new("op", "")).await.unwrap();
             }
         }
         tree.gateway().reload();

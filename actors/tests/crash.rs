@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_actors::{
-    domain::{CalleeId, JobState},
+    domain::{CalleeId, JobState, Mandate},
     handle::LaneStatus,
     policy::retry::MAX_RETRIES,
     ports::Fenced,
@@ -114,7 +114,7 @@ async fn an_operator_ends_a_parking() {
     tree.forgive_lane_panics();
     park(&tree, "acme/payments").await;
     let job = tree.insert(NewJob::on("acme/payments"));
-    tree.gateway().resume(&lane_key("acme/payments")).await.unwrap();
+    tree.gateway().resume(&lane_key("acme/payments"), Mandate::new("op", "")).await.unwrap();
     tree.pass(secs(3)).await;
     assert_eq!(tree.store.job(job).job.state, JobState::Succeeded);
     tree.finish().await;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use sluice_actors::{
-    domain::{DeadReason, JobClass, JobState},
+    domain::{DeadReason, JobClass, JobState, Mandate},
     ports::DeadLetterFilter,
     testing::{Act, Heard, NewJob, StoreOp, TestTree},
 };
@@ -74,7 +74,7 @@ async fn a_replay_keeps_its_rate() {
     let tree = tree_with_letters(50).await;
     tree.action.mend("dies");
     let began = Instant::now();
-    let matched = tree.gateway().replay(DeadLetterFilter::default(), "op", 5.0).await.unwrap();
+    let matched = tree.gateway().replay(DeadLetterFilter::default(), Mandate::new("op", ""), 5.0).await.unwrap();
     assert_eq!(matched, 50);
     tree.pass(secs(5)).await;
     let back = tree.store.jobs().iter().filter(|stored| stored.job.class == JobClass::Replay).count();
@@ -89,7 +89,7 @@ async fn a_replay_keeps_its_rate() {
 async fn an_order_survives_the_actor_and_a_store_that_refuses() {
     let tree = tree_with_letters(50).await;
     tree.action.mend("dies");
-    tree.gateway().replay(DeadLetterFilter::default(), "op", 10.0).await.unwrap();
+    tree.gateway().replay(DeadLetterFilter::default(), Mandate::new("op", ""), 10.0).await.unwrap();
     tree.pass(secs(1)).await;
     tree.kill_dead_letter_actor();
     tree.store.refuse(StoreOp::Replay);
@@ -118,7 +118,7 @@ async fn only_what_matches_is_replayed_and_what_dies_again_is_not_replayed_for_e
     }
     tree.settle().await;
     let filter = DeadLetterFilter { tenant: Some("acme".into()), ..DeadLetterFilter::default() };
-    assert_eq!(tree.gateway().replay(filter, "op", 100.0).await.unwrap(), 10);
+    assert_eq!(tree.gateway().replay(filter, Mandate::new("op", ""), 100.0).await.unwrap(), 10);
     tree.pass(secs(60)).await;
     assert_eq!(tree.store.count(JobState::DeadLetter), 20, "they died again");
     for stored in tree.store.jobs() {

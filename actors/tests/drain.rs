@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_actors::{
-    domain::{CalleeId, JobState},
+    domain::{CalleeId, JobState, Mandate},
     handle::{DrainReport, GatewayError},
     ports::DeadLetterFilter,
     testing::{Answer, NewJob, StoreOp, TestTree, lane_key},
@@ -85,9 +85,12 @@ async fn after_a_drain_every_verb_says_that_it_drains() {
     let lane = lane_key("acme/crm");
     gateway.wake(&lane);
     gateway.reload();
-    assert!(matches!(gateway.pause(&lane).await, Err(GatewayError::Draining)));
+    assert!(matches!(gateway.pause(&lane, Mandate::new("op", "")).await, Err(GatewayError::Draining)));
     assert!(matches!(gateway.probe(&lane).await, Err(GatewayError::Draining)));
     assert!(matches!(gateway.snapshot().await, Err(GatewayError::Draining)));
-    assert!(matches!(gateway.replay(DeadLetterFilter::default(), "op", 1.0).await, Err(GatewayError::Draining)));
+    assert!(matches!(
+        gateway.replay(DeadLetterFilter::default(), Mandate::new("op", ""), 1.0).await,
+        Err(GatewayError::Draining)
+    ));
     tree.finish().await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_actors::{
-    domain::{CalleeId, JobState},
+    domain::{CalleeId, JobState, Mandate},
     handle::{LaneStatus, NodeLimits},
     ports::{CalleePolicy, LanePolicy, Rate},
     testing::{Act, Answer, Call, NewJob, Setup, StoreOp, TestTree, default_callee, default_lane, lane_key},
@@ -152,13 +152,13 @@ async fn a_source_switched_off_and_on_keeps_its_cap_while_its_calls_are_in_fligh
 async fn a_pause_holds_a_lane_over_a_restart_until_it_is_resumed() {
     let mut tree = TestTree::start().await;
     let lane = lane_key("acme/crm");
-    tree.gateway().pause(&lane).await.unwrap();
+    tree.gateway().pause(&lane, Mandate::new("op", "")).await.unwrap();
     let job = tree.insert(NewJob::on("acme/crm"));
     tree.pass(secs(60)).await;
     tree.die_and_restart().await;
     tree.pass(secs(60)).await;
     assert_eq!(tree.store.job(job).job.state, JobState::Pending);
-    tree.gateway().resume(&lane).await.unwrap();
+    tree.gateway().resume(&lane, Mandate::new("op", "")).await.unwrap();
     tree.settle().await;
     tree.finish().await;
 }
@@ -167,7 +167,7 @@ async fn a_pause_holds_a_lane_over_a_restart_until_it_is_resumed() {
 async fn a_pause_that_cannot_be_kept_is_refused() {
     let tree = TestTree::start().await;
     tree.store.refuse(StoreOp::KeepPause);
-    assert!(tree.gateway().pause(&lane_key("acme/crm")).await.is_err());
+    assert!(tree.gateway().pause(&lane_key("acme/crm"), Mandate::new("op", "")).await.is_err());
     tree.store.mend();
     tree.insert(NewJob::on("acme/crm"));
     tree.settle().await;

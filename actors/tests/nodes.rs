@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluice_actors::{
-    domain::{CalleeId, JobState},
+    domain::{CalleeId, JobState, Mandate},
     handle::LaneStatus,
     ports::{Acquired, Begin, DeadLetterFilter, Fenced, JobStore, Told},
     testing::{Act, Answer, Heard, NewJob, StoreOp, TestTree, lane_key},
@@ -150,7 +150,7 @@ async fn a_lane_paused_or_resumed_by_another_node_is_so_here_from_the_next_look_
     let other = tree.store.another_node();
     let running = tree.insert(NewJob::on(LANE).kind("call"));
     tree.until(|tree| tree.action.running() == 1).await;
-    other.keep_pause(&lane_key(LANE), true).await.unwrap();
+    other.keep_pause(&lane_key(LANE), true, &Mandate::new("ops", "a test")).await.unwrap();
     tree.gateway().look_at_pauses().await;
     let waiting = tree.insert(NewJob::on(LANE).kind("call"));
     tree.pass(secs(3600)).await;
@@ -159,7 +159,7 @@ async fn a_lane_paused_or_resumed_by_another_node_is_so_here_from_the_next_look_
     assert_eq!(tree.lane(LANE).await.map(|lane| lane.status), Some(LaneStatus::Paused));
     assert_eq!(tree.recorder.count(|heard| matches!(heard, Heard::Paused(_, true))), 1);
 
-    other.keep_pause(&lane_key(LANE), false).await.unwrap();
+    other.keep_pause(&lane_key(LANE), false, &Mandate::new("ops", "a test")).await.unwrap();
     tree.gateway().told(&lane_key(LANE), Told::Pause);
     tree.until(|tree| tree.store.job(waiting).job.claims == 1).await;
     tree.settle().await;

@@ -8,10 +8,14 @@ use sluice_actors::{
     ports::DeadLetterFilter,
 };
 
+use utoipa::{IntoParams, ToSchema};
+
 use super::{
-    ACTOR, Api, ApiError,
-    records::Scope,
-    request::{Answer, Call},
+    Api, ApiError,
+    access::{Allowed, Operate, See},
+    answer::Json,
+    records::{DeadLetterRow, Page},
+    request::{Body, Call, Query},
 };
 
 /// Dead letters a second that a replay without a rate of its own brings back.
@@ -19,32 +23,46 @@ const DEFAULT_RATE: f64 = 10.0;
 /// The fastest replay that may be asked for.
 const MAX_RATE: f64 = 1000.0;
 
-/// The query of the list: [`DeadLetterFilter`] with a page (a flattened struct would read numbers
-/// as text).
-#[derive(Debug, Deserialize)]
+/// Which dead letters: [`DeadLetterFilter`] with a page (a flattened struct would read numbers as
+/// text).
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Query {
+pub(super) struct Filter {
+    /// One job.
     job: Option<JobId>,
+    /// One tenant.
     tenant: Option<String>,
+    /// One source.
     source: Option<String>,
+    /// One route.
     route: Option<String>,
+    /// One reason.
     reason: Option<DeadReason>,
+    /// Died at or after.
     since: Option<Timestamp>,
+    /// Before.
     until: Option<Timestamp>,
+    /// Rows a page, 1 to 500; default 50.
     limit: Option<usize>,
+    /// Where the page begins.
     cursor: Option<String>,
 }
 
-pub(super) async fn list(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let Query { job, tenant, source, route, reason, since, until, limit, cursor } = call.query()?;
-    let filter = DeadLetterFilter { job, tenant, source, route, reason, since, until };
+pub(super) async fn list(
+    api: Arc<Api>,
+    who: Allowed<See>,
+    call: Call<Query<Filter>>,
+) -> Result<Json<Page<DeadLetterRow>>, ApiError> {
+    let Filter { job, tenant, source, route, reason, since, until, limit, cursor } = call.input.0;
+    let filter = DeadLetterFilter { job, tenant, source, route, reason, since, until, scope: None };
     let limit = limit.unwrap_or(50).clamp(1, 500);
-    Answer::json(&api.records.dead_letters(&Scope::All, &filter, limit, cursor.as_deref()).await?)
+    Ok(Json(api.records.dead_letters(who.scope(), &filter, limit, cursor.as_deref()).await?))
 }
 
 /// Which dead letters come back, and how fast.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReplayDeadLetters)]
 pub struct Replay {
     /// Which.
     #[serde(default)]
@@ -61,7 +79,7 @@ pub struct Replay {
 }
 
 /// What a replay will do.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Replaying {
     /// Dead letters that match now.
     pub matched: u64,
@@ -69,18 +87,25 @@ pub struct Replaying {
     pub replayed_in_background: bool,
 }
 
-pub(super) async fn replay(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let ask: Replay = call.body()?;
+pub(super) async fn replay(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Replay>>,
+) -> Result<Json<Replaying>, ApiError> {
+    let ask = call.input.0;
     let rate = ask.per_second.unwrap_or(DEFAULT_RATE);
     if !(rate > 0.0 && rate <= MAX_RATE) {
         return Err(ApiError::Invalid(format!("per_second must be above 0 and at most {MAX_RATE}")));
     }
-    if ask.dry_run {
-        let matched = api.jobs.count_dead_letters(&ask.filter).await?;
-        return Answer::json(&Replaying { matched, replayed_in_background: false });
-    }
     let object = serde_json::to_string(&ask.filter).unwrap_or_default();
-    let matched = api.gateway.replay(ask.filter, ACTOR, rate).await?;
-    api.audit("dead.replay", object, ask.reason.unwrap_or_default()).await;
-    Answer::json(&Replaying { matched, replayed_in_background: true })
+    let filter = DeadLetterFilter { scope: who.tenants(), ..ask.filter };
+    if ask.dry_run {
+        let matched = api.jobs.count_dead_letters(&filter).await?;
+        return Ok(Json(Replaying { matched, replayed_in_background: false }));
+    }
+    let reason = ask.reason.unwrap_or_default();
+    // The order; each letter that it brings back has a line of its own, written with the change.
+    api.records.audit(who.acts("dead.replay_all", filter.tenant.as_deref(), object, &reason)).await?;
+    let matched = api.gateway.replay(filter, who.mandate(&reason), rate).await?;
+    Ok(Json(Replaying { matched, replayed_in_background: true }))
 }

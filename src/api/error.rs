@@ -1,14 +1,28 @@
 //! What goes wrong at the API, with its status and code.
 
 use http::StatusCode;
+use serde::Serialize;
 use sluice_actors::{handle::GatewayError, ports::StoreUnavailable};
+use utoipa::ToSchema;
 
 /// An answer other than success: `{"ok":false,"error":"<code>","message":"…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// No token, or not ours.
-    #[error("present the token of runtime.json as `Authorization: Bearer …`")]
+    /// Nobody we know.
+    #[error("sign in, or present a token as `Authorization: Bearer …`")]
     Unauthorized,
+    /// Name and password do not fit; the same for a name that does not exist.
+    #[error("name or password is wrong")]
+    WrongPassword,
+    /// Too many attempts to sign in.
+    #[error("too many attempts; try again in {retry_after} s")]
+    TooManyAttempts {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// Known, but not allowed to do this.
+    #[error("{0}")]
+    Forbidden(String),
     /// No such route or object.
     #[error("{0}")]
     NotFound(String),
@@ -29,11 +43,26 @@ pub enum ApiError {
     Unavailable(String),
 }
 
+/// The body of such an answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorBody {
+    /// Always false.
+    pub(super) ok: bool,
+    /// The code, for programs.
+    pub(super) error: &'static str,
+    /// What went wrong, for people.
+    pub(super) message: String,
+}
+
 impl ApiError {
     /// The status and the code of the answer.
     pub const fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password"),
+            Self::TooManyAttempts { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),

@@ -1,14 +1,17 @@
-//! Events, their release and replay; refused deliveries; handshakes.
+//! Events, their release and replay.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sluice_actors::domain::{EventId, LaneKey, RouteName, SourceName, TenantName};
+use utoipa::ToSchema;
 
 use super::{
-    Api, ApiError, entry,
-    records::{EventDetail, EventRow, RecordFilter, RoutedEvent, Scope},
-    request::{Answer, Call},
+    Api, ApiError,
+    access::{Allowed, Operate, See, SeePayloads},
+    answer::Json,
+    records::{EventDetail, EventRow, Page, RecordFilter, RoutedEvent, Scope},
+    request::{Body, Call, Query},
 };
 use crate::{
     config,
@@ -21,7 +24,7 @@ const MAX_REPLAY: u64 = 100_000;
 const REPLAY_PAGE: usize = 200;
 
 /// Why something is done, in the operator's words.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reason {
     /// The words.
@@ -29,28 +32,35 @@ pub(super) struct Reason {
     pub(super) reason: Option<String>,
 }
 
-/// The reason of a body that may be absent.
-pub(super) fn reason(call: &Call) -> Result<String, ApiError> {
-    if call.body.is_empty() {
-        return Ok(String::new());
+impl Reason {
+    /// The words, if there are any.
+    pub(super) fn text(&self) -> &str {
+        self.reason.as_deref().unwrap_or_default()
     }
-    Ok(call.body::<Reason>()?.reason.unwrap_or_default())
 }
 
-pub(super) async fn list(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&api.records.events(&Scope::All, &call.query()?).await?)
+pub(super) async fn list(
+    api: Arc<Api>,
+    who: Allowed<See>,
+    call: Call<Query<RecordFilter>>,
+) -> Result<Json<Page<EventRow>>, ApiError> {
+    Ok(Json(api.records.events(who.scope(), &call.input.0).await?))
 }
 
-pub(super) async fn show(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&found(&api, call.parameter(0)?).await?)
+pub(super) async fn show(api: Arc<Api>, who: Allowed<See>, call: Call<()>) -> Result<Json<EventDetail>, ApiError> {
+    let mut event = found(&api, who.scope(), call.parameter(0)?).await?;
+    if !who.also::<SeePayloads>() {
+        event.withhold();
+    }
+    Ok(Json(event))
 }
 
-async fn found(api: &Api, id: EventId) -> Result<EventDetail, ApiError> {
-    api.records.event(&Scope::All, id).await?.ok_or_else(|| ApiError::NotFound("no such event".to_owned()))
+async fn found(api: &Api, scope: &Scope, id: EventId) -> Result<EventDetail, ApiError> {
+    api.records.event(scope, id).await?.ok_or_else(|| ApiError::NotFound("no such event".to_owned()))
 }
 
 /// What a release made.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Released {
     /// Jobs that began by it.
     pub jobs: usize,
@@ -58,8 +68,12 @@ pub struct Released {
     pub misfit: Option<String>,
 }
 
-pub(super) async fn release(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let event = found(&api, call.parameter(0)?).await?;
+pub(super) async fn release(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Released>, ApiError> {
+    let event = found(&api, who.scope(), call.parameter(0)?).await?;
     let id = event.event.id;
     if event.event.status != EventStatus::Quarantined.as_str() {
         return Err(ApiError::Conflict(format!("the event is {}, not quarantined", event.event.status)));
@@ -74,12 +88,12 @@ pub(super) async fn release(api: Arc<Api>, call: Call) -> Result<Answer, ApiErro
         .map_err(|unreadable| ApiError::Conflict(unreadable.to_string()))?;
     let jobs = prepare::route_event(source, event_type, subject, &again.data, api.clock.now());
     let released = Released { jobs: jobs.len(), misfit: again.misfit };
-    let audit = entry("event.release", id.to_string(), reason(&call)?);
+    let audit = who.acts("event.release", Some(&event.event.tenant), id, call.input.0.text());
     if !api.records.release(id, again.form, jobs, audit).await? {
         return Err(ApiError::Conflict("the event is not quarantined any more".to_owned()));
     }
     api.gateway.wake(&lane);
-    Answer::json(&released)
+    Ok(Json(released))
 }
 
 fn lane(event: &EventRow) -> Option<LaneKey> {
@@ -87,8 +101,9 @@ fn lane(event: &EventRow) -> Option<LaneKey> {
 }
 
 /// Which events run through which route.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReplayEvents)]
 pub struct Replay {
     /// The tenant.
     pub tenant: TenantName,
@@ -108,7 +123,7 @@ pub struct Replay {
 }
 
 /// What a replay did.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Replayed {
     /// Events that the filter and the route want.
     pub matched: u64,
@@ -116,17 +131,25 @@ pub struct Replayed {
     pub new_jobs: u64,
 }
 
-pub(super) async fn replay(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let ask: Replay = call.body()?;
+pub(super) async fn replay(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Replay>>,
+) -> Result<Json<Replayed>, ApiError> {
+    let ask = call.input.0;
     let lane = LaneKey::new(ask.tenant, ask.source);
     let config = api.config.load_full();
-    let (_, source) = config.source(&lane).ok_or_else(|| ApiError::NotFound("no such source".to_owned()))?;
+    let (_, source) = config
+        .source(&lane)
+        .filter(|_| who.scope().holds(&lane.tenant))
+        .ok_or_else(|| ApiError::NotFound("no such source".to_owned()))?;
     let route = source
         .routes
         .iter()
         .find(|route| route.name == ask.route)
         .ok_or_else(|| ApiError::NotFound(format!("{lane} has no route `{}`", ask.route)))?;
-    let audit = entry("event.replay", format!("{lane}/{}", route.name), ask.reason.unwrap_or_default());
+    let object = format!("{lane}/{}", route.name);
+    let audit = who.acts("event.replay", Some(lane.tenant.as_str()), object, &ask.reason.unwrap_or_default());
     let mut filter = RecordFilter {
         tenant: Some(lane.tenant.to_string()),
         source: Some(lane.source.to_string()),
@@ -135,10 +158,10 @@ pub(super) async fn replay(api: Arc<Api>, call: Call) -> Result<Answer, ApiError
     };
     let mut done = Replayed::default();
     loop {
-        let page = api.records.events(&Scope::All, &filter).await?;
+        let page = api.records.events(who.scope(), &filter).await?;
         let mut batch = Vec::new();
         for event in page.items {
-            if wants(&api, route, &event).await? {
+            if wants(&api, who.scope(), route, &event).await? {
                 let jobs = vec![prepare::new_job(route, api.clock.now())];
                 batch.push(RoutedEvent { event: event.id, jobs });
             }
@@ -150,54 +173,19 @@ pub(super) async fn replay(api: Arc<Api>, call: Call) -> Result<Answer, ApiError
         }
         match page.next {
             Some(next) if done.matched < MAX_REPLAY => filter.cursor = Some(next),
-            _ => return Answer::json(&done),
+            _ => return Ok(Json(done)),
         }
     }
 }
 
 /// Whether a route wants a past event, in its newest form. One without a form (quarantined) must be
 /// released first.
-async fn wants(api: &Api, route: &config::Route, event: &EventRow) -> Result<bool, ApiError> {
-    let Some(detail) = api.records.event(&Scope::All, event.id).await? else { return Ok(false) };
+async fn wants(api: &Api, scope: &Scope, route: &config::Route, event: &EventRow) -> Result<bool, ApiError> {
+    let Some(detail) = api.records.event(scope, event.id).await? else { return Ok(false) };
     let subject = event.subject_id.as_deref();
     Ok(event.status != EventStatus::Quarantined.as_str()
         && detail
             .forms
             .first()
             .is_some_and(|(_, form)| prepare::route_matches(route, &event.event_type, subject, form)))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefusalQuery {
-    tenant: Option<String>,
-    source: Option<String>,
-    limit: Option<usize>,
-}
-
-pub(super) async fn refusals(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let query: RefusalQuery = call.query()?;
-    let limit = query.limit.unwrap_or(50).clamp(1, 500);
-    let (tenant, source) = (query.tenant.as_deref(), query.source.as_deref());
-    Answer::json(&api.records.refusals(&Scope::All, tenant, source, limit).await?)
-}
-
-pub(super) async fn refusal(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let row = api.records.refusal(&Scope::All, call.parameter(0)?).await?;
-    Answer::json(&row.ok_or_else(|| ApiError::NotFound("no such refused delivery".to_owned()))?)
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HandshakeOf {
-    tenant: TenantName,
-    source: SourceName,
-}
-
-pub(super) async fn take_handshake(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let of: HandshakeOf = call.body()?;
-    let row = api.records.take_handshake(of.tenant.as_str(), of.source.as_str()).await?;
-    let row = row.ok_or_else(|| ApiError::NotFound("no token was handed over".to_owned()))?;
-    api.audit("handshake.take", format!("{}/{}", of.tenant, of.source), String::new()).await;
-    Answer::json(&row)
 }

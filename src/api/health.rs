@@ -4,22 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Api, ApiError,
-    request::{Answer, Call},
+    access::{Allowed, Public},
+    answer::{DONE, Done, Json, Special},
+    request::Call,
 };
 
 /// How long a check may take.
 const DEADLINE: Duration = Duration::from_millis(500);
 
 /// Touches nothing but the process: a store that is down must not restart it.
-pub(super) async fn healthz(_api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&serde_json::json!({ "ok": true }))
+pub(super) async fn healthz(_: Arc<Api>, _: Allowed<Public>, _: Call<()>) -> Result<Json<Done>, ApiError> {
+    Ok(DONE)
 }
 
 /// One thing that readiness depends on.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// What is checked: `accepting`, `store`, `tree`.
     pub name: String,
@@ -30,7 +33,7 @@ pub struct Check {
 }
 
 /// Whether deliveries can be accepted, check by check.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
     /// All checks hold.
     pub ready: bool,
@@ -38,7 +41,7 @@ pub struct Readiness {
     pub checks: Vec<Check>,
 }
 
-pub(super) async fn readyz(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
+pub(super) async fn readyz(api: Arc<Api>, _: Allowed<Public>, _: Call<()>) -> Result<Special<Readiness>, ApiError> {
     let (store, tree) = tokio::join!(
         tokio::time::timeout(DEADLINE, api.records.ping()),
         tokio::time::timeout(DEADLINE, api.gateway.snapshot()),
@@ -52,7 +55,7 @@ pub(super) async fn readyz(api: Arc<Api>, _call: Call) -> Result<Answer, ApiErro
     ];
     let ready = checks.iter().all(|check| check.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Answer::json_as(status, &Readiness { ready, checks })
+    Special::json(status, &Readiness { ready, checks })
 }
 
 fn check(name: &str, outcome: Result<(), String>) -> Check {

@@ -1,33 +1,77 @@
-//! Jobs and their cancellation.
+//! Jobs: their history, another try, their cancellation.
 
 use std::sync::Arc;
 
-use super::{
-    Api, ApiError, entry,
-    events::reason,
-    records::Scope,
-    request::{Answer, Call},
+use sluice_actors::{
+    domain::{JobId, JobState},
+    ports::DeadLetterFilter,
 };
 
-pub(super) async fn list(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&api.records.jobs(&Scope::All, &call.query()?).await?)
+use super::{
+    Api, ApiError,
+    access::{Allowed, Operate, RetryJobs, SeeJobs},
+    answer::{DONE, Done, Free, Json},
+    events::Reason,
+    records::{AttemptRow, JobDetail, JobRow, Page, RecordFilter, Scope},
+    request::{Body, Call, Query},
+};
+
+/// One letter a second is all that it may bring back.
+const RETRY_RATE: f64 = 1.0;
+
+pub(super) async fn list(
+    api: Arc<Api>,
+    who: Allowed<SeeJobs>,
+    call: Call<Query<RecordFilter>>,
+) -> Result<Json<Page<JobRow>>, ApiError> {
+    Ok(Json(api.records.jobs(who.scope(), &call.input.0).await?))
 }
 
-pub(super) async fn show(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let job = api.records.job(&Scope::All, call.parameter(0)?).await?;
-    Answer::json(&job.ok_or_else(no_such_job)?)
+async fn found(api: &Api, scope: &Scope, id: JobId) -> Result<JobDetail, ApiError> {
+    api.records.job(scope, id).await?.ok_or_else(|| ApiError::NotFound("no such job".to_owned()))
 }
 
-pub(super) async fn cancel(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let id = call.parameter(0)?;
-    let job = api.records.job(&Scope::All, id).await?.ok_or_else(no_such_job)?;
-    let audit = entry("job.cancel", id.to_string(), reason(&call)?);
-    if !api.records.cancel(&Scope::All, id, audit).await? {
-        return Err(ApiError::Conflict(format!("the job is over ({})", job.job.state)));
+pub(super) async fn show(api: Arc<Api>, who: Allowed<SeeJobs>, call: Call<()>) -> Result<Json<JobDetail>, ApiError> {
+    Ok(Json(found(&api, who.scope(), call.parameter(0)?).await?))
+}
+
+pub(super) async fn attempts(
+    api: Arc<Api>,
+    who: Allowed<SeeJobs>,
+    call: Call<()>,
+) -> Result<Json<Vec<AttemptRow>>, ApiError> {
+    Ok(Json(found(&api, who.scope(), call.parameter(0)?).await?.attempts))
+}
+
+pub(super) async fn result(api: Arc<Api>, who: Allowed<SeeJobs>, call: Call<()>) -> Result<Json<Free>, ApiError> {
+    let detail = found(&api, who.scope(), call.parameter(0)?).await?;
+    detail.result.map(|result| Json(Free(result))).ok_or_else(|| ApiError::NotFound("the job has no result".to_owned()))
+}
+
+pub(super) async fn retry(
+    api: Arc<Api>,
+    who: Allowed<RetryJobs>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    let job = found(&api, who.scope(), call.parameter(0)?).await?.job;
+    if job.state != JobState::DeadLetter {
+        return Err(ApiError::Conflict(format!("the job is {}, no dead letter", job.state)));
     }
-    Answer::json(&serde_json::json!({ "ok": true }))
+    let filter = DeadLetterFilter { job: Some(job.id), scope: who.tenants(), ..DeadLetterFilter::default() };
+    // The change itself looks again whether it is a dead letter, and is audited.
+    api.gateway.replay(filter, who.mandate(call.input.0.text()), RETRY_RATE).await?;
+    Ok(DONE)
 }
 
-fn no_such_job() -> ApiError {
-    ApiError::NotFound("no such job".to_owned())
+pub(super) async fn cancel(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    let job = found(&api, who.scope(), call.parameter(0)?).await?.job;
+    let audit = who.acts("job.cancel", Some(&job.tenant), job.id, call.input.0.text());
+    if !api.records.cancel(who.scope(), job.id, audit).await? {
+        return Err(ApiError::Conflict(format!("the job is over ({})", job.state)));
+    }
+    Ok(DONE)
 }

@@ -4,25 +4,50 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sluice_actors::{
-    domain::LaneKey,
-    handle::{GatewayError, LaneSnapshot, NodeSnapshot},
+    domain::{LaneKey, Timestamp},
+    handle::{CalleeSnapshot, LaneSnapshot, LaneStatus, NodeSnapshot},
 };
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api, ApiError,
-    events::reason,
-    records::LaneBacklog,
-    request::{Answer, Call},
+    access::{Allowed, Operate, Permission, See, SeeNode},
+    answer::{DONE, Done, Json},
+    events::Reason,
+    records::{LaneBacklog, Page},
+    request::{Body, Call, Query},
 };
 use crate::{config::Config, telemetry::lanes::LaneNow};
 
+/// What a lane does, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneState {
+    /// Work flows.
+    Flowing,
+    /// It has no work, and nothing of it is in memory here.
+    Asleep,
+    /// A breaker is open or half open.
+    Held,
+    /// Paused by an operator.
+    Paused,
+    /// Panicked too often.
+    Parked,
+    /// Its source is not configured or not enabled.
+    Unconfigured,
+}
+
 /// A lane as people see it: what the tree knows and what the store holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LaneView {
     /// Which.
     pub lane: LaneKey,
     /// Its vendor; `unknown` where its source is not configured (any more).
     pub vendor: Arc<str>,
+    /// What it does.
+    pub state: LaneState,
+    /// When the next probe of what holds it may go.
+    pub next_probe: Option<Timestamp>,
     /// What the tree knows; none for a lane that is asleep.
     pub snapshot: Option<LaneSnapshot>,
     /// What the store holds; none without jobs.
@@ -38,6 +63,12 @@ pub(super) fn views(config: &Config, snapshot: &NodeSnapshot, backlog: Vec<LaneB
     let view = |lane: &LaneKey| LaneView {
         lane: lane.clone(),
         vendor: config.source(lane).map_or_else(|| unknown.clone(), |(_, source)| source.vendor.name().into()),
+        state: if config.source(lane).is_some_and(|(_, source)| source.enabled) {
+            LaneState::Asleep
+        } else {
+            LaneState::Unconfigured
+        },
+        next_probe: None,
         snapshot: None,
         backlog: None,
         owner: None,
@@ -46,7 +77,10 @@ pub(super) fn views(config: &Config, snapshot: &NodeSnapshot, backlog: Vec<LaneB
         views.entry(source.lane.clone()).or_insert_with_key(view);
     }
     for awake in &snapshot.lanes {
-        views.entry(awake.lane.clone()).or_insert_with_key(view).snapshot = Some(awake.clone());
+        let view = views.entry(awake.lane.clone()).or_insert_with_key(view);
+        view.state = state(awake.status);
+        view.next_probe = awake.breakers.iter().filter_map(|breaker| breaker.probe_at).min();
+        view.snapshot = Some(awake.clone());
     }
     for of_lane in backlog {
         if let (Ok(tenant), Ok(source)) = (of_lane.tenant.parse(), of_lane.source.parse()) {
@@ -54,6 +88,16 @@ pub(super) fn views(config: &Config, snapshot: &NodeSnapshot, backlog: Vec<LaneB
         }
     }
     views.into_values().collect()
+}
+
+const fn state(status: LaneStatus) -> LaneState {
+    match status {
+        LaneStatus::Flowing => LaneState::Flowing,
+        LaneStatus::Held => LaneState::Held,
+        LaneStatus::Paused => LaneState::Paused,
+        LaneStatus::Parked => LaneState::Parked,
+        LaneStatus::Unconfigured => LaneState::Unconfigured,
+    }
 }
 
 /// The lane as its series see it.
@@ -68,61 +112,112 @@ pub(super) fn now(config: &Config, view: &LaneView) -> LaneNow {
     }
 }
 
-pub(super) async fn list(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
+/// Which lanes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// One tenant.
+    pub tenant: Option<String>,
+    /// Part of the lane's name, `tenant/source`.
+    pub name: Option<String>,
+    /// One vendor.
+    pub vendor: Option<String>,
+    /// What they do.
+    #[param(inline)]
+    pub state: Option<LaneState>,
+    /// Lanes a page, 1 to 500; default 50.
+    pub limit: Option<usize>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
+impl Filter {
+    fn wants(&self, view: &LaneView) -> bool {
+        self.tenant.as_ref().is_none_or(|tenant| view.lane.tenant.as_str() == tenant)
+            && self.vendor.as_ref().is_none_or(|vendor| &*view.vendor == vendor)
+            && self.state.is_none_or(|state| view.state == state)
+            && self.name.as_ref().is_none_or(|name| view.lane.to_string().contains(name.as_str()))
+    }
+}
+
+pub(super) async fn list(
+    api: Arc<Api>,
+    who: Allowed<See>,
+    call: Call<Query<Filter>>,
+) -> Result<Json<Page<LaneView>>, ApiError> {
+    let filter = call.input.0;
     let (snapshot, backlog, owners) =
         tokio::join!(api.gateway.snapshot(), api.records.backlog(), api.operations.owners());
     let config = api.config.load();
     let mut owners = owners?;
-    let mut lanes = views(&config, &snapshot?, backlog?);
-    for view in &mut lanes {
-        view.owner = owners.remove(&view.lane);
-    }
     let at = api.clock.now();
+    let wanted = views(&config, &snapshot?, backlog?)
+        .into_iter()
+        .filter(|view| who.scope().holds(&view.lane.tenant) && filter.wants(view));
+    let mut lanes: Vec<LaneView> = wanted.collect();
     // Worst first; lanes that are equally bad in the order of their names.
     lanes.sort_by_cached_key(|view| std::cmp::Reverse(now(&config, view).badness(at)));
-    Answer::json(&lanes)
+    let limit = filter.limit.unwrap_or(50).clamp(1, 500);
+    // The order moves: a page begins where the one before ended, whatever stands there now.
+    let from = filter.cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0_usize).min(lanes.len());
+    let next = (from + limit < lanes.len()).then(|| (from + limit).to_string());
+    let mut items: Vec<LaneView> = lanes.into_iter().skip(from).take(limit).collect();
+    for view in &mut items {
+        view.owner = owners.remove(&view.lane);
+    }
+    Ok(Json(Page { items, next }))
 }
 
-pub(super) async fn callees(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&api.gateway.snapshot().await?.callees)
+pub(super) async fn callees(
+    api: Arc<Api>,
+    _: Allowed<SeeNode>,
+    _: Call<()>,
+) -> Result<Json<Vec<CalleeSnapshot>>, ApiError> {
+    Ok(Json(api.gateway.snapshot().await?.callees))
 }
 
-pub(super) async fn snapshot(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&api.gateway.snapshot().await?)
+pub(super) async fn snapshot(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Json<NodeSnapshot>, ApiError> {
+    Ok(Json(api.gateway.snapshot().await?))
 }
 
-pub(super) async fn pause(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let lane = lane(&api, &call)?;
-    acted(&api, &call, "lane.pause", &lane, api.gateway.pause(&lane).await).await
+pub(super) async fn pause(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    let lane = lane(&api, &who, &call)?;
+    api.gateway.pause(&lane, who.mandate(call.input.0.text())).await?;
+    Ok(DONE)
 }
 
-pub(super) async fn resume(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let lane = lane(&api, &call)?;
-    acted(&api, &call, "lane.resume", &lane, api.gateway.resume(&lane).await).await
+pub(super) async fn resume(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    let lane = lane(&api, &who, &call)?;
+    api.gateway.resume(&lane, who.mandate(call.input.0.text())).await?;
+    Ok(DONE)
 }
 
-pub(super) async fn probe(api: Arc<Api>, call: Call) -> Result<Answer, ApiError> {
-    let lane = lane(&api, &call)?;
-    acted(&api, &call, "lane.probe", &lane, api.gateway.probe(&lane).await).await
+pub(super) async fn probe(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    let lane = lane(&api, &who, &call)?;
+    // A probe changes nothing in the store: its line is all there is of it, and comes first.
+    let line = who.acts("lane.probe", Some(lane.tenant.as_str()), &lane, call.input.0.text());
+    api.records.audit(line).await?;
+    api.gateway.probe(&lane).await?;
+    Ok(DONE)
 }
 
-fn lane(api: &Api, call: &Call) -> Result<LaneKey, ApiError> {
-    reason(call)?;
+/// The lane that the path names, if there is one and the caller sees it.
+fn lane<P: Permission, I>(api: &Api, who: &Allowed<P>, call: &Call<I>) -> Result<LaneKey, ApiError> {
     let lane = LaneKey::new(call.parameter(0)?, call.parameter(1)?);
-    if api.config.load().source(&lane).is_none() {
+    if !who.scope().holds(&lane.tenant) || api.config.load().source(&lane).is_none() {
         return Err(ApiError::NotFound(format!("no such lane: {lane}")));
     }
     Ok(lane)
-}
-
-async fn acted(
-    api: &Api,
-    call: &Call,
-    action: &str,
-    lane: &LaneKey,
-    done: Result<(), GatewayError>,
-) -> Result<Answer, ApiError> {
-    done?;
-    api.audit(action, lane.to_string(), reason(call)?).await;
-    Answer::json(&serde_json::json!({ "ok": true }))
 }

@@ -1,20 +1,32 @@
-//! The admin listener: API, metrics, health. Everything but `/metrics`, `/healthz` and `/readyz`
-//! needs the token that `serve` writes into its data folder.
+//! The admin listener: API, metrics, health.
 //!
-//! To add a route, write a handler in the file of its topic and add one line to [`routes`]; the
-//! test of all routes then asks it without a token.
+//! To add a route, write a handler in the file of its topic and add one line to [`routes`]. The
+//! handler takes an [`access::Allowed`] of the permission it needs, and what it takes and gives by
+//! type; permissions, `OpenAPI` and the tests of every route for every role follow from that.
 
+pub mod access;
+pub mod accounts;
+pub mod answer;
+mod audit;
 pub mod dead_letters;
+mod door;
 pub mod error;
 pub mod events;
 pub mod health;
 pub mod jobs;
 pub mod lanes;
+pub mod live;
 pub mod nodes;
+pub mod openapi;
+pub mod people;
 pub mod records;
+mod refusals;
 pub mod request;
 pub mod scrape;
 mod server;
+pub mod session;
+pub mod sources;
+mod throttle;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,15 +38,20 @@ use sluice_actors::{
     ports::{Clock, JobStore, StoreUnavailable},
 };
 
+pub use answer::Done;
+pub use door::Door;
 pub use error::ApiError;
 pub use server::serve;
 
 use self::{
-    records::{AuditEntry, Records},
-    request::{Access, Answer, Call, Route, route},
+    access::{Allowed, Configure},
+    answer::{DONE, Json},
+    events::Reason,
+    records::Records,
+    request::{Body, Call, Route, route},
     scrape::Scrape,
 };
-use crate::{config, secrets::Secret};
+use crate::config;
 
 /// What the API asks of the rest of the program.
 #[async_trait]
@@ -66,62 +83,64 @@ pub struct Api {
     pub scrape: Scrape,
     /// Reload, readiness.
     pub operations: Arc<dyn Operations>,
-    /// What a caller presents.
-    pub token: Secret,
+    /// What pages are told.
+    pub changes: live::Changes,
+    /// Who is let in.
+    pub door: Door,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
 }
 
-impl Api {
-    /// Writes an audit line; the act itself has happened.
-    async fn audit(&self, action: &str, object: String, reason: String) {
-        if let Err(error) = self.records.audit(entry(action, object, reason)).await {
-            tracing::error!(action, %error, "audit line lost");
-        }
-    }
-}
-
-/// The holder of the data folder's token, as the audit names them.
-const ACTOR: &str = "data-folder-token";
-
-fn entry(action: &str, object: String, reason: String) -> AuditEntry {
-    AuditEntry { actor: ACTOR.to_owned(), action: action.to_owned(), object, reason }
-}
-
 /// Every route of the admin listener.
 pub fn routes() -> Vec<Route> {
-    let (get, post) = (Method::GET, Method::POST);
-    let (open, token) = (Access::Open, Access::Token);
+    let (get, post, delete) = (&Method::GET, &Method::POST, &Method::DELETE);
     vec![
-        route(&get, "/healthz", open, health::healthz),
-        route(&get, "/readyz", open, health::readyz),
-        route(&get, "/metrics", Access::Scrape, scrape::metrics),
-        route(&get, "/api/v1/events", token, events::list),
-        route(&get, "/api/v1/events/{id}", token, events::show),
-        route(&post, "/api/v1/events/{id}/release", token, events::release),
-        route(&post, "/api/v1/replay", token, events::replay),
-        route(&get, "/api/v1/jobs", token, jobs::list),
-        route(&get, "/api/v1/jobs/{id}", token, jobs::show),
-        route(&post, "/api/v1/jobs/{id}/cancel", token, jobs::cancel),
-        route(&get, "/api/v1/dead-letters", token, dead_letters::list),
-        route(&post, "/api/v1/dead-letters/replay", token, dead_letters::replay),
-        route(&get, "/api/v1/lanes", token, lanes::list),
-        route(&post, "/api/v1/lanes/{tenant}/{source}/pause", token, lanes::pause),
-        route(&post, "/api/v1/lanes/{tenant}/{source}/resume", token, lanes::resume),
-        route(&post, "/api/v1/lanes/{tenant}/{source}/probe", token, lanes::probe),
-        route(&get, "/api/v1/nodes", token, nodes::list),
-        route(&get, "/api/v1/callees", token, lanes::callees),
-        route(&get, "/api/v1/snapshot", token, lanes::snapshot),
-        route(&get, "/api/v1/drift", token, scrape::drift),
-        route(&get, "/api/v1/refusals", token, events::refusals),
-        route(&get, "/api/v1/refusals/{id}", token, events::refusal),
-        route(&post, "/api/v1/handshakes/take", token, events::take_handshake),
-        route(&post, "/api/v1/reload", token, reload),
+        route(get, "/healthz", "Health: the process lives", health::healthz),
+        route(get, "/readyz", "Health: the gateway can do its work", health::readyz),
+        route(get, "/metrics", "Metrics in Prometheus' text format", scrape::metrics),
+        route(get, "/api/v1/openapi.json", "This document", openapi::show),
+        route(post, "/api/v1/session", "Sign in", session::open),
+        route(get, "/api/v1/session", "Who calls", session::show),
+        route(delete, "/api/v1/session", "Sign out", session::close),
+        route(get, "/api/v1/events", "Events, newest first", events::list),
+        route(get, "/api/v1/events/{id}", "An event with its payload, its forms and its jobs", events::show),
+        route(post, "/api/v1/events/{id}/release", "Release a quarantined event", events::release),
+        route(post, "/api/v1/replay", "Run past events through a route", events::replay),
+        route(get, "/api/v1/jobs", "Jobs, newest first", jobs::list),
+        route(get, "/api/v1/jobs/{id}", "A job with its history", jobs::show),
+        route(get, "/api/v1/jobs/{id}/attempts", "The attempts of a job, oldest first", jobs::attempts),
+        route(get, "/api/v1/jobs/{id}/result", "What a job produced", jobs::result),
+        route(post, "/api/v1/jobs/{id}/retry", "Bring the dead letter of a job back", jobs::retry),
+        route(post, "/api/v1/jobs/{id}/cancel", "Cancel a job", jobs::cancel),
+        route(get, "/api/v1/dead-letters", "Dead letters, newest first", dead_letters::list),
+        route(post, "/api/v1/dead-letters/replay", "Bring dead letters back", dead_letters::replay),
+        route(get, "/api/v1/lanes", "Lanes, worst first", lanes::list),
+        route(post, "/api/v1/lanes/{tenant}/{source}/pause", "Begin nothing more of a lane", lanes::pause),
+        route(post, "/api/v1/lanes/{tenant}/{source}/resume", "Undo a pause or a parking", lanes::resume),
+        route(post, "/api/v1/lanes/{tenant}/{source}/probe", "Let the next call of a lane go", lanes::probe),
+        route(get, "/api/v1/sources", "Sources, their routes and when their secrets were used", sources::list),
+        route(get, "/api/v1/live", "What changes, as server-sent events", live::stream),
+        route(get, "/api/v1/refusals", "Refused deliveries, newest first", refusals::list),
+        route(get, "/api/v1/refusals/{id}", "A refused delivery", refusals::show),
+        route(post, "/api/v1/handshakes/take", "Show what a vendor handed over, once", refusals::take_handshake),
+        route(get, "/api/v1/audit", "Who did what, newest first", audit::list),
+        route(get, "/api/v1/users", "Users", people::users),
+        route(post, "/api/v1/users", "Add a user", people::add_user),
+        route(delete, "/api/v1/users/{name}", "Remove a user and end their sessions", people::remove_user),
+        route(get, "/api/v1/tokens", "Tokens of the API", people::tokens),
+        route(post, "/api/v1/tokens", "Make a token; its secret is shown this once", people::add_token),
+        route(delete, "/api/v1/tokens/{id}", "Revoke a token", people::revoke_token),
+        route(get, "/api/v1/nodes", "The nodes that share the store", nodes::list),
+        route(get, "/api/v1/callees", "Whom this node calls", lanes::callees),
+        route(get, "/api/v1/snapshot", "What this node does now", lanes::snapshot),
+        route(get, "/api/v1/drift", "Fields that vendors changed", scrape::drift),
+        route(post, "/api/v1/reload", "Read the configuration again", reload),
     ]
 }
 
-async fn reload(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
+async fn reload(api: Arc<Api>, who: Allowed<Configure>, call: Call<Body<Reason>>) -> Result<Json<Done>, ApiError> {
+    // The files are no rows: the line says that it was asked for, the log what became of it.
+    api.records.audit(who.acts("config.reload", None, "configuration", call.input.0.text())).await?;
     api.operations.reload().await.map_err(ApiError::Conflict)?;
-    api.audit("config.reload", "configuration".to_owned(), String::new()).await;
-    Answer::json(&serde_json::json!({ "ok": true }))
+    Ok(DONE)
 }

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sluice_actors::domain::Timestamp;
+use utoipa::ToSchema;
 
 use super::{
     Api, ApiError,
-    request::{Answer, Call},
+    access::{Allowed, SeeNode},
+    answer::Json,
+    request::Call,
 };
 
 /// A live node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
     /// Of this life of its process.
     pub id: String,
@@ -25,6 +28,6 @@ pub struct NodeView {
     pub differs: Vec<String>,
 }
 
-pub(super) async fn list(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&api.operations.nodes())
+pub(super) async fn list(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Json<Vec<NodeView>>, ApiError> {
+    Ok(Json(api.operations.nodes()))
 }

@@ -8,10 +8,12 @@ use sluice_actors::{
     ports::{DeadLetterFilter, StoreUnavailable},
 };
 
+use utoipa::{IntoParams, ToSchema};
+
 use crate::ingest::NewJob;
 
 /// Which tenants the caller may see. A foreign object is not found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// All of them.
     All,
@@ -19,8 +21,18 @@ pub enum Scope {
     Tenants(Vec<TenantName>),
 }
 
+impl Scope {
+    /// Whether the tenant is in it.
+    pub fn holds(&self, tenant: &TenantName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tenants(tenants) => tenants.contains(tenant),
+        }
+    }
+}
+
 /// A page of rows and where the next one begins.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The rows, newest first.
     pub items: Vec<T>,
@@ -29,7 +41,7 @@ pub struct Page<T> {
 }
 
 /// A filter for events and jobs. All given conditions hold together.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordFilter {
     /// One tenant.
@@ -57,8 +69,15 @@ pub struct RecordFilter {
     pub cursor: Option<String>,
 }
 
+impl RecordFilter {
+    /// Rows a page and where it begins.
+    pub fn page(&self) -> (Option<usize>, Option<&str>) {
+        (self.limit, self.cursor.as_deref())
+    }
+}
+
 /// An event in a table.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "the columns of `events`, DESIGN §5")]
 pub struct EventRow {
     pub id: EventId,
@@ -78,7 +97,7 @@ pub struct EventRow {
 }
 
 /// One event with all that belongs to it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EventDetail {
     /// The row.
     pub event: EventRow,
@@ -88,6 +107,9 @@ pub struct EventDetail {
     pub raw: Option<String>,
     /// Whether redaction changed it.
     pub redacted: bool,
+    /// Whether headers, body and forms are left out because the caller may not see them.
+    #[serde(default)]
+    pub withheld: bool,
     /// All forms, newest first: schema version and form.
     pub forms: Vec<(u32, Value)>,
     /// Why it is quarantined.
@@ -96,8 +118,15 @@ pub struct EventDetail {
     pub jobs: Vec<JobRow>,
 }
 
+impl EventDetail {
+    /// Without what only some may see.
+    pub(super) fn withhold(&mut self) {
+        (self.headers, self.raw, self.forms, self.withheld) = (None, None, Vec::new(), true);
+    }
+}
+
 /// A job in a table.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "the columns of `jobs`, DESIGN §5")]
 pub struct JobRow {
     pub id: JobId,
@@ -122,7 +151,7 @@ pub struct JobRow {
 }
 
 /// One attempt.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "the columns of `attempts`, DESIGN §5")]
 pub struct AttemptRow {
     pub number: u32,
@@ -133,7 +162,7 @@ pub struct AttemptRow {
 }
 
 /// One job with its history.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JobDetail {
     /// The row.
     pub job: JobRow,
@@ -146,7 +175,7 @@ pub struct JobDetail {
 }
 
 /// A dead letter.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "the columns of `dead_letters` and its job, DESIGN §5")]
 pub struct DeadLetterRow {
     pub job: JobRow,
@@ -158,7 +187,7 @@ pub struct DeadLetterRow {
 }
 
 /// A refused delivery, capped and redacted, kept for `sluice why`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RefusalRow {
     /// Its number.
     pub id: i64,
@@ -185,7 +214,7 @@ pub struct RefusalRow {
 }
 
 /// The backlog of one lane, from the store.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LaneBacklog {
     /// Tenant.
     pub tenant: String,
@@ -195,6 +224,19 @@ pub struct LaneBacklog {
     pub jobs: Vec<(JobState, u64)>,
     /// When the oldest due startable job was due.
     pub oldest_due: Option<Timestamp>,
+}
+
+/// When a secret of a source verified a delivery last.
+#[derive(Debug, Clone)]
+pub struct SecretUse {
+    /// The tenant.
+    pub tenant: String,
+    /// The source.
+    pub source: String,
+    /// The reference that names the secret.
+    pub secret_version: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What `sweep` removed.
@@ -211,7 +253,7 @@ pub struct Swept {
 }
 
 /// A recorded handshake.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct HandshakeRow {
     /// When.
     pub at: Timestamp,
@@ -230,9 +272,45 @@ pub struct AuditEntry {
     pub actor: String,
     /// What (`lane.pause`, `dead.replay`).
     pub action: String,
+    /// Of which tenant; none if of no single one.
+    pub tenant: Option<String>,
     /// On what.
     pub object: String,
     /// Why, in the actor's words.
+    pub reason: String,
+}
+
+/// A filter for the audit. All given conditions hold together.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditFilter {
+    /// One tenant.
+    pub tenant: Option<String>,
+    /// One actor, such as `user:ada`.
+    pub actor: Option<String>,
+    /// One action, such as `lane.pause`.
+    pub action: Option<String>,
+    /// One object, such as a job's id.
+    pub object: Option<String>,
+    /// At or after.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Rows a page, 1 to 500; default 50.
+    pub limit: Option<usize>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
+/// A line of the audit.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "the columns of `audit`, as in `AuditEntry`")]
+pub struct AuditRow {
+    pub at: Timestamp,
+    pub actor: String,
+    pub action: String,
+    pub tenant: Option<String>,
+    pub object: String,
     pub reason: String,
 }
 
@@ -282,8 +360,13 @@ pub trait Records: Send + Sync + 'static {
     async fn keep_refusal(&self, refusal: RefusalRow) -> Result<(), StoreUnavailable>;
     /// Keeps a handshake.
     async fn keep_handshake(&self, handshake: HandshakeRow) -> Result<(), StoreUnavailable>;
-    /// Takes the newest token a vendor handed over: shown once, then gone.
-    async fn take_handshake(&self, tenant: &str, source: &str) -> Result<Option<HandshakeRow>, StoreUnavailable>;
+    /// Takes the newest token a vendor handed over: shown once, then gone. The audit is written with it.
+    async fn take_handshake(
+        &self,
+        tenant: &str,
+        source: &str,
+        audit: AuditEntry,
+    ) -> Result<Option<HandshakeRow>, StoreUnavailable>;
     /// Adds jobs to past or unrouted events; an `unrouted` event becomes `released`. Returns how
     /// many jobs are new.
     async fn record_jobs(&self, events: Vec<RoutedEvent>, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
@@ -298,7 +381,11 @@ pub trait Records: Send + Sync + 'static {
     ) -> Result<bool, StoreUnavailable>;
     /// Cancels a job that is not over. `false`: it is.
     async fn cancel(&self, scope: &Scope, id: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
-    /// Writes an audit line.
+    /// When secrets verified a delivery last, among the newest events.
+    async fn secret_uses(&self, scope: &Scope) -> Result<Vec<SecretUse>, StoreUnavailable>;
+    /// The audit, newest first.
+    async fn audit_page(&self, scope: &Scope, filter: &AuditFilter) -> Result<Page<AuditRow>, StoreUnavailable>;
+    /// Writes an audit line, of what has no other row.
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreUnavailable>;
     /// One small batch of retention (DESIGN §5). Zero counts: nothing left to do now.
     async fn sweep(&self, retention: &Retention, now: Timestamp) -> Result<Swept, StoreUnavailable>;

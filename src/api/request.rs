@@ -1,28 +1,111 @@
-//! A route of the table, and a request that matched it.
+//! A route of the table, what it takes and gives, and a request that matched it.
 
-use std::{future::Future, pin::Pin, str::FromStr, sync::Arc};
+use std::{future::Future, net::IpAddr, pin::Pin, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
-use serde::{Serialize, de::DeserializeOwned};
+use http::{HeaderMap, Method};
+use serde::de::DeserializeOwned;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{Required, path::ParameterIn, request_body::RequestBodyBuilder},
+};
 
-use super::{Api, ApiError};
+use super::{
+    Api, ApiError,
+    access::{Allowed, Caller, Grant, Permission},
+    answer::{Answer, Output},
+    openapi::Description,
+};
 
 /// Bytes of a request's body.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Who may call a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Anyone who reaches the listener.
-    Open,
-    /// As `Open`, unless the configuration names a scrape token.
-    Scrape,
-    /// Who presents the token.
-    Token,
+/// A request that matched a route, before anything of it is read as what the route takes.
+#[derive(Debug)]
+pub struct Request {
+    /// Values of the path's `{…}` segments.
+    pub(super) parameters: Vec<String>,
+    /// The query, still encoded.
+    pub(super) query: String,
+    /// The headers.
+    pub(super) headers: HeaderMap,
+    /// Who sent it.
+    pub(super) client: IpAddr,
+    /// The body.
+    pub(super) body: Bytes,
 }
 
-type Handler = Arc<dyn Fn(Arc<Api>, Call) -> Answering + Send + Sync>;
+/// What a handler is given: the request and its input.
+#[derive(Debug)]
+pub struct Call<I> {
+    /// The input.
+    pub(super) input: I,
+    /// The request.
+    pub(super) request: Request,
+}
+
+impl<I> Call<I> {
+    /// The `at`-th segment of the path as a name or id; not one: there is no such object.
+    pub(super) fn parameter<T: FromStr>(&self, at: usize) -> Result<T, ApiError> {
+        self.request
+            .parameters
+            .get(at)
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| ApiError::NotFound("no such object".to_owned()))
+    }
+}
+
+/// What a route takes besides its path.
+pub trait Input: Sized + Send + 'static {
+    /// Reads it.
+    fn read(request: &Request) -> Result<Self, ApiError>;
+    /// Tells of it.
+    fn describe(description: &mut Description);
+}
+
+/// Nothing; what is sent all the same is not read.
+impl Input for () {
+    fn read(_: &Request) -> Result<Self, ApiError> {
+        Ok(())
+    }
+
+    fn describe(_: &mut Description) {}
+}
+
+/// A query.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + IntoParams + Send + 'static> Input for Query<T> {
+    fn read(request: &Request) -> Result<Self, ApiError> {
+        serde_urlencoded::from_str(&request.query)
+            .map(Self)
+            .map_err(|error| ApiError::Invalid(format!("query: {error}")))
+    }
+
+    fn describe(description: &mut Description) {
+        description.parameters.extend(T::into_params(|| Some(ParameterIn::Query)));
+    }
+}
+
+/// A body of JSON; an empty one is `{}`.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + ToSchema + Send + 'static> Input for Body<T> {
+    fn read(request: &Request) -> Result<Self, ApiError> {
+        let text: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
+        serde_json::from_slice(text).map(Self).map_err(|error| ApiError::Invalid(format!("body: {error}")))
+    }
+
+    fn describe(description: &mut Description) {
+        let content = description.json::<T>();
+        let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
+        description.body = Some(body.build());
+    }
+}
+
+type Handler = Arc<dyn Fn(Arc<Api>, Caller, Request) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Result<Answer, ApiError>> + Send>>;
 
 /// One line of the table of routes.
@@ -32,19 +115,47 @@ pub struct Route {
     pub method: Method,
     /// The path; `{name}` stands for one segment.
     pub path: &'static str,
-    /// Who may call it.
-    pub access: Access,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// The name of the permission that its handler takes.
+    pub permission: &'static str,
+    /// Whom that is for.
+    pub grant: Grant,
+    pub(super) check: fn(&Caller) -> Result<(), ApiError>,
+    pub(super) describe: fn(&mut Description),
     pub(super) handler: Handler,
 }
 
-/// Builds a line of the table.
-pub(super) fn route<F, A>(method: &Method, path: &'static str, access: Access, handler: F) -> Route
+/// Builds a line of the table. Permission, input and output are those of the handler.
+pub(super) fn route<P, I, O, F, A>(method: &Method, path: &'static str, summary: &'static str, handler: F) -> Route
 where
-    F: Fn(Arc<Api>, Call) -> A + Send + Sync + 'static,
-    A: Future<Output = Result<Answer, ApiError>> + Send + 'static,
+    P: Permission,
+    I: Input,
+    O: Output,
+    F: Fn(Arc<Api>, Allowed<P>, Call<I>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<O, ApiError>> + Send + 'static,
 {
-    let handler: Handler = Arc::new(move |api, call| Box::pin(handler(api, call)));
-    Route { method: method.clone(), path, access, handler }
+    let handler: Handler = Arc::new(move |api, caller, request| {
+        let handler = handler.clone();
+        Box::pin(async move {
+            let who = Allowed::<P>::grant(&caller)?;
+            let input = I::read(&request)?;
+            handler(api, who, Call { input, request }).await?.into_answer()
+        })
+    });
+    Route {
+        method: method.clone(),
+        path,
+        summary,
+        permission: P::NAME,
+        grant: P::GRANT,
+        check: |caller| Allowed::<P>::grant(caller).map(drop),
+        describe: |description| {
+            I::describe(description);
+            O::describe(description);
+        },
+        handler,
+    }
 }
 
 impl Route {
@@ -65,71 +176,18 @@ impl Route {
     }
 }
 
-/// A request that matched a route.
-#[derive(Debug)]
-pub struct Call {
-    /// Values of the path's `{…}` segments.
-    pub(super) parameters: Vec<String>,
-    /// The query, still encoded.
-    pub(super) query: String,
-    /// The body.
-    pub(super) body: Bytes,
-}
-
-impl Call {
-    /// The `at`-th segment of the path as a name or id; not one: there is no such object.
-    pub(super) fn parameter<T: FromStr>(&self, at: usize) -> Result<T, ApiError> {
-        self.parameters
-            .get(at)
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| ApiError::NotFound("no such object".to_owned()))
-    }
-
-    /// The query as `T`.
-    pub(super) fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_urlencoded::from_str(&self.query).map_err(|error| ApiError::Invalid(format!("query: {error}")))
-    }
-
-    /// The body as `T`.
-    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|error| ApiError::Invalid(format!("body: {error}")))
-    }
-}
-
-/// An answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status.
-    pub(super) status: StatusCode,
-    /// The media type.
-    pub(super) content_type: &'static str,
-    /// The body.
-    pub(super) body: String,
-}
-
-impl Answer {
-    /// 200 with `value` as JSON.
-    pub(super) fn json<T: Serialize>(value: &T) -> Result<Self, ApiError> {
-        Self::json_as(StatusCode::OK, value)
-    }
-
-    /// `status` with `value` as JSON.
-    pub(super) fn json_as<T: Serialize>(status: StatusCode, value: &T) -> Result<Self, ApiError> {
-        let body = serde_json::to_string(value)
-            .map_err(|error| ApiError::Unavailable(format!("an answer cannot be written as JSON: {error}")))?;
-        Ok(Self { status, content_type: "application/json", body })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{access::Public, answer::Json};
+
+    async fn nothing(_: Arc<Api>, _: Allowed<Public>, _: Call<()>) -> Result<Json<()>, ApiError> {
+        Ok(Json(()))
+    }
 
     #[test]
     fn a_template_fits_only_paths_of_its_own_shape() {
-        let found = |path: &'static str, asked: &str| {
-            route(&Method::GET, path, Access::Open, |_, _| async { Answer::json(&()) }).parameters(asked)
-        };
+        let found = |path: &'static str, asked: &str| route(&Method::GET, path, "", nothing).parameters(asked);
         let lane = "/api/v1/lanes/{tenant}/{source}/pause";
         assert_eq!(found(lane, "/api/v1/lanes/acme/pay/pause"), Some(vec!["acme".to_owned(), "pay".to_owned()]));
         for other in [

@@ -11,9 +11,12 @@ use sluice_actors::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Api, ApiError, lanes,
+    Api, ApiError,
+    access::{self, Allowed, SeeNode},
+    answer::{Answer, Content, Free, Json},
+    lanes,
     records::LaneBacklog,
-    request::{Answer, Call},
+    request::Call,
 };
 use crate::{
     schema::Drift,
@@ -60,20 +63,22 @@ impl Scrape {
     }
 }
 
-pub(super) async fn metrics(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
+pub(super) async fn metrics(api: Arc<Api>, _: Allowed<access::Scrape>, _: Call<()>) -> Result<Answer, ApiError> {
     let mut last = api.scrape.last.lock().await;
     if last.tree.is_none_or(|at| at.elapsed() > TREE_AGE) {
         refresh(&api, &mut last).await;
     }
     drifted(&api.scrape);
     let body = api.scrape.metrics.render();
-    Ok(Answer { status: StatusCode::OK, content_type: TEXT_FORMAT, body })
+    Ok(Answer::new(TEXT_FORMAT, Content::Text(body)))
 }
 
 /// Which fields deviate, in which version and since when: what the series only sum up, for a path and
 /// a version are no labels.
-pub(super) async fn drift(api: Arc<Api>, _call: Call) -> Result<Answer, ApiError> {
-    Answer::json(&api.scrape.drift.rows())
+pub(super) async fn drift(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Json<Vec<Free>>, ApiError> {
+    let rows = api.scrape.drift.rows();
+    let rows = rows.iter().map(|row| serde_json::to_value(row).map(Free)).collect::<Result<_, _>>();
+    Ok(Json(rows.map_err(|error| ApiError::Unavailable(error.to_string()))?))
 }
 
 /// Takes over the totals that normalisation keeps.

@@ -105,10 +105,24 @@ impl Client {
 
     /// POST `body` to `path`.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
-        let mut call = Call::new(Method::POST, self.url(path)?);
+        self.change(Method::POST, path, body).await
+    }
+
+    async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let mut call = Call::new(method, self.url(path)?);
         call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         call.body = Some(Bytes::from(serde_json::to_vec(body)?));
         self.call(call).await
+    }
+
+    /// DELETE of `path`, with `body`.
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.change(Method::DELETE, path, body).await
     }
 
     /// `/healthz` or `/readyz`; also an answer that says no is one.
@@ -157,12 +171,6 @@ impl Client {
             },
         }
     }
-}
-
-/// What the verbs answer besides their effect.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Done {
-    ok: bool,
 }
 
 /// Why, for the audit.

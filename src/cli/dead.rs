@@ -106,7 +106,7 @@ fn dead_reason(text: &str) -> Result<DeadReason, String> {
 impl Which {
     fn filter(self, job: Option<JobId>) -> DeadLetterFilter {
         let Self { tenant, source, route, why, since, until } = self;
-        DeadLetterFilter { job, tenant, source, route, reason: why, since, until }
+        DeadLetterFilter { job, tenant, source, route, reason: why, since, until, scope: None }
     }
 
     const fn narrows(&self) -> bool {

@@ -7,13 +7,16 @@ use sluice_actors::{domain::JobId, ports::Clock};
 
 use super::{
     Global,
-    client::{Api, Client, Done, Reason},
+    client::{Api, Client, Reason},
     events,
     filter::Narrow,
     output,
 };
 use crate::{
-    api::records::{JobDetail, JobRow, Page},
+    api::{
+        Done,
+        records::{JobDetail, JobRow, Page},
+    },
     clock::SystemClock,
 };
 

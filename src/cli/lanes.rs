@@ -11,10 +11,17 @@ use sluice_actors::{
 
 use super::{
     Global,
-    client::{Api, Client, Done, Reason},
+    client::{Api, Client, Reason},
     output,
 };
-use crate::{api::lanes::LaneView, clock::SystemClock};
+use crate::{
+    api::{
+        Done,
+        lanes::{Filter, LaneView},
+        records::Page,
+    },
+    clock::SystemClock,
+};
 
 #[derive(Debug, Args)]
 #[command(
@@ -79,8 +86,22 @@ async fn act(verb: &str, done: &str, of: &Verb, global: &Global) -> anyhow::Resu
     Ok(())
 }
 
+/// All lanes, page by page.
+pub(super) async fn all(client: &Client) -> anyhow::Result<Vec<LaneView>> {
+    let mut lanes: Vec<LaneView> = Vec::new();
+    let mut filter = Filter { limit: Some(500), ..Filter::default() };
+    loop {
+        let page: Page<LaneView> = client.get("lanes", &filter).await?;
+        lanes.extend(page.items);
+        match page.next {
+            Some(next) => filter.cursor = Some(next),
+            None => return Ok(lanes),
+        }
+    }
+}
+
 async fn list(api: &Api, global: &Global) -> anyhow::Result<()> {
-    let lanes: Vec<LaneView> = Client::connect(api, global)?.get("lanes", &()).await?;
+    let lanes = all(&Client::connect(api, global)?).await?;
     if global.json {
         return output::json(&lanes);
     }
@@ -101,7 +122,7 @@ fn row(view: &LaneView) -> Vec<String> {
     vec![
         view.lane.to_string(),
         view.vendor.to_string(),
-        snapshot.map_or_else(|| "asleep".to_owned(), |lane| word(&lane.status)),
+        word(&view.state),
         output::or_dash(snapshot.map(|lane| output::age(now, lane.since))),
         snapshot.map_or_else(|| "-".to_owned(), |lane| breakers(lane, now)),
         snapshot.map_or(0, |lane| lane.in_flight.len()).to_string(),

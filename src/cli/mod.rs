@@ -24,6 +24,8 @@ mod restore;
 mod send;
 mod serve;
 mod source;
+mod token;
+mod user;
 mod why;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -96,6 +98,12 @@ enum Command {
     /// Show what a vendor handed over while its webhook was set up
     #[command(subcommand)]
     Handshake(handshake::Handshake),
+    /// Add, list or remove users of the console and the API
+    #[command(subcommand)]
+    User(user::User),
+    /// Make, list or revoke tokens of the API
+    #[command(subcommand)]
+    Token(token::Token),
 }
 
 /// Runs the command that the process was called with.
@@ -136,6 +144,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(command) => runtime()?.block_on(command.run(&global)),
         Command::Release(command) => runtime()?.block_on(command.run(&global)),
         Command::Handshake(command) => runtime()?.block_on(command.run(&global)),
+        Command::User(command) => runtime()?.block_on(command.run(&global)),
+        Command::Token(command) => runtime()?.block_on(command.run(&global)),
     }
 }
 

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     api::records::{
-        AuditEntry, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow, LaneBacklog, Page,
-        RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
+        AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
+        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
     },
     config::{Config, Input},
     schema::Drift,
@@ -360,7 +360,7 @@ impl Records for FakeRecords {
         unreachable!("receiving reads no refusals")
     }
 
-    async fn take_handshake(&self, _: &str, _: &str) -> Result<Option<HandshakeRow>, StoreUnavailable> {
+    async fn take_handshake(&self, _: &str, _: &str, _: AuditEntry) -> Result<Option<HandshakeRow>, StoreUnavailable> {
         unreachable!("receiving shows no tokens")
     }
 
@@ -374,6 +374,14 @@ impl Records for FakeRecords {
 
     async fn cancel(&self, _: &Scope, _: JobId, _: AuditEntry) -> Result<bool, StoreUnavailable> {
         unreachable!("receiving cancels nothing")
+    }
+
+    async fn secret_uses(&self, _: &Scope) -> Result<Vec<SecretUse>, StoreUnavailable> {
+        unreachable!("receiving reads no events")
+    }
+
+    async fn audit_page(&self, _: &Scope, _: &AuditFilter) -> Result<Page<AuditRow>, StoreUnavailable> {
+        unreachable!("receiving reads no audit")
     }
 
     async fn audit(&self, _: AuditEntry) -> Result<(), StoreUnavailable> {

@@ -4,6 +4,7 @@
 use sluice_actors::domain::{JobId, Timestamp};
 
 use super::{
+    accounts,
     command::Command,
     counters::Moves,
     people, record,
@@ -150,8 +151,13 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
     match command {
         Command::Recover { reply } => reply.set(runs::recover(batch).await?),
         Command::Abandon { job, reply } => reply.set(runs::abandon(batch, *job).await?),
-        Command::Replay { job, by, run_at, reply } => reply.set(runs::replay(batch, *job, by, *run_at).await?),
-        Command::KeepPause { lane, paused, reply } => reply.set(people::keep_pause(batch, lane, *paused).await?),
+        Command::Replay { job, mandate, run_at, reply } => {
+            reply.set(runs::replay(batch, *job, mandate, *run_at).await?);
+        }
+        Command::KeepPause { lane, paused, mandate, reply } => {
+            reply.set(people::keep_pause(batch, lane, *paused, mandate).await?);
+        }
+        Command::ChangeAccount { change, audit, reply } => reply.set(accounts::change(batch, change, audit).await?),
         Command::KeepBreakers { lane, breakers, reply } => {
             reply.set(people::keep_breakers(batch, lane, breakers).await?);
         }
@@ -177,8 +183,12 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         Command::Audit { entry, reply } => reply.set(people::audit(batch, entry).await?),
         Command::KeepRefusal { row, reply } => reply.set(people::keep_refusal(batch, row).await?),
         Command::KeepHandshake { row, reply } => reply.set(people::keep_handshake(batch, row).await?),
-        Command::TakeHandshake { tenant, source, reply } => {
-            reply.set(people::take_handshake(batch, tenant, source).await?);
+        Command::TakeHandshake { tenant, source, audit, reply } => {
+            let taken = people::take_handshake(batch, tenant, source).await?;
+            if taken.is_some() {
+                people::audit(batch, audit).await?;
+            }
+            reply.set(taken);
         }
         Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),
         Command::Ping { reply } => {

@@ -1,13 +1,16 @@
 //! The requests to the writer, the same for every engine.
 
 use sluice_actors::{
-    domain::{CheckpointStage, Epoch, EventId, Fence, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, Epoch, EventId, Fence, JobId, LaneKey, Mandate, Timestamp},
     ports::{AttemptEnd, Begin, BreakerMemory, Fenced, Recovered},
 };
 
 use super::sweep::Victims;
 use crate::{
-    api::records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent},
+    api::{
+        accounts::Change,
+        records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent},
+    },
     ingest::{
         NewEvent, NewForm, NewJob, Recorded,
         writer::{self, Reply, WriteError},
@@ -22,8 +25,9 @@ pub(super) enum Command {
     Checkpoint { job: JobId, fence: Fence, stage: CheckpointStage, state: String, reply: Reply<Fenced> },
     End { end: Box<AttemptEnd>, reply: Reply<Fenced> },
     Recover { reply: Reply<Recovered> },
-    Replay { job: JobId, by: String, run_at: Timestamp, reply: Reply<bool> },
-    KeepPause { lane: LaneKey, paused: bool, reply: Reply<()> },
+    Replay { job: JobId, mandate: Mandate, run_at: Timestamp, reply: Reply<bool> },
+    KeepPause { lane: LaneKey, paused: bool, mandate: Mandate, reply: Reply<()> },
+    ChangeAccount { change: Box<Change>, audit: AuditEntry, reply: Reply<bool> },
     KeepBreakers { lane: LaneKey, breakers: Vec<BreakerMemory>, reply: Reply<()> },
     RecordJobs { events: Vec<RoutedEvent>, audit: AuditEntry, reply: Reply<u64> },
     Release { event: EventId, form: NewForm, jobs: Vec<NewJob>, audit: AuditEntry, reply: Reply<bool> },
@@ -31,7 +35,7 @@ pub(super) enum Command {
     Audit { entry: AuditEntry, reply: Reply<()> },
     KeepRefusal { row: Box<RefusalRow>, reply: Reply<()> },
     KeepHandshake { row: HandshakeRow, reply: Reply<()> },
-    TakeHandshake { tenant: String, source: String, reply: Reply<Option<HandshakeRow>> },
+    TakeHandshake { tenant: String, source: String, audit: AuditEntry, reply: Reply<Option<HandshakeRow>> },
     Sweep { victims: Victims, reply: Reply<u64> },
     Ping { reply: Reply<()> },
 }
@@ -66,6 +70,7 @@ impl writer::Command for Command {
             | Self::Replay { .. }
             | Self::KeepPause { .. }
             | Self::KeepBreakers { .. }
+            | Self::ChangeAccount { .. }
             | Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Audit { .. }
@@ -84,6 +89,7 @@ impl writer::Command for Command {
             Self::Recover { reply } => reply.settle(outcome),
             Self::Abandon { reply, .. }
             | Self::Replay { reply, .. }
+            | Self::ChangeAccount { reply, .. }
             | Self::Release { reply, .. }
             | Self::Cancel { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. } | Self::Sweep { reply, .. } => reply.settle(outcome),

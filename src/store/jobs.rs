@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use sluice_actors::{
-    domain::{CheckpointStage, DeadReason, Epoch, Fence, Job, JobId, LaneKey, Timestamp},
+    domain::{CheckpointStage, DeadReason, Epoch, Fence, Job, JobId, LaneKey, Mandate, Timestamp},
     ports::{
         Acquired, AttemptEnd, Begin, BreakerMemory, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory,
         Owned, Recovered, StoreUnavailable, Told,
@@ -13,6 +13,7 @@ use sluice_actors::{
 use super::{
     Store,
     command::Command,
+    records::tenants_value,
     rows::{self, BadRow, Reader, Row},
     sql::{Statement, sql},
     value::{Values, values},
@@ -60,6 +61,7 @@ fn filter_values(filter: &DeadLetterFilter) -> Values<'_> {
         filter.reason.map(DeadReason::as_str),
         filter.since,
         filter.until,
+        filter.scope.as_deref().map(tenants_value),
     ]
 }
 
@@ -176,9 +178,9 @@ impl JobStore for Store {
         Ok(read().await?)
     }
 
-    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable> {
-        let lane = lane.clone();
-        Ok(self.shared.writer.submit(|reply| Command::KeepPause { lane, paused, reply }).await?)
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool, mandate: &Mandate) -> Result<(), StoreUnavailable> {
+        let (lane, mandate) = (lane.clone(), mandate.clone());
+        Ok(self.shared.writer.submit(|reply| Command::KeepPause { lane, paused, mandate, reply }).await?)
     }
 
     async fn keep_breakers(&self, lane: &LaneKey, breakers: &[BreakerMemory]) -> Result<(), StoreUnavailable> {
@@ -243,8 +245,8 @@ impl JobStore for Store {
         Ok(read().await?)
     }
 
-    async fn replay(&self, job: JobId, by: &str, run_at: Timestamp) -> Result<bool, StoreUnavailable> {
-        let by = by.to_owned();
-        Ok(self.shared.writer.submit(|reply| Command::Replay { job, by, run_at, reply }).await?)
+    async fn replay(&self, job: JobId, mandate: &Mandate, run_at: Timestamp) -> Result<bool, StoreUnavailable> {
+        let mandate = mandate.clone();
+        Ok(self.shared.writer.submit(|reply| Command::Replay { job, mandate, run_at, reply }).await?)
     }
 }

@@ -14,6 +14,7 @@
 //! migrations in `migrations/<engine>/`, and one line in each contract suite. A new rule of the
 //! store begins as a new case there.
 
+mod accounts;
 mod batch;
 mod command;
 pub mod copy;

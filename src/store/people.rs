@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::HashSet};
 
 use sluice_actors::{
-    domain::{EventId, JobClass, JobId, JobState, LaneKey},
+    domain::{EventId, JobClass, JobId, JobState, LaneKey, Mandate},
     ports::BreakerMemory,
 };
 
@@ -102,19 +102,35 @@ pub(super) async fn cancel(batch: &mut Batch<'_>, job: JobId) -> Result<bool, sq
 
 /// Writes an audit line.
 pub(super) async fn audit(batch: &mut Batch<'_>, entry: &AuditEntry) -> Result<(), sqlx::Error> {
-    let AuditEntry { actor, action, object, reason } = entry;
-    let now = batch.now;
-    batch
-        .execute(sql!("insert_audit"), values![now, actor.as_str(), action.as_str(), object.as_str(), reason.as_str()])
-        .await?;
+    let AuditEntry { actor, action, tenant, object, reason } = entry;
+    let values =
+        values![batch.now, actor.as_str(), action.as_str(), tenant.as_deref(), object.as_str(), reason.as_str()];
+    batch.execute(sql!("insert_audit"), values).await?;
     Ok(())
 }
 
-/// Keeps whether a lane is paused.
-pub(super) async fn keep_pause(batch: &mut Batch<'_>, lane: &LaneKey, paused: bool) -> Result<(), sqlx::Error> {
+/// The line of the audit for what a mandate did to `object` of a lane.
+pub(super) fn entry(mandate: &Mandate, action: &str, lane: &LaneKey, object: &impl ToString) -> AuditEntry {
+    AuditEntry {
+        actor: mandate.by.clone(),
+        action: action.to_owned(),
+        tenant: Some(lane.tenant.to_string()),
+        object: object.to_string(),
+        reason: mandate.reason.clone(),
+    }
+}
+
+/// Keeps whether a lane is paused, with the audit of it.
+pub(super) async fn keep_pause(
+    batch: &mut Batch<'_>,
+    lane: &LaneKey,
+    paused: bool,
+    mandate: &Mandate,
+) -> Result<(), sqlx::Error> {
     let values = values![lane.tenant.as_str(), lane.source.as_str(), paused];
     batch.execute(sql!("keep_pause"), values).await?;
-    Ok(())
+    let action = if paused { "lane.pause" } else { "lane.resume" };
+    audit(batch, &entry(mandate, action, lane, lane)).await
 }
 
 /// Keeps the breakers of a lane.

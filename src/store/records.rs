@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     api::records::{
-        AuditEntry, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow, LaneBacklog, Page,
-        RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, Swept,
+        AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
+        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
     },
     ingest::{NewForm, NewJob},
 };
@@ -37,14 +37,16 @@ const WINDOWS: usize = 50;
 const SAME_EXTERNAL_ID: i64 = 1000;
 
 /// The tenants of a scope as the statements take them: a JSON array, NULL for all.
-fn scope_value(scope: &Scope) -> Option<String> {
+pub(super) fn scope_value(scope: &Scope) -> Option<String> {
     match scope {
         Scope::All => None,
-        Scope::Tenants(tenants) => {
-            let names: Vec<&str> = tenants.iter().map(TenantName::as_str).collect();
-            Some(serde_json::Value::from(names).to_string())
-        }
+        Scope::Tenants(tenants) => Some(tenants_value(tenants)),
     }
+}
+
+/// Tenants as the statements take them: a JSON array.
+pub(super) fn tenants_value(tenants: &[TenantName]) -> String {
+    serde_json::Value::from(tenants.iter().map(TenantName::as_str).collect::<Vec<_>>()).to_string()
 }
 
 fn page_size(limit: Option<usize>) -> usize {
@@ -68,7 +70,7 @@ fn text_of(raw: Option<Vec<u8>>) -> Option<String> {
 
 impl Store {
     /// Rows of a read of people.
-    async fn rows(&self, statement: &'static Statement, values: Values<'_>) -> Result<Vec<Row>, ReadFailed> {
+    pub(super) async fn rows(&self, statement: &'static Statement, values: Values<'_>) -> Result<Vec<Row>, ReadFailed> {
         Ok(self.readers().people.rows(statement, values).await?)
     }
 
@@ -88,13 +90,13 @@ impl Store {
     async fn walk<'v, T>(
         &self,
         (first, last): (i64, i64),
-        filter: &RecordFilter,
+        (limit, cursor): (Option<usize>, Option<&str>),
         statement: &'static Statement,
         values: impl Fn(i64, i64, i64) -> Values<'v>,
         read: impl Fn(&Row) -> Result<T, BadRow>,
     ) -> Result<Page<T>, ReadFailed> {
-        let wanted = page_size(filter.limit);
-        let mut before = before(filter.cursor.as_deref()).min(last.saturating_add(1));
+        let wanted = page_size(limit);
+        let mut before = before(cursor).min(last.saturating_add(1));
         let mut items = Vec::new();
         for _ in 0..WINDOWS {
             if before <= first {
@@ -140,7 +142,7 @@ impl Store {
                 limit,
             ]
         };
-        self.walk(bounds, filter, sql!("events_window"), values, rows::event_row).await
+        self.walk(bounds, filter.page(), sql!("events_window"), values, rows::event_row).await
     }
 
     /// Few events share an external id, so the rest of the filter is applied to them here.
@@ -192,6 +194,7 @@ impl Store {
             headers,
             raw: text_of(columns.opt("raw")?),
             redacted: columns.opt("redacted")?.unwrap_or(false),
+            withheld: false,
             forms: forms.collect::<Result<_, _>>()?,
             quarantine_reason: columns.opt("quarantine_reason")?,
             jobs: jobs.iter().map(rows::job_row).collect::<Result<_, _>>()?,
@@ -218,7 +221,7 @@ impl Store {
                 limit,
             ]
         };
-        self.walk(bounds, filter, sql!("jobs_window"), values, rows::job_row).await
+        self.walk(bounds, filter.page(), sql!("jobs_window"), values, rows::job_row).await
     }
 
     async fn job_detail(&self, scope: &Scope, id: JobId) -> Result<Option<JobDetail>, ReadFailed> {
@@ -240,6 +243,27 @@ impl Store {
             },
             job,
         }))
+    }
+
+    async fn audit_lines(&self, scope: &Scope, filter: &AuditFilter) -> Result<Page<AuditRow>, ReadFailed> {
+        let scope = scope_value(scope);
+        let bounds = self.bounds(sql!("audit_seqs")).await?;
+        let values = |before: i64, from: i64, limit: i64| {
+            values![
+                scope.as_deref(),
+                filter.tenant.as_deref(),
+                filter.actor.as_deref(),
+                filter.action.as_deref(),
+                filter.object.as_deref(),
+                filter.since,
+                filter.until,
+                before,
+                from,
+                limit,
+            ]
+        };
+        let page = (filter.limit, filter.cursor.as_deref());
+        self.walk(bounds, page, sql!("audit_window"), values, rows::audit_row).await
     }
 
     async fn letters_page(
@@ -381,9 +405,14 @@ impl Records for Store {
         Ok(self.shared.writer.submit(|reply| Command::KeepHandshake { row, reply }).await?)
     }
 
-    async fn take_handshake(&self, tenant: &str, source: &str) -> Result<Option<HandshakeRow>, StoreUnavailable> {
+    async fn take_handshake(
+        &self,
+        tenant: &str,
+        source: &str,
+        audit: AuditEntry,
+    ) -> Result<Option<HandshakeRow>, StoreUnavailable> {
         let (tenant, source) = (tenant.to_owned(), source.to_owned());
-        Ok(self.shared.writer.submit(|reply| Command::TakeHandshake { tenant, source, reply }).await?)
+        Ok(self.shared.writer.submit(|reply| Command::TakeHandshake { tenant, source, audit, reply }).await?)
     }
 
     async fn record_jobs(&self, events: Vec<RoutedEvent>, audit: AuditEntry) -> Result<u64, StoreUnavailable> {
@@ -410,6 +439,18 @@ impl Records for Store {
 
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreUnavailable> {
         Ok(self.shared.writer.submit(|reply| Command::Audit { entry, reply }).await?)
+    }
+
+    async fn secret_uses(&self, scope: &Scope) -> Result<Vec<SecretUse>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sql!("secret_uses"), values![scope_value(scope)]).await?;
+            Ok(rows.iter().map(rows::secret_use).collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn audit_page(&self, scope: &Scope, filter: &AuditFilter) -> Result<Page<AuditRow>, StoreUnavailable> {
+        Ok(self.audit_lines(scope, filter).await?)
     }
 
     async fn sweep(&self, retention: &Retention, now: Timestamp) -> Result<Swept, StoreUnavailable> {

@@ -9,7 +9,7 @@ use sqlx::{Decode, Row as _, TypeInfo, ValueRef, postgres::PgRow, sqlite::Sqlite
 use uuid::Uuid;
 
 use super::{postgres::nul, sqlite::connection::EmbeddedRow};
-use crate::api::records::{AttemptRow, DeadLetterRow, EventRow, JobRow, RefusalRow};
+use crate::api::records::{AttemptRow, AuditRow, DeadLetterRow, EventRow, JobRow, RefusalRow, SecretUse};
 
 /// A row of either engine.
 pub(super) enum Row {
@@ -335,6 +335,30 @@ pub(super) fn dead_letter_row(row: &Row, job: JobRow) -> Result<DeadLetterRow, B
         at: row.time("at")?,
         replayed_at: row.time_or_none("replayed_at")?,
         replayed_by: row.opt("replayed_by")?,
+    })
+}
+
+/// When a secret verified last.
+pub(super) fn secret_use(row: &Row) -> Result<SecretUse, BadRow> {
+    let row = Reader::new(row, "events", "at");
+    Ok(SecretUse {
+        tenant: row.get("tenant")?,
+        source: row.get("source")?,
+        secret_version: row.get("secret_version")?,
+        at: row.time("at")?,
+    })
+}
+
+/// A line of the audit.
+pub(super) fn audit_row(row: &Row) -> Result<AuditRow, BadRow> {
+    let row = Reader::new(row, "audit", "seq");
+    Ok(AuditRow {
+        at: row.time("at")?,
+        actor: row.get("actor")?,
+        action: row.get("action")?,
+        tenant: row.opt("tenant")?,
+        object: row.get("object")?,
+        reason: row.get("reason")?,
     })
 }
 

@@ -6,13 +6,14 @@ use std::{
 };
 
 use sluice_actors::{
-    domain::{CheckpointStage, DeadReason, Epoch, Fence, HoldReason, JobId, JobState, LaneKey, Timestamp},
+    domain::{CheckpointStage, DeadReason, Epoch, Fence, HoldReason, JobId, JobState, LaneKey, Mandate, Timestamp},
     policy::retry::suspect_backoff,
     ports::{AttemptEnd, Begin, Begun, Fenced, Recovered, Verdict},
 };
 
 use super::{
     batch::Batch,
+    people,
     rows::{self, BadRow, Reader, Row},
     sql::{bulk, sql},
     value::{Rows, values},
@@ -350,11 +351,11 @@ pub(super) async fn recover(batch: &mut Batch<'_>) -> Result<Recovered, sqlx::Er
     Ok(recovered)
 }
 
-/// Brings a dead letter back.
+/// Brings a dead letter back, with the audit of it.
 pub(super) async fn replay(
     batch: &mut Batch<'_>,
     job: JobId,
-    by: &str,
+    mandate: &Mandate,
     run_at: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let now = batch.now;
@@ -362,6 +363,7 @@ pub(super) async fn replay(
     let Some(row) = back.first() else { return Ok(false) };
     let lane = Reader::new(row, "jobs", "tenant").lane()?;
     batch.moves.add(&lane, Some(JobState::DeadLetter), Some(JobState::Pending));
-    batch.execute(sql!("close_dead_letters"), values![job, now, by]).await?;
+    batch.execute(sql!("close_dead_letters"), values![job, now, mandate.by.as_str()]).await?;
+    people::audit(batch, &people::entry(mandate, "dead.replay", &lane, &job)).await?;
     Ok(true)
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sluice_actors::domain::{EventId, JobId, LaneKey, Timestamp};
+use sluice_actors::domain::{EventId, JobId, LaneKey, Timestamp, TokenId};
 use uuid::Uuid;
 
 /// One parameter.
@@ -42,6 +42,7 @@ from! {
     Option<Vec<u8>>, bytes => Self::Bytes(bytes.map(Into::into));
     EventId, id => Self::Id(Some(id.as_uuid()));
     Option<EventId>, id => Self::Id(id.map(|id| id.as_uuid()));
+    TokenId, id => Self::Id(Some(id.as_uuid()));
     JobId, id => Self::Id(Some(id.as_uuid()));
     Option<JobId>, id => Self::Id(id.map(|id| id.as_uuid()));
     i64, number => Self::Int(Some(number));

@@ -84,7 +84,7 @@ async fn a_backup_taken_under_load_holds_all_that_was_acknowledged_before_and_do
     nothing_lost_and_nothing_doubled(&world, &process, &before).await;
     fences_only_rise(&world);
     let lanes = process.get("/api/v1/lanes").await;
-    assert_eq!(lanes.as_array().unwrap().len(), 1);
+    assert_eq!(lanes["items"].as_array().unwrap().len(), 1);
     process.terminate();
     assert!(process.ended().await.0.success());
 

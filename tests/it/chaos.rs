@@ -130,7 +130,7 @@ pub(crate) async fn nothing_lost_and_nothing_doubled(world: &World, process: &Pr
     within(Duration::from_mins(2), "no job is left that could run", || async {
         let lanes = process.get("/api/v1/lanes").await;
         let open = |jobs: &Value| jobs[0] != "deadletter" && jobs[1] != 0;
-        let backlog = lanes[0]["backlog"]["jobs"].as_array().cloned().unwrap_or_default();
+        let backlog = lanes["items"][0]["backlog"]["jobs"].as_array().cloned().unwrap_or_default();
         (!backlog.iter().any(open)).then_some(())
     })
     .await;

@@ -346,7 +346,7 @@ async fn what_was_acknowledged_runs_in_the_next_life(engine: Engine) {
 
     let app = world.start().await;
     let lanes = app.get("/api/v1/lanes").await;
-    assert_eq!(lanes[0]["snapshot"]["status"], "paused", "a pause survives: {lanes:#}");
+    assert_eq!(lanes["items"][0]["snapshot"]["status"], "paused", "a pause survives: {lanes:#}");
     assert!(sender.at(&app.public()).send("e1", &completed("t", 0)).await.is_duplicate());
     let (status, _) = app.post("/api/v1/lanes/acme/chat/resume", &json!({})).await;
     assert_eq!(status, 200);

@@ -32,6 +32,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
 
@@ -94,6 +95,7 @@ name!(
 
 /// A lane: tenant and source. The unit of isolation, of limits and of supervision.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LaneKey {
     /// Whose work it is.
     pub tenant: TenantName,
@@ -117,6 +119,7 @@ impl fmt::Display for LaneKey {
 /// Who an action calls: an LLM credential, a WordPress site, a host. Never contains a secret;
 /// forms: `llm:<digest>`, `wordpress:<host>`, `host:<host>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct CalleeId(Arc<str>);
 
 impl CalleeId {
@@ -141,6 +144,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Uuid);
 
@@ -210,6 +214,12 @@ id!(
     JobId,
     "job",
     "job id"
+);
+id!(
+    /// A token of the API: `tok_` and 32 hexadecimal digits. Names it; it is not its secret.
+    TokenId,
+    "tok",
+    "token id"
 );
 
 /// The token of one attempt. Rises with every `begin`; every later write of that attempt must

@@ -8,6 +8,7 @@ use super::{EventId, Fence, InvalidId, JobId, LaneKey, RouteName, Timestamp};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Never tried; due at `next_run_at`.

@@ -3,11 +3,15 @@
 mod event;
 mod ids;
 mod job;
+mod mandate;
 mod outcome;
 mod time;
 
 pub use event::EventEnvelope;
-pub use ids::{CalleeId, Epoch, EventId, Fence, InvalidId, JobId, LaneKey, RouteName, SourceName, TenantName, TraceId};
+pub use ids::{
+    CalleeId, Epoch, EventId, Fence, InvalidId, JobId, LaneKey, RouteName, SourceName, TenantName, TokenId, TraceId,
+};
 pub use job::{CheckpointStage, Job, JobClass, JobState};
+pub use mandate::Mandate;
 pub use outcome::{CallResult, DeadReason, HoldReason, JobResult, Outcome};
 pub use time::{InvalidTimestamp, Timestamp};

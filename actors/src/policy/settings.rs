@@ -42,6 +42,7 @@ pub struct BreakerPolicy {
 
 /// The state of a breaker, in the field's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Calls flow.

@@ -12,7 +12,7 @@ use tokio::{
 use super::Msg;
 use crate::{
     admission::Admission,
-    domain::{Epoch, LaneKey},
+    domain::{Epoch, LaneKey, Mandate},
     ports::{BreakerMemory, JobStore, StoreUnavailable, Told},
 };
 
@@ -22,7 +22,7 @@ const STORE_WAIT: Duration = Duration::from_secs(1);
 /// What to keep.
 pub(super) enum Keep {
     /// An operator paused or resumed the lane.
-    Paused(LaneKey, bool, oneshot::Sender<Result<(), StoreUnavailable>>),
+    Paused(LaneKey, bool, Mandate, oneshot::Sender<Result<(), StoreUnavailable>>),
     /// Which lanes are paused may have changed, by a word about this lane.
     Look(Option<LaneKey>, oneshot::Sender<()>),
     /// The lane went to sleep with these breakers not closed.
@@ -41,8 +41,8 @@ pub(super) async fn keep(
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Keep::Paused(lane, paused, reply)) => {
-                    let kept = store.keep_pause(&lane, paused).await;
+                Some(Keep::Paused(lane, paused, mandate, reply)) => {
+                    let kept = store.keep_pause(&lane, paused, &mandate).await;
                     if kept.is_ok() {
                         store.tell(&lane, Told::Pause);
                         let _ = supervisor.cast(Msg::Paused(lane, paused));

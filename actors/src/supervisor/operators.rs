@@ -6,15 +6,21 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Hint, Lane, Msg, State, Status, keeper::Keep};
 use crate::{
-    domain::LaneKey,
+    domain::{LaneKey, Mandate},
     lane,
     policy::restart::Panics,
     ports::{ObserverEvent, StoreUnavailable},
 };
 
 impl State {
-    pub(super) fn keep_pause(&self, key: LaneKey, paused: bool, reply: oneshot::Sender<Result<(), StoreUnavailable>>) {
-        let _ = self.keeper.send(Keep::Paused(key, paused, reply));
+    pub(super) fn keep_pause(
+        &self,
+        key: LaneKey,
+        paused: bool,
+        mandate: Mandate,
+        reply: oneshot::Sender<Result<(), StoreUnavailable>>,
+    ) {
+        let _ = self.keeper.send(Keep::Paused(key, paused, mandate, reply));
     }
 
     pub(super) fn pause(&mut self, key: &LaneKey, paused: bool) {

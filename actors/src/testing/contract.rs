@@ -21,7 +21,7 @@ use super::{NewJob, lane_key};
 use crate::{
     domain::{
         CheckpointStage, DeadReason, Epoch, Fence, HoldReason, Job, JobClass, JobId, JobResult, JobState, LaneKey,
-        Timestamp,
+        Mandate, Timestamp,
     },
     ports::{
         Acquired, AttemptEnd, Begin, Begun, BreakerMemory, Clock, DeadLetterFilter, Fenced, HeldWork, JobStore,
@@ -371,8 +371,11 @@ pub async fn a_death_is_a_dead_letter_until_it_is_replayed(fixture: &mut impl Fi
 
     let now = fixture.clock().now();
     let store = fixture.store();
-    assert!(store.replay(job, "ops", now).await.expect("the store answers"));
-    assert!(!store.replay(job, "ops", now).await.expect("the store answers"), "it is no dead letter any more");
+    assert!(store.replay(job, &Mandate::new("ops", "mended"), now).await.expect("the store answers"));
+    assert!(
+        !store.replay(job, &Mandate::new("ops", "mended"), now).await.expect("the store answers"),
+        "it is no dead letter any more"
+    );
     assert!(letters(fixture, &DeadLetterFilter::default()).await.is_empty());
     let back = due(fixture, LANE).await;
     assert_eq!((back[0].state, back[0].class, back[0].attempts), (JobState::Pending, JobClass::Replay, 0));
@@ -406,6 +409,8 @@ pub async fn dead_letters_are_found_by_every_part_of_the_filter(fixture: &mut im
         (DeadLetterFilter { until: Some(middle), ..all() }, vec![first]),
         (DeadLetterFilter { since: Some(began), until: Some(middle.plus(minutes(1))), ..all() }, vec![first, second]),
         (DeadLetterFilter { tenant: Some("acme".into()), source: Some("chat".into()), ..all() }, vec![]),
+        (DeadLetterFilter { scope: Some(vec!["acme".parse().expect("a name")]), ..all() }, vec![first]),
+        (DeadLetterFilter { scope: Some(vec![]), ..all() }, vec![]),
     ];
     for (filter, expected) in table {
         assert_eq!(letters(fixture, &filter).await, expected, "{filter:?}");
@@ -419,7 +424,7 @@ pub async fn fresh_work_comes_before_retries_before_replays(fixture: &mut impl F
     let replayed = fixture.insert(NewJob::on(LANE)).await;
     bury(fixture, replayed, DeadReason::Rejected).await;
     let now = fixture.clock().now();
-    fixture.store().replay(replayed, "ops", now).await.expect("the store answers");
+    fixture.store().replay(replayed, &Mandate::new("ops", "mended"), now).await.expect("the store answers");
     let retried = fixture.insert(NewJob::on(LANE)).await;
     let begun = begin(fixture, retried).await;
     end(fixture, &begun, failed(fixture, Duration::ZERO)).await;
@@ -641,7 +646,7 @@ pub async fn a_lane_remembers(fixture: &mut impl Fixture) {
             shared: true,
         }],
     };
-    store.keep_pause(&lane, true).await.expect("the store answers");
+    store.keep_pause(&lane, true, &Mandate::new("ops", "a test")).await.expect("the store answers");
     store.keep_breakers(&lane, &memory.breakers).await.expect("the store answers");
     fixture.next_life().await;
     let store = fixture.store();
@@ -649,14 +654,14 @@ pub async fn a_lane_remembers(fixture: &mut impl Fixture) {
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), [(lane.clone(), memory.clone())]);
     assert_eq!(store.paused_lanes().await.expect("the store answers"), std::slice::from_ref(&lane));
     let resumed = LaneMemory { paused: false, ..memory };
-    store.keep_pause(&lane, false).await.expect("the store answers");
+    store.keep_pause(&lane, false, &Mandate::new("ops", "a test")).await.expect("the store answers");
     assert_eq!(store.paused_lanes().await.expect("the store answers"), []);
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), [(lane.clone(), resumed)]);
-    store.keep_pause(&lane, true).await.expect("the store answers");
+    store.keep_pause(&lane, true, &Mandate::new("ops", "a test")).await.expect("the store answers");
     store.keep_breakers(&lane, &[]).await.expect("the store answers");
     let paused = LaneMemory { paused: true, breakers: Vec::new() };
     assert_eq!(store.load_lane(&lane).await.expect("the store answers"), paused, "each is kept by itself");
-    store.keep_pause(&lane, false).await.expect("the store answers");
+    store.keep_pause(&lane, false, &Mandate::new("ops", "a test")).await.expect("the store answers");
     assert_eq!(store.remembered_lanes().await.expect("the store answers"), []);
 }
 
@@ -664,7 +669,7 @@ pub async fn a_lane_remembers(fixture: &mut impl Fixture) {
 pub async fn a_lane_is_taken_with_what_it_remembers_and_given_back(fixture: &mut impl Fixture) {
     let (lane, store) = (lane_key(LANE), fixture.store());
     let memory = LaneMemory { paused: true, ..LaneMemory::default() };
-    store.keep_pause(&lane, true).await.expect("the store answers");
+    store.keep_pause(&lane, true, &Mandate::new("ops", "a test")).await.expect("the store answers");
     let owned = take(&*store, &lane).await;
     assert_eq!((&owned.memory, owned.taken_over), (&memory, false));
     store.release_lane(&lane, owned.epoch).await.expect("the store answers");

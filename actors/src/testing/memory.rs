@@ -17,7 +17,7 @@ use super::seed::NewJob;
 use crate::{
     domain::{
         CheckpointStage, DeadReason, Epoch, EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobResult, JobState,
-        LaneKey, RouteName, Timestamp, TraceId,
+        LaneKey, Mandate, RouteName, Timestamp, TraceId,
     },
     policy::retry::suspect_backoff,
     ports::{
@@ -572,6 +572,7 @@ impl Inner {
         self.jobs.values().filter(move |stored| {
             let Some((reason, _, at)) = &stored.dead else { return false };
             stored.job.state == JobState::DeadLetter
+                && filter.scope.as_ref().is_none_or(|scope| scope.contains(&stored.job.lane.tenant))
                 && filter.job.is_none_or(|job| job == stored.job.id)
                 && filter.tenant.as_deref().is_none_or(|tenant| tenant == stored.job.lane.tenant.as_str())
                 && filter.source.as_deref().is_none_or(|source| source == stored.job.lane.source.as_str())
@@ -733,7 +734,7 @@ impl JobStore for MemoryStore {
         self.call(StoreOp::LoadLane, |inner| inner.lanes.get(lane).cloned().unwrap_or_default())
     }
 
-    async fn keep_pause(&self, lane: &LaneKey, paused: bool) -> Result<(), StoreUnavailable> {
+    async fn keep_pause(&self, lane: &LaneKey, paused: bool, _: &Mandate) -> Result<(), StoreUnavailable> {
         self.call(StoreOp::KeepPause, |inner| inner.lanes.entry(lane.clone()).or_default().paused = paused)
     }
 
@@ -780,7 +781,7 @@ impl JobStore for MemoryStore {
         self.call(StoreOp::CountDeadLetters, |inner| inner.dead_letters(filter).count() as u64)
     }
 
-    async fn replay(&self, job: JobId, by: &str, run_at: Timestamp) -> Result<bool, StoreUnavailable> {
+    async fn replay(&self, job: JobId, mandate: &Mandate, run_at: Timestamp) -> Result<bool, StoreUnavailable> {
         self.call(StoreOp::Replay, |inner| {
             inner
                 .update(job, |stored| {
@@ -794,7 +795,7 @@ impl JobStore for MemoryStore {
                     stored.job.deaths = 0;
                     stored.job.next_run_at = run_at;
                     stored.dead = None;
-                    stored.replayed_by.push(by.to_owned());
+                    stored.replayed_by.push(mandate.by.clone());
                     true
                 })
                 .unwrap_or(false)

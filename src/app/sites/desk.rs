@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sluice_actors::{
-    domain::{JobId, JobState, TenantName},
+    domain::{JobId, JobState, Mandate, TenantName},
     handle::Gateway,
     ports::{Clock, DeadLetterFilter},
 };
@@ -22,6 +22,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Dead letters a second that come back at a site's request.
 const REPLAY_RATE: f64 = 10.0;
+/// Why, in the audit.
+const REASON: &str = "an editor asked for it on the site";
 
 /// Where sites' questions are answered.
 pub(in crate::app) struct Desk {
@@ -122,10 +124,10 @@ impl Desk {
             JobState::DeadLetter => {
                 let tenant_name = Some(tenant.to_string());
                 let filter = DeadLetterFilter { job: Some(job.id), tenant: tenant_name, ..DeadLetterFilter::default() };
-                let actor = actor(tenant);
-                let replayed = self.gateway.replay(filter, &actor, REPLAY_RATE).await;
+                // The change itself is audited.
+                let mandate = Mandate::new(actor(tenant), REASON);
+                let replayed = self.gateway.replay(filter, mandate, REPLAY_RATE).await;
                 let matched = replayed.map_err(|error| error.to_string())?;
-                self.audit(actor, "dead.replay", job.id).await;
                 self.changed.add(tenant, [job.id]);
                 Ok(matched > 0)
             }
@@ -139,14 +141,14 @@ impl Desk {
         let Some(job) = self.asked_for(tenant, id).await? else { return Ok(false) };
         match job.state {
             JobState::Pending | JobState::Running | JobState::Failed => {
-                let entry = entry(actor(tenant), "job.cancel", job.id);
+                let entry = entry(tenant, "job.cancel", job.id);
                 let cancelled = self.records.cancel(&scope(tenant), job.id, entry).await;
                 let cancelled = cancelled.map_err(|error| error.to_string())?;
                 self.changed.add(tenant, [job.id]);
                 Ok(cancelled)
             }
             JobState::DeadLetter => {
-                self.audit(actor(tenant), "dead.dismiss", job.id).await;
+                self.audit(tenant, "dead.dismiss", job.id).await;
                 Ok(true)
             }
             JobState::Cancelled => Ok(true),
@@ -154,8 +156,8 @@ impl Desk {
         }
     }
 
-    async fn audit(&self, actor: String, action: &str, job: JobId) {
-        if let Err(error) = self.records.audit(entry(actor, action, job)).await {
+    async fn audit(&self, tenant: &TenantName, action: &str, job: JobId) {
+        if let Err(error) = self.records.audit(entry(tenant, action, job)).await {
             tracing::warn!(%error, action, "could not be written into the audit");
         }
     }
@@ -169,9 +171,14 @@ fn actor(tenant: &TenantName) -> String {
     format!("site of {tenant}")
 }
 
-fn entry(actor: String, action: &str, job: JobId) -> AuditEntry {
-    let reason = "an editor asked for it on the site".to_owned();
-    AuditEntry { actor, action: action.to_owned(), object: job.to_string(), reason }
+fn entry(tenant: &TenantName, action: &str, job: JobId) -> AuditEntry {
+    AuditEntry {
+        actor: actor(tenant),
+        action: action.to_owned(),
+        tenant: Some(tenant.to_string()),
+        object: job.to_string(),
+        reason: REASON.to_owned(),
+    }
 }
 
 /// What a site is told of a job.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sluice_actors::{
-    domain::{EventId, JobState, LaneKey},
+    domain::{EventId, JobState, LaneKey, Mandate},
     ports::{BreakerState, Clock, DeadLetterFilter},
 };
 
@@ -206,7 +206,7 @@ async fn dead_letter(world: &World) -> anyhow::Result<String> {
     let dead = ends_as(world, &answer, JobState::DeadLetter).await?;
     let reason = dead.dead_letter.context("a dead letter")?.reason;
     let filter = DeadLetterFilter { job: Some(dead.job.id), ..DeadLetterFilter::default() };
-    let matched = world.running.gateway.replay(filter, "demo", 10.0).await?;
+    let matched = world.running.gateway.replay(filter, Mandate::new("demo", "the story goes on"), 10.0).await?;
     ensure!(matched == 1, "{matched} dead letters match");
     let job = ends_as(world, &answer, JobState::Succeeded).await?;
     Ok(format!("order.paid was dead ({reason}), replayed, done at attempt {}", job.attempts.len()))

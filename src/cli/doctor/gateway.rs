@@ -18,7 +18,7 @@ use crate::{
         nodes::NodeView,
         records::{EventRow, Page, RefusalRow},
     },
-    cli::{client::Client, output},
+    cli::{client::Client, lanes, output},
     clock::SystemClock,
 };
 
@@ -83,7 +83,7 @@ pub(super) async fn findings(client: Option<&Client>, health: Health) -> Vec<Fin
 }
 
 async fn records(client: &Client) -> anyhow::Result<Vec<Finding>> {
-    let lanes: Vec<LaneView> = get(client, "lanes", &json!({})).await?;
+    let lanes: Vec<LaneView> = lanes::all(client).await?;
     let callees: Vec<CalleeSnapshot> = get(client, "callees", &json!({})).await?;
     let quarantined: Page<EventRow> = get(client, "events", &json!({ "state": "quarantined", "limit": 500 })).await?;
     let refusals: Vec<RefusalRow> = get(client, "refusals", &json!({ "limit": 500 })).await?;

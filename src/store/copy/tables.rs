@@ -168,7 +168,15 @@ pub(super) const TABLES: &[Table] = &[
     ),
     Table::numbered(
         "audit",
-        &[("seq", Int), ("at", Int), ("actor", Text), ("action", Text), ("object", Text), ("reason", Text)],
+        &[
+            ("seq", Int),
+            ("at", Int),
+            ("actor", Text),
+            ("action", Text),
+            ("tenant", Text),
+            ("object", Text),
+            ("reason", Text),
+        ],
     ),
     Table::new(
         "tokens",
@@ -207,6 +215,7 @@ pub fn copied_columns() -> impl Iterator<Item = String> {
 /// What stays behind, and why: a table, or a column as `table.column`.
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("_sqlx_migrations", "the target has run the migrations of its own engine"),
+    ("sessions", "people sign in anew where they are served anew"),
     ("nodes", "processes that served the source; none of them serves the target"),
     ("lanes.owner", "nobody runs a lane of the target before a gateway takes it"),
     ("lanes.held", "as its owner"),

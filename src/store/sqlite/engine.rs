@@ -340,7 +340,8 @@ mod tests {
 
     async fn write(writer: &Writer<Command>) -> Result<(), WriteError> {
         let reason = "x".repeat(1 << 20);
-        let entry = AuditEntry { actor: String::new(), action: String::new(), object: String::new(), reason };
+        let entry =
+            AuditEntry { actor: String::new(), action: String::new(), tenant: None, object: String::new(), reason };
         writer.submit(|reply| Command::Audit { entry, reply }).await
     }
 

@@ -136,7 +136,7 @@ async fn who_stops_waiting_for_the_first_event_keeps_the_source() {
     let child = adding.spawn().unwrap();
     eventually("the gateway has the source", || async {
         let lanes = gateway.get("/api/v1/lanes").await;
-        lanes.as_array().unwrap().iter().any(|lane| lane["lane"]["source"] == "chat").then_some(())
+        lanes["items"].as_array().unwrap().iter().any(|lane| lane["lane"]["source"] == "chat").then_some(())
     })
     .await;
     let interrupt = format!("kill -INT {}", child.id());

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use sluice::{
+    api::records::Records,
     app::{self, AppOptions, Running, sites::ReportPace},
     clock::SystemClock,
     config::{self, LogFormat},
@@ -49,6 +50,11 @@ impl App {
     /// A sender to a source of the tenant of a [`super::World`].
     pub(crate) fn acme(&self, source: &str, vendor: &str) -> Sender {
         self.sender("acme", source, vendor, super::SECRET)
+    }
+
+    /// What people read of the store.
+    pub(crate) fn records(&self) -> &dyn Records {
+        &*self.running.records
     }
 
     /// The public listener's origin.

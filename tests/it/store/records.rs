@@ -8,7 +8,7 @@ use sluice::{
     vendors::Refusal,
 };
 use sluice_actors::{
-    domain::{DeadReason, EventId, JobId, JobResult, JobState},
+    domain::{DeadReason, EventId, JobId, JobResult, JobState, Mandate},
     ports::{AttemptEnd, Begin, DeadLetterFilter, Fenced, JobStore, Verdict},
     testing::contract::{Fixture, taken},
 };
@@ -43,7 +43,7 @@ async fn the_counters_agree_with_the_rows_after_every_kind_of_change(mut world: 
     world.run(jobs[1], Verdict::Failed { next_run_at: world.now(), error: "503".into() }).await;
     world.run(jobs[2], Verdict::Dead { reason: DeadReason::Rejected, detail: "422".into() }).await;
     world.run(jobs[3], Verdict::Dead { reason: DeadReason::Rejected, detail: "422".into() }).await;
-    world.store.replay(jobs[3], "ops", world.now()).await.unwrap();
+    world.store.replay(jobs[3], &Mandate::new("ops", ""), world.now()).await.unwrap();
     world.begin(jobs[4]).await;
     assert!(world.store.cancel(&Scope::All, jobs[5], audit()).await.unwrap());
     let expected = [(JobState::Pending, 1), (JobState::Running, 1), (JobState::Failed, 1), (JobState::DeadLetter, 1)];
@@ -66,7 +66,7 @@ async fn a_job_has_its_history(world: World) {
     let dead = world.store.job(&Scope::All, job).await.unwrap().unwrap();
     assert_eq!(dead.dead_letter.as_ref().unwrap().reason, "rejected");
     assert_eq!(dead.job.last_error.as_deref(), Some("422"));
-    world.store.replay(job, "ops", world.now()).await.unwrap();
+    world.store.replay(job, &Mandate::new("ops", ""), world.now()).await.unwrap();
     let result = JobResult { summary: Some("short".into()), post_id: Some(7), ..JobResult::default() };
     world.run(job, Verdict::Succeeded(result)).await;
     let detail = world.store.job(&Scope::All, job).await.unwrap().unwrap();
@@ -260,8 +260,8 @@ async fn a_handed_over_token_is_shown_once(world: World) {
         token: Some("secret_token".into()),
     };
     world.store.keep_handshake(row).await.unwrap();
-    assert!(world.store.take_handshake("bravo", "pages").await.unwrap().is_none());
-    let taken = world.store.take_handshake("acme", "pages").await.unwrap().unwrap();
+    assert!(world.store.take_handshake("bravo", "pages", audit()).await.unwrap().is_none());
+    let taken = world.store.take_handshake("acme", "pages", audit()).await.unwrap().unwrap();
     assert_eq!(taken.token.as_deref(), Some("secret_token"));
-    assert!(world.store.take_handshake("acme", "pages").await.unwrap().is_none());
+    assert!(world.store.take_handshake("acme", "pages", audit()).await.unwrap().is_none());
 }

@@ -243,7 +243,13 @@ pub(super) fn days(n: u64) -> Duration {
 }
 
 pub(super) fn audit() -> AuditEntry {
-    AuditEntry { actor: "ops".into(), action: "test".into(), object: "it".into(), reason: "because".into() }
+    AuditEntry {
+        actor: "ops".into(),
+        action: "test".into(),
+        tenant: None,
+        object: "it".into(),
+        reason: "because".into(),
+    }
 }
 
 #[async_trait]

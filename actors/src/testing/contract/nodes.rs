@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Fixture, LANE, begin, due_ids, minutes, take, taken};
 use crate::{
-    domain::{CheckpointStage, Epoch, JobResult, LaneKey},
+    domain::{CheckpointStage, Epoch, JobResult, LaneKey, Mandate},
     ports::{Acquired, AttemptEnd, Begin, Begun, Clock, Fenced, JobStore, LaneMemory, Verdict},
     testing::{NewJob, lane_key},
 };
@@ -95,7 +95,7 @@ pub async fn a_lane_that_was_given_back_is_anyones(fixture: &mut impl Nodes) {
     let job = fixture.insert(NewJob::on(LANE)).await;
     let first = take(&*one, &lane).await;
     let memory = LaneMemory { paused: true, ..LaneMemory::default() };
-    one.keep_pause(&lane, true).await.expect("the store answers");
+    one.keep_pause(&lane, true, &Mandate::new("ops", "a test")).await.expect("the store answers");
     one.release_lane(&lane, first.epoch).await.expect("the store answers");
     assert_eq!(lanes(&*other).await, std::slice::from_ref(&lane));
     let second = take(&*other, &lane).await;

@@ -2,6 +2,7 @@ SELECT count(*) AS letters
 FROM dead_letters AS d
 JOIN jobs AS j ON j.id = d.job_id
 WHERE d.replayed_at IS NULL AND j.state = 'deadletter'
+    AND ($8::text IS NULL OR j.tenant IN (SELECT jsonb_array_elements_text($8::text::jsonb)))
     AND ($1::uuid IS NULL OR j.id = $1)
     AND ($2::text IS NULL OR j.tenant = $2)
     AND ($3::text IS NULL OR j.source = $3)

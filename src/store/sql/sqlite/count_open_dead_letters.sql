@@ -2,6 +2,7 @@ SELECT count(*) AS letters
 FROM dead_letters AS d INDEXED BY dead_letters_open
 CROSS JOIN jobs AS j ON j.id = d.job_id
 WHERE d.replayed_at IS NULL AND j.state = 'deadletter'
+    AND (?8 IS NULL OR j.tenant IN (SELECT value FROM json_each(?8)))
     AND (?1 IS NULL OR j.id = ?1)
     AND (?2 IS NULL OR j.tenant = ?2)
     AND (?3 IS NULL OR j.source = ?3)

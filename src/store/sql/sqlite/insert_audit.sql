@@ -1,1 +1,1 @@
-INSERT INTO audit (at, actor, action, object, reason) VALUES (?, ?, ?, ?, ?)
+INSERT INTO audit (at, actor, action, tenant, object, reason) VALUES (?, ?, ?, ?, ?, ?)

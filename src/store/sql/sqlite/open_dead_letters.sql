@@ -2,6 +2,7 @@ SELECT j.id, j.tenant, j.source
 FROM dead_letters AS d INDEXED BY dead_letters_open
 CROSS JOIN jobs AS j ON j.id = d.job_id
 WHERE d.replayed_at IS NULL AND j.state = 'deadletter'
+    AND (?8 IS NULL OR j.tenant IN (SELECT value FROM json_each(?8)))
     AND (?1 IS NULL OR j.id = ?1)
     AND (?2 IS NULL OR j.tenant = ?2)
     AND (?3 IS NULL OR j.source = ?3)
@@ -10,4 +11,4 @@ WHERE d.replayed_at IS NULL AND j.state = 'deadletter'
     AND d.at >= coalesce(?6, -9223372036854775808)
     AND d.at < coalesce(?7, 9223372036854775807)
 ORDER BY d.at, d.seq
-LIMIT ?8
+LIMIT ?9
