@@ -115,6 +115,20 @@ impl<T: Serialize + ToSchema + Send + 'static> Output for Json<T> {
     }
 }
 
+/// An array of JSON.
+#[derive(Debug)]
+pub struct Rows<T>(pub Vec<T>);
+
+impl<T: Serialize + ToSchema + Send + 'static> Output for Rows<T> {
+    fn into_answer(self) -> Result<Answer, ApiError> {
+        Answer::json(StatusCode::OK, &self.0)
+    }
+
+    fn describe(description: &mut Description) {
+        description.gives = Some(("application/json", description.array_of::<T>()));
+    }
+}
+
 /// JSON with a status or headers of its own.
 pub(super) struct Special<T> {
     pub(super) answer: Answer,

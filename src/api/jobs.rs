@@ -10,7 +10,7 @@ use sluice_actors::{
 use super::{
     Api, ApiError,
     access::{Allowed, Operate, RetryJobs, SeeJobs},
-    answer::{DONE, Done, Free, Json},
+    answer::{DONE, Done, Free, Json, Rows},
     events::Reason,
     records::{AttemptRow, JobDetail, JobRow, Page, RecordFilter, Scope},
     request::{Body, Call, Query},
@@ -39,8 +39,8 @@ pub(super) async fn attempts(
     api: Arc<Api>,
     who: Allowed<SeeJobs>,
     call: Call<()>,
-) -> Result<Json<Vec<AttemptRow>>, ApiError> {
-    Ok(Json(found(&api, who.scope(), call.parameter(0)?).await?.attempts))
+) -> Result<Rows<AttemptRow>, ApiError> {
+    Ok(Rows(found(&api, who.scope(), call.parameter(0)?).await?.attempts))
 }
 
 pub(super) async fn result(api: Arc<Api>, who: Allowed<SeeJobs>, call: Call<()>) -> Result<Json<Free>, ApiError> {

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api, ApiError,
     access::{Allowed, Operate, Permission, See, SeeNode},
-    answer::{DONE, Done, Json},
+    answer::{DONE, Done, Json, Rows},
     events::Reason,
     records::{LaneBacklog, Page},
     request::{Body, Call, Query},
@@ -168,12 +168,8 @@ pub(super) async fn list(
     Ok(Json(Page { items, next }))
 }
 
-pub(super) async fn callees(
-    api: Arc<Api>,
-    _: Allowed<SeeNode>,
-    _: Call<()>,
-) -> Result<Json<Vec<CalleeSnapshot>>, ApiError> {
-    Ok(Json(api.gateway.snapshot().await?.callees))
+pub(super) async fn callees(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Rows<CalleeSnapshot>, ApiError> {
+    Ok(Rows(api.gateway.snapshot().await?.callees))
 }
 
 pub(super) async fn snapshot(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Json<NodeSnapshot>, ApiError> {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{
     Api, ApiError,
     access::{Allowed, SeeNode},
-    answer::Json,
+    answer::{Json, Rows},
     request::Call,
 };
 
@@ -28,6 +28,6 @@ pub struct NodeView {
     pub differs: Vec<String>,
 }
 
-pub(super) async fn list(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Json<Vec<NodeView>>, ApiError> {
-    Ok(Json(api.operations.nodes()))
+pub(super) async fn list(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Rows<NodeView>, ApiError> {
+    Ok(Rows(api.operations.nodes()))
 }

@@ -6,8 +6,8 @@ use http::Method;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ComponentsBuilder, Content, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
-        RefOr, Required, ResponseBuilder, Schema, SecurityRequirement,
+        ArrayBuilder, ComponentsBuilder, Content, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem,
+        PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema, SecurityRequirement,
         path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBody,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -35,11 +35,20 @@ pub struct Description {
 
 impl Description {
     /// Content of this type; its schema is among the components.
-    pub(super) fn json<T: ToSchema + PartialSchema>(&mut self) -> Content {
-        let name = T::name();
-        self.schemas.push((name.to_string(), T::schema()));
+    pub(super) fn json<T: ToSchema>(&mut self) -> Content {
+        ContentBuilder::new().schema(Some(self.component::<T>())).build()
+    }
+
+    /// An array of it.
+    pub(super) fn array_of<T: ToSchema>(&mut self) -> Content {
+        let rows = ArrayBuilder::new().items(self.component::<T>());
+        ContentBuilder::new().schema(Some(rows)).build()
+    }
+
+    fn component<T: ToSchema>(&mut self) -> Ref {
+        self.schemas.push((T::name().into_owned(), T::schema()));
         T::schemas(&mut self.schemas);
-        ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build()
+        Ref::from_schema_name(T::name())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Api, ApiError,
     access::{Allowed, ManageAccounts, Role},
     accounts::{Change, TokenRow, UserRow},
-    answer::{DONE, Done, Json},
+    answer::{DONE, Done, Json, Rows},
     door::{MAX_PASSWORD, TOKEN_PREFIX, digest},
     events::Reason,
     records::Scope,
@@ -108,12 +108,8 @@ fn sole(tenants: Option<&[TenantName]>) -> Option<&str> {
     }
 }
 
-pub(super) async fn users(
-    api: Arc<Api>,
-    who: Allowed<ManageAccounts>,
-    _: Call<()>,
-) -> Result<Json<Vec<UserRow>>, ApiError> {
-    Ok(Json(api.door.accounts().users(who.scope()).await?))
+pub(super) async fn users(api: Arc<Api>, who: Allowed<ManageAccounts>, _: Call<()>) -> Result<Rows<UserRow>, ApiError> {
+    Ok(Rows(api.door.accounts().users(who.scope()).await?))
 }
 
 pub(super) async fn add_user(
@@ -152,8 +148,8 @@ pub(super) async fn tokens(
     api: Arc<Api>,
     who: Allowed<ManageAccounts>,
     _: Call<()>,
-) -> Result<Json<Vec<TokenRow>>, ApiError> {
-    Ok(Json(api.door.accounts().tokens(who.scope()).await?))
+) -> Result<Rows<TokenRow>, ApiError> {
+    Ok(Rows(api.door.accounts().tokens(who.scope()).await?))
 }
 
 pub(super) async fn add_token(

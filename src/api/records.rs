@@ -1,5 +1,7 @@
 //! What the API and the commands read of the store. Every query is scoped by [`Scope`].
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +10,10 @@ use sluice_actors::{
     ports::{DeadLetterFilter, StoreUnavailable},
 };
 
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema},
+};
 
 use crate::ingest::NewJob;
 
@@ -32,12 +37,36 @@ impl Scope {
 }
 
 /// A page of rows and where the next one begins.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The rows, newest first.
     pub items: Vec<T>,
     /// Hand it back for the next page; none at the end.
     pub next: Option<String>,
+}
+
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let rows = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
+        ObjectBuilder::new()
+            .property("items", rows)
+            .required("items")
+            .property("next", Option::<String>::schema())
+            .description(Some("A page of rows; `next` is the cursor of the next one."))
+            .build()
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        format!("PageOf{}", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
 }
 
 /// A filter for events and jobs. All given conditions hold together.
@@ -94,6 +123,8 @@ pub struct EventRow {
     pub revises: Option<EventId>,
     pub status: String,
     pub trace_id: String,
+    #[serde(default)]
+    pub quarantine_reason: Option<String>,
 }
 
 /// One event with all that belongs to it.

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api, ApiError,
     access::{Allowed, See, SeePayloads, TakeHandshakes},
-    answer::Json,
+    answer::{Json, Rows},
     records::{HandshakeRow, RefusalRow},
     request::{Body, Call, Query},
 };
@@ -37,14 +37,14 @@ pub(super) async fn list(
     api: Arc<Api>,
     who: Allowed<See>,
     call: Call<Query<Filter>>,
-) -> Result<Json<Vec<RefusalRow>>, ApiError> {
+) -> Result<Rows<RefusalRow>, ApiError> {
     let Filter { tenant, source, limit } = call.input.0;
     let limit = limit.unwrap_or(50).clamp(1, 500);
     let mut rows = api.records.refusals(who.scope(), tenant.as_deref(), source.as_deref(), limit).await?;
     if !who.also::<SeePayloads>() {
         rows.iter_mut().for_each(withhold);
     }
-    Ok(Json(rows))
+    Ok(Rows(rows))
 }
 
 pub(super) async fn show(api: Arc<Api>, who: Allowed<See>, call: Call<()>) -> Result<Json<RefusalRow>, ApiError> {

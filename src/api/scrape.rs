@@ -13,7 +13,7 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{
     Api, ApiError,
     access::{self, Allowed, SeeNode},
-    answer::{Answer, Content, Free, Json},
+    answer::{Answer, Content, Free, Json, Rows},
     lanes,
     records::LaneBacklog,
     request::Call,
@@ -75,10 +75,10 @@ pub(super) async fn metrics(api: Arc<Api>, _: Allowed<access::Scrape>, _: Call<(
 
 /// Which fields deviate, in which version and since when: what the series only sum up, for a path and
 /// a version are no labels.
-pub(super) async fn drift(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Json<Vec<Free>>, ApiError> {
+pub(super) async fn drift(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Rows<Free>, ApiError> {
     let rows = api.scrape.drift.rows();
     let rows = rows.iter().map(|row| serde_json::to_value(row).map(Free)).collect::<Result<_, _>>();
-    Ok(Json(rows.map_err(|error| ApiError::Unavailable(error.to_string()))?))
+    Ok(Rows(rows.map_err(|error| ApiError::Unavailable(error.to_string()))?))
 }
 
 /// Takes over the totals that normalisation keeps.

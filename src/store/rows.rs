@@ -285,6 +285,7 @@ pub(super) fn event_row(row: &Row) -> Result<EventRow, BadRow> {
         revises: row.opt("revises")?.map(EventId::from_uuid),
         status: row.get("status")?,
         trace_id: row.trace_id("trace_id")?.to_string(),
+        quarantine_reason: row.opt("quarantine_reason")?,
     })
 }
 

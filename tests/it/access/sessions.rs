@@ -128,7 +128,8 @@ async fn a_viewer_sees_no_payload(engine: Engine) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_passwords_are_told_alike_and_make_the_next_attempt_wait() {
-    let app = App::start(&Folder::new()).await;
+    let folder = Folder::new();
+    let app = App::start(&folder).await;
     add(&app, "ada", "viewer", Value::Null).await;
     let attempt = async |name: &str, password: &str| {
         let ask = json!({ "name": name, "password": password });
@@ -174,7 +175,8 @@ async fn nobody_makes_an_account_that_may_do_more_than_they_may() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_form_of_another_site_signs_nobody_in() {
-    let app = App::start(&Folder::new()).await;
+    let folder = Folder::new();
+    let app = App::start(&folder).await;
     add(&app, "ada", "viewer", Value::Null).await;
     let body = json!({ "name": "ada", "password": PASSWORD }).to_string();
     let send = async |media: &str, site: &str| {

@@ -2,7 +2,8 @@
 -- ?1: the tenants of the scope as a JSON array, NULL for all.
 SELECT
     e.seq, e.id, e.tenant, e.source, e.vendor, e.external_id, e.event_type, e.subject_id, e.occurred_at, e.received_at,
-    e.secret_version, e.api_version, e.revises, e.status, e.trace_id
+    e.secret_version, e.api_version, e.revises, e.status, e.trace_id,
+    (SELECT p.quarantine_reason FROM payloads AS p WHERE p.seq = e.seq AND e.status = 'quarantined') AS quarantine_reason
 FROM events AS e
 WHERE e.seq < ?10 AND e.seq >= ?11
     AND (?1 IS NULL OR e.tenant IN (SELECT value FROM json_each(?1)))

@@ -1,0 +1,67 @@
+// Talks to the API of this gateway.
+
+let csrf = null;
+
+/** What went wrong, in the gateway's words. */
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function call(method, path, body) {
+  const headers = {};
+  if (csrf && method !== "GET") headers["x-sluice-csrf"] = csrf;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let answer;
+  try {
+    answer = await fetch(`/api/v1/${path}`, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+      cache: "no-store",
+    });
+  } catch {
+    throw new Refused(0, "The gateway does not answer.");
+  }
+  const value = await answer.json().catch(() => null);
+  if (!answer.ok) {
+    if (answer.status === 401 && path !== "session") window.dispatchEvent(new Event("signed-out"));
+    throw new Refused(answer.status, value?.message ?? `The gateway answered ${answer.status}.`);
+  }
+  return value;
+}
+
+/** A query of the values that are set. */
+export function query(values) {
+  const set = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const text = new URLSearchParams(set).toString();
+  return text ? `?${text}` : "";
+}
+
+export const get = (path, values = {}) => call("GET", path + query(values));
+export const post = (path, body = {}) => call("POST", path, body);
+
+function known(who) {
+  csrf = who.csrf;
+  return who;
+}
+
+/** Who is signed in; null for nobody. */
+export async function whoami() {
+  try {
+    return known(await call("GET", "session"));
+  } catch (error) {
+    if (error.status === 401) return null;
+    throw error;
+  }
+}
+
+export const signIn = async (name, password) => known(await call("POST", "session", { name, password }));
+
+export async function signOut() {
+  await call("DELETE", "session");
+  csrf = null;
+}

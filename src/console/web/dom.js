@@ -1,0 +1,91 @@
+// Elements from code. Text is only ever text: nothing here takes markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** An element: `h("p", { class: "x" }, "text", child)`; attributes that begin with `on` are listeners. */
+export const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+
+/** An element of a picture. */
+export const svg = (tag, attributes = {}, ...children) =>
+  fill(document.createElementNS(SVG, tag), attributes, children);
+
+/** Says something to who reads the page by ear or by eye. */
+export function say(text, isBad = false) {
+  const said = document.getElementById("said");
+  said.replaceChildren(text ? h("p", { class: isBad ? "bad" : "good" }, text) : "");
+}
+
+/** Asks for the reason of an act; resolves with it, or with null where it was called off. */
+export function askReason(title, detail, verb) {
+  const reason = h("input", { id: "reason", name: "reason", maxlength: 500, autocomplete: "off" });
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": "ask-title" },
+    h(
+      "form",
+      { method: "dialog" },
+      h("h2", { id: "ask-title" }, title),
+      detail && h("p", {}, detail),
+      h("label", { for: "reason" }, "Why, for the audit"),
+      reason,
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { value: "yes", class: "main" }, verb),
+        h("button", { value: "no", formnovalidate: true }, "Cancel"),
+      ),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  reason.focus();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes" ? reason.value : null);
+    });
+  });
+}
+
+/** A table with a caption that is read but not shown. */
+export function table(caption, columns, rows, none) {
+  if (rows.length === 0) return h("p", { class: "none" }, none);
+  return h(
+    "div",
+    { class: "scroll" },
+    h(
+      "table",
+      {},
+      h("caption", { class: "unseen" }, caption),
+      h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col" }, column)))),
+      h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => (cell instanceof Node && cell.nodeName === "TD" ? cell : h("td", {}, cell)))))),
+    ),
+  );
+}
+
+/** Names and values. */
+export const facts = (pairs) =>
+  h(
+    "dl",
+    { class: "facts" },
+    pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
+
+/** The word of a state with its colour. */
+export const state = (word) => h("span", { class: `state ${word}` }, String(word).replaceAll("_", " "));
+
+/** An id that can be followed. */
+export const link = (href, text) => h("a", { href }, text);
+
+/** Long text as it is, in a box that scrolls. */
+export const verbatim = (label, text) => h("pre", { tabindex: 0, "aria-label": label }, text);

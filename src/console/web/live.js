@@ -1,0 +1,59 @@
+// Tells a page when to look again: by server-sent events, or by the clock while there are none.
+
+const POLL = 5000;
+const SETTLE = 400;
+
+let source = null;
+let timer = null;
+let settling = null;
+let look = null;
+let shown = () => {};
+
+function changed() {
+  if (settling !== null) return;
+  settling = setTimeout(() => {
+    settling = null;
+    // Nobody looks at a page behind another; it looks again when it comes to the front.
+    if (look && document.visibilityState === "visible") look();
+  }, SETTLE);
+}
+
+function poll(on) {
+  if (on === (timer !== null)) return;
+  if (on) timer = setInterval(changed, POLL);
+  else {
+    clearInterval(timer);
+    timer = null;
+  }
+}
+
+/** Begins to listen; `show` is told how. */
+export function start(show) {
+  shown = show;
+  stop();
+  source = new EventSource("/api/v1/live");
+  source.addEventListener("open", () => {
+    poll(false);
+    shown("live");
+  });
+  source.addEventListener("change", changed);
+  source.addEventListener("error", () => {
+    poll(true);
+    shown("polling");
+    // A browser gives up where the gateway refused; a gateway that was restarted is found by asking again.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => source?.readyState === EventSource.CLOSED && start(show), POLL);
+  });
+}
+
+export function stop() {
+  source?.close();
+  source = null;
+  poll(false);
+}
+
+/** What looks again from now on. */
+export function watch(again) {
+  look = again;
+}
+
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && changed());
