@@ -34,6 +34,7 @@ use crate::{
     api::{self, Api, Door, live::Changes, records::Records, scrape::Scrape},
     clock::SystemClock,
     config::{self, Config},
+    console,
     edge::{
         self, EdgeOptions,
         accept::{ConnectionLimits, ListenerOptions, Server},
@@ -245,7 +246,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         door: Door::new(Arc::new(store.clone()), clock.clone(), Secret::new(token.clone().into_bytes())),
         clock: clock.clone(),
     };
-    let admin = edge::accept::serve_filter(admin_listener, api::serve(Arc::new(api)), admin_options)?;
+    let admin =
+        edge::accept::serve_filter(admin_listener, api::serve(Arc::new(api), console::routes()), admin_options)?;
 
     let (public_addr, admin_addr) = (public.local_addr(), admin.local_addr());
     let scheme = |tls: bool| if tls { "https" } else { "http" };

@@ -19,7 +19,9 @@ use super::{ApiError, error::ErrorBody, openapi::Description};
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// The body of an answer.
-pub(super) enum Content {
+pub(crate) enum Content {
+    /// A file of the binary.
+    File(&'static [u8]),
     /// Text.
     Text(String),
     /// What happens, as it happens.
@@ -40,7 +42,7 @@ pub struct Answer {
 
 impl Answer {
     /// 200 with `content`.
-    pub(super) fn new(content_type: &'static str, content: Content) -> Self {
+    pub(crate) fn new(content_type: &'static str, content: Content) -> Self {
         Self { status: StatusCode::OK, content_type, content, headers: Vec::new() }
     }
 
@@ -53,7 +55,7 @@ impl Answer {
 
     /// The same answer with one more header.
     #[must_use]
-    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -61,6 +63,7 @@ impl Answer {
     /// As it is sent.
     pub(super) fn into_response(self) -> Response {
         let mut response = match self.content {
+            Content::File(bytes) => http::Response::new(bytes).into_response(),
             Content::Text(text) => http::Response::new(text).into_response(),
             Content::Live(events) => sse::reply(events).into_response(),
         };
@@ -179,7 +182,7 @@ pub struct Done {
 pub(super) const DONE: Json<Done> = Json(Done { ok: true });
 
 /// Events as somebody sends them.
-pub(super) struct Events(mpsc::Receiver<sse::Event>);
+pub(crate) struct Events(mpsc::Receiver<sse::Event>);
 
 impl Stream for Events {
     type Item = Result<sse::Event, Infallible>;

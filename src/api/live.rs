@@ -117,6 +117,10 @@ async fn tell(
     mut changes: broadcast::Receiver<Change>,
     sender: mpsc::Sender<sse::Event>,
 ) {
+    // A browser takes the stream for open once something came.
+    if sender.send(sse::Event::default().comment("looking")).await.is_err() {
+        return;
+    }
     let mut pace = tokio::time::interval(PACE);
     let mut seen = HashSet::new();
     let mut message = Message::default();

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{
     Api, ApiError,
     access::{Allowed, SeeNode},
-    answer::{Json, Rows},
+    answer::Rows,
     request::Call,
 };
 

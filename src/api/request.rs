@@ -88,13 +88,14 @@ impl<T: DeserializeOwned + IntoParams + Send + 'static> Input for Query<T> {
     }
 }
 
-/// A body of JSON; an empty one is `{}`.
+/// A body of JSON; none and `null` are `{}`.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned + ToSchema + Send + 'static> Input for Body<T> {
     fn read(request: &Request) -> Result<Self, ApiError> {
-        let text: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
+        let body = request.body.trim_ascii();
+        let text = if body.is_empty() || body == b"null" { b"{}" } else { body };
         serde_json::from_slice(text).map(Self).map_err(|error| ApiError::Invalid(format!("body: {error}")))
     }
 
@@ -127,7 +128,7 @@ pub struct Route {
 }
 
 /// Builds a line of the table. Permission, input and output are those of the handler.
-pub(super) fn route<P, I, O, F, A>(method: &Method, path: &'static str, summary: &'static str, handler: F) -> Route
+pub(crate) fn route<P, I, O, F, A>(method: &Method, path: &'static str, summary: &'static str, handler: F) -> Route
 where
     P: Permission,
     I: Input,

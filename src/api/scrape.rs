@@ -13,7 +13,7 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{
     Api, ApiError,
     access::{self, Allowed, SeeNode},
-    answer::{Answer, Content, Free, Json, Rows},
+    answer::{Answer, Content, Free, Rows},
     lanes,
     records::LaneBacklog,
     request::Call,

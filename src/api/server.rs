@@ -30,9 +30,12 @@ struct Asked {
     client: IpAddr,
 }
 
-/// All routes as one filter that never rejects.
-pub fn serve(api: Arc<Api>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let routes: Arc<[Route]> = routes().into();
+/// All routes, with those of the console, as one filter that never rejects.
+pub fn serve(
+    api: Arc<Api>,
+    console: Vec<Route>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let routes: Arc<[Route]> = routes().into_iter().chain(console).collect();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let client = warp::ext::optional::<Arrival>()
         .map(|arrival: Option<Arrival>| arrival.map_or(Ipv4Addr::UNSPECIFIED.into(), |arrival| arrival.client));

@@ -52,6 +52,19 @@ fn keys(client: IpAddr, name: &str) -> [Key; 3] {
     [Key::Pair(client, name.to_owned()), Key::Address(client), Key::Name(name.to_owned())]
 }
 
+/// Forgets a tenth: those that are free soonest.
+fn forget_some(strikes: &mut HashMap<Key, Strikes>) {
+    let mut free: Vec<Timestamp> = strikes.values().map(|found| found.free_at).collect();
+    free.sort_unstable();
+    let mut left = (free.len() / 10).max(3);
+    let until = free.get(left).copied();
+    strikes.retain(|_, found| {
+        let forget = left > 0 && until.is_none_or(|until| found.free_at <= until);
+        left -= usize::from(forget);
+        !forget
+    });
+}
+
 impl Throttle {
     /// Counts an attempt as failed before it is made, so that many at once are counted as well; `Err`
     /// says how long to wait, and the attempt must not be made.
@@ -65,11 +78,8 @@ impl Throttle {
         if strikes.len() + keys.len() > MAX_KEYS {
             strikes.retain(|_, found| now.since(found.last) < MEMORY);
         }
-        while strikes.len() + keys.len() > MAX_KEYS {
-            let Some(first) = strikes.iter().min_by_key(|(_, found)| found.free_at).map(|(key, _)| key.clone()) else {
-                break;
-            };
-            strikes.remove(&first);
+        if strikes.len() + keys.len() > MAX_KEYS {
+            forget_some(&mut strikes);
         }
         for key in keys {
             let (free, longest) = key.limits();

@@ -3,9 +3,12 @@
 mod matrix;
 mod sessions;
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
-use sluice::api;
+use sluice::api::{
+    self,
+    access::{Grant, Role},
+};
 
 /// Compares a document with what the code says; `SLUICE_WRITE_DOCS=1` writes it.
 fn is_current(name: &str, said: &str) {
@@ -22,6 +25,24 @@ fn the_openapi_document_is_current() {
     let text = api::openapi::document().to_pretty_json().unwrap() + "\n";
     assert!(text.contains("\"openapi\": \"3.1"), "{}", &text[..200]);
     is_current("openapi.json", &text);
+}
+
+#[test]
+fn the_table_of_permissions_is_current() {
+    let mut text = "# Permissions\n\nMade from the code: every route, the permission that its handler takes, and whom \
+                    that is for.\n\n| route | permission | for |\n|---|---|---|\n"
+        .to_owned();
+    for route in api::routes() {
+        let roles = |roles: &[Role]| roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" ");
+        let whom = match route.grant {
+            Grant::Anyone => "anyone".to_owned(),
+            Grant::Scrapers => "scrapers; who sees all tenants".to_owned(),
+            Grant::Roles(of) => format!("{} of its tenant", roles(of)),
+            Grant::Whole(of) => format!("{} of all tenants", roles(of)),
+        };
+        writeln!(text, "| `{} {}` | {} | {whom} |", route.method, route.path, route.permission).unwrap();
+    }
+    is_current("permissions.md", &text);
 }
 
 #[test]

@@ -38,8 +38,11 @@ async fn prometheus_has_nothing_to_say_against_a_scrape() {
     }
     sender.with_secret("a-guessed-secret-of-32-bytes-len").send("e2", &completed("t", 0)).await;
     app.quiet().await;
-    let scrape = app.scrape().await;
-    assert!(series(&scrape, "sluice_lane_attempts_total", &["source=\"chat\""]) >= 2, "{scrape}");
+    let scrape = eventually("both attempts are counted", || async {
+        let scrape = app.scrape().await;
+        (series(&scrape, "sluice_lane_attempts_total", &["source=\"chat\""]) >= 2).then_some(scrape)
+    })
+    .await;
     let checked = tokio::task::spawn_blocking(move || promtool(&scrape)).await.unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     app.finish().await;

@@ -200,6 +200,7 @@ fn the_parts_of_the_gateway_know_each_other_only_as_designed() {
             ("telemetry", &["config", "ingest", "vendors", "schema"]),
             ("edge", &["config", "ingest", "vendors", "secrets"]),
             ("api", &["config", "edge", "ingest", "vendors", "telemetry", "schema", "ids", "secrets"]),
+            ("console", &["api"]),
             ("standins", &["json"]),
             ("app", &["*"]),
             ("lifecycle", &["*"]),

@@ -26,7 +26,7 @@ INSERT INTO handshakes VALUES (1, 'acme', 'pages', 1767225600000, NULL);
 INSERT INTO refusals VALUES (
     1, 'acme', 'pay', 1767225600000, 'bad_signature', '192.0.2.1', 'POST /webhooks/acme/pay', '{}', '{}', 2, 'another key'
 );
-INSERT INTO audit VALUES (1, 1767225600000, 'ops', 'dead.replay', 'job_1', 'mended');
+INSERT INTO audit (seq, at, actor, action, object, reason) VALUES (1, 1767225600000, 'ops', 'dead.replay', 'job_1', 'mended');
 INSERT INTO tokens VALUES (
     '019376c0-0000-7000-8000-000000000004', decode(repeat('00', 32), 'hex'), 'cli', 'admin', NULL, 1767225600000, NULL, NULL
 );

@@ -28,8 +28,8 @@ export const events = {
     { name: "subject", label: "Subject" },
     { name: "external_id", label: "Vendor's id" },
     { name: "trace_id", label: "Trace" },
-    { name: "since", label: "Since", hint: "2026-11-28T00:00:00Z" },
-    { name: "until", label: "Before", hint: "2026-11-29T00:00:00Z" },
+    { name: "since", label: "Since", hint: "2026-11-28T08:00Z" },
+    { name: "until", label: "Before", hint: "2026-11-28T09:00Z" },
   ],
   rows: (items) => table("Events, newest first", ["Type", "Source", "State", "Subject", "Vendor's id", "Received"], items.map(event), "No event fits."),
 };

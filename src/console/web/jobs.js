@@ -85,8 +85,8 @@ export const dead = {
     ...WHERE,
     { name: "route", label: "Route" },
     { name: "reason", label: "Reason", options: ["retries_exhausted", "rejected", "invalid", "poison", "gone"] },
-    { name: "since", label: "Since", hint: "2026-11-28T00:00:00Z" },
-    { name: "until", label: "Before", hint: "2026-11-29T00:00:00Z" },
+    { name: "since", label: "Since", hint: "2026-11-28T08:00Z" },
+    { name: "until", label: "Before", hint: "2026-11-28T09:00Z" },
   ],
   aside: replay,
   rows: (items) =>

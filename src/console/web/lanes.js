@@ -42,7 +42,7 @@ export const lanes = {
   lead: "Worst first. A lane is a tenant's source with its limits, its breakers and its queue.",
   path: "lanes",
   fields: [
-    { name: "name", label: "Name", hint: "acme/payments" },
+    { name: "name", label: "Name", hint: "acme/pay" },
     { name: "vendor", label: "Vendor", hint: "stripe" },
     { name: "state", label: "State", options: ["held", "parked", "unconfigured", "paused", "flowing", "asleep"] },
   ],

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { h, say } from "./dom.js";
+import { age } from "./time.js";
 
 function field(spec, value) {
   const id = `filter-${spec.name}`;
@@ -30,10 +31,17 @@ export async function list(main, page, values) {
   );
   main.replaceChildren(...[h("h1", { tabindex: -1 }, page.title), page.lead && h("p", { class: "lead" }, page.lead), form, page.aside?.(values), body].filter(Boolean));
   const cursors = [null];
+  let last = null;
   const render = async () => {
     const cursor = cursors.at(-1);
     const found = await get(page.path, { ...page.query, ...values, cursor });
     const rows = Array.isArray(found) ? { items: found, next: null } : found;
+    const text = JSON.stringify(rows);
+    if (text === last) {
+      age(body);
+      return;
+    }
+    last = text;
     const turn = (act) => async () => {
       act();
       await again();

@@ -8,13 +8,16 @@ let timer = null;
 let settling = null;
 let look = null;
 let shown = () => {};
+let pressed = false;
 
 function changed() {
   if (settling !== null) return;
   settling = setTimeout(() => {
     settling = null;
+    // What is being pressed is not taken away.
+    if (pressed) changed();
     // Nobody looks at a page behind another; it looks again when it comes to the front.
-    if (look && document.visibilityState === "visible") look();
+    else if (look && document.visibilityState === "visible") look();
   }, SETTLE);
 }
 
@@ -56,4 +59,6 @@ export function watch(again) {
   look = again;
 }
 
+document.addEventListener("pointerdown", () => (pressed = true), true);
+for (const end of ["pointerup", "pointercancel", "blur"]) window.addEventListener(end, () => (pressed = false), true);
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && changed());

@@ -18,12 +18,19 @@ export function span(seconds) {
 export function when(text) {
   if (!text) return "–";
   const time = document.createElement("time");
-  const seconds = (Date.now() - Date.parse(text)) / 1000;
   time.dateTime = text;
   time.title = text;
-  time.textContent = Math.abs(seconds) < 1 ? "now" : seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
+  tick(time);
   return time;
 }
+
+function tick(time) {
+  const seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
+  time.textContent = Math.abs(seconds) < 1 ? "now" : seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
+}
+
+/** Tells the times below `element` anew. */
+export const age = (element) => element.querySelectorAll("time").forEach(tick);
 
 /** A moment to the millisecond. */
 export const exact = (text) => (text ? text.replace("T", " ").replace("Z", "") : "–");

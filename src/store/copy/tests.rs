@@ -40,7 +40,7 @@ async fn source(folder: &TempDir) -> PathBuf {
         &mut connection,
         &format!(
             "INSERT INTO attempts {many} SELECT x'019376c0000070008000000000000002', n, n, 1, 'failed', NULL FROM n;
-             INSERT INTO audit {many} SELECT n, n, 'ops', 'replay', 'it', 'because ' || n FROM n;
+             INSERT INTO audit (seq, at, actor, action, object, reason) {many} SELECT n, n, 'ops', 'replay', 'it', 'because ' || n FROM n;
              INSERT INTO keys {many} SELECT 'acme', 'pay', randomblob(16), randomblob(16), 'k' FROM n;"
         ),
     )
@@ -181,7 +181,11 @@ async fn a_source_that_was_written_since_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (source(&folder).await, folder.path().join("to.db"));
     begin(&from, &to).await;
-    on(&from, "INSERT INTO audit VALUES (99999, 1, 'ops', 'replay', 'it', 'late')").await;
+    on(
+        &from,
+        "INSERT INTO audit (seq, at, actor, action, object, reason) VALUES (99999, 1, 'ops', 'replay', 'it', 'late')",
+    )
+    .await;
     let error = whole(&from, &to).await.unwrap_err().to_string();
     assert!(error.contains("was written since") && error.contains("source.db"), "{error}");
 

@@ -1,0 +1,362 @@
+// What operators do in the console, in a browser, against a real gateway.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import puppeteer from 'puppeteer-core';
+import { Callee, Gateway, HOSTILE, eventually } from './gateway.mjs';
+
+const PASSWORD = 'correct horse battery staple';
+const completed = (subject, answer = 'The order was shipped.') => ({
+	event_type: 'assistant.completed',
+	subject_id: subject,
+	occurred_at: new Date(Date.now() - 90_000).toISOString(),
+	data: { answer },
+});
+
+function holds(condition, what) {
+	if (!condition) {
+		throw new Error(what);
+	}
+}
+
+const callee = await Callee.start();
+const gateway = await Gateway.start(process.argv[2], callee);
+const profile = mkdtempSync(join(tmpdir(), 'sluice-chromium-'));
+const chromium = await puppeteer.launch({
+	executablePath: '/usr/bin/chromium',
+	pipe: true,
+	userDataDir: profile,
+	args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+/** A page of its own browser; it remembers what went wrong on it. */
+async function visitor() {
+	const context = await chromium.createBrowserContext();
+	const page = await context.newPage();
+	page.setDefaultTimeout(60_000);
+	page.troubles = [];
+	page.on('pageerror', (error) => page.troubles.push(`script: ${error.message}`));
+	page.on('dialog', (dialog) => {
+		page.troubles.push(`dialog: ${dialog.message()}`);
+		dialog.dismiss().catch(() => {});
+	});
+	page.on('console', (message) => {
+		if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) {
+			page.troubles.push(`console: ${message.text()}`);
+		}
+	});
+	page.on('request', (request) => {
+		if (!request.url().startsWith(gateway.runtime.admin)) {
+			page.troubles.push(`asks another host: ${request.url()}`);
+		}
+	});
+	// Every breach of the policy is one too many.
+	await page.evaluateOnNewDocument(() => {
+		window.breaches = [];
+		document.addEventListener('securitypolicyviolation', (event) => window.breaches.push(`${event.violatedDirective}: ${event.blockedURI}`));
+	});
+	await page.setViewport({ width: 1360, height: 640 });
+	await page.goto(gateway.runtime.admin);
+	await page.waitForSelector('#password');
+	return page;
+}
+
+async function signIn(page, name, password = PASSWORD) {
+	await page.type('#name', name);
+	await page.type('#password', password);
+	await page.keyboard.press('Enter');
+}
+
+async function as(name) {
+	const page = await visitor();
+	await signIn(page, name);
+	await page.waitForSelector('nav a');
+	return page;
+}
+
+/** Goes to a page of the console and waits until it is there. */
+async function go(page, place, title) {
+	await page.evaluate((hash) => { location.hash = hash; }, `#/${place}`);
+	await page.waitForFunction((text) => document.querySelector('main h1')?.textContent === text && !document.querySelector('[aria-busy="true"]'), {}, title);
+}
+
+const text = (page, selector = 'main') => page.$eval(selector, (element) => element.innerText);
+const shows = (page, wanted, selector = 'main') =>
+	page.waitForFunction((selector, wanted) => document.querySelector(selector)?.innerText.includes(wanted), {}, selector, wanted);
+const click = async (page, label, selector = 'main') => {
+	await page.waitForFunction(
+		(selector, label) => {
+			const found = [...document.querySelectorAll(`${selector} button, ${selector} a`)].find((one) => (one.getAttribute('aria-label') ?? one.textContent) === label);
+			// At once: a page that looks again by itself may put another in its place.
+			if (found && !found.disabled) {
+				found.click();
+			}
+			return found && !found.disabled;
+		},
+		{},
+		selector,
+		label,
+	);
+};
+const answerDialog = async (page, reason, verb) => {
+	await page.waitForSelector('dialog[open] #reason');
+	await page.type('dialog[open] #reason', reason);
+	await click(page, verb, 'dialog[open]');
+	await page.waitForFunction(() => !document.querySelector('dialog'));
+};
+
+async function picture(page, name) {
+	const folder = process.env.SLUICE_SCREENSHOTS;
+	if (!folder) {
+		return;
+	}
+	await page.evaluate(() => document.getElementById('said').replaceChildren());
+	await page.screenshot({ path: join(folder, `console-${name}.png`), fullPage: true });
+}
+
+async function clean(page) {
+	const breaches = await page.evaluate(() => window.breaches);
+	const hacked = await page.evaluate(() => window.hacked);
+	holds(breaches.length === 0, `the policy was breached: ${breaches}`);
+	holds(hacked === undefined, 'a script of a payload ran');
+	holds(page.troubles.length === 0, page.troubles.join('\n'));
+}
+
+const tests = {
+	async 'who does not know the password stays out, and is told so'() {
+		const page = await visitor();
+		await picture(page, 'sign-in');
+		await signIn(page, 'ada', 'a wrong password');
+		await shows(page, 'name or password is wrong', '#said');
+		await page.goto(`${gateway.runtime.admin}/#/events`);
+		await page.waitForSelector('#password');
+		holds(!(await text(page, 'body')).includes('Lanes'), 'a stranger sees no page');
+		await clean(page);
+	},
+
+	async 'an event is found and followed from its delivery to its job'() {
+		const { event_id: id } = await gateway.send('e-1', completed('order-1'));
+		await gateway.job(id, 'succeeded');
+		const page = await as('ada');
+		await go(page, 'events?external_id=e-1', 'Events');
+		await shows(page, 'order-1');
+		await picture(page, 'events');
+		await click(page, 'assistant.completed');
+		await shows(page, 'Timeline');
+		const steps = await page.$$eval('.steps li', (items) => items.map((item) => item.innerText));
+		for (const step of ['received and stored', 'crm: job made', 'crm: attempt 1', 'crm: done']) {
+			holds(steps.some((found) => found.includes(step)), `no step "${step}" in ${steps}`);
+		}
+		holds(await page.$('svg.trace rect'), 'the trace is a picture too');
+		await page.click('summary');
+		await shows(page, 'The order was shipped.');
+		await picture(page, 'event');
+		await click(page, 'http_call');
+		await shows(page, 'Attempts');
+		await picture(page, 'job');
+		await clean(page);
+	},
+
+	async 'a lane is paused with a reason and resumed'() {
+		const page = await as('ada');
+		await go(page, 'lanes', 'Lanes');
+		await click(page, 'Pause acme/chat');
+		await answerDialog(page, 'the CRM is being moved', 'Pause');
+		await shows(page, 'paused', 'tbody tr');
+		await click(page, 'Resume acme/chat');
+		await answerDialog(page, '', 'Resume');
+		await page.waitForFunction(() => !document.querySelector('.state.paused'));
+		const lines = (await gateway.get('audit?actor=user:ada')).items;
+		const pause = lines.find((line) => line.action === 'lane.pause');
+		holds(pause.object === 'acme/chat' && pause.reason === 'the CRM is being moved', JSON.stringify(lines));
+		await clean(page);
+	},
+
+	async 'dead letters are counted by a dry run and come back by a replay'() {
+		callee.status = 422;
+		const dead = [];
+		for (const n of [1, 2, 3]) {
+			const { event_id: id } = await gateway.send(`dead-${n}`, completed(`dead-${n}`));
+			await gateway.job(id, 'deadletter');
+			dead.push(id);
+		}
+		callee.status = 200;
+		const page = await as('ada');
+		await go(page, 'dead?reason=rejected', 'Dead letters');
+		holds((await page.$$('tbody tr')).length === 3, 'three dead letters are shown');
+		await click(page, 'Dry run');
+		await shows(page, '3 dead letters would be replayed.', '#matched');
+		await picture(page, 'dead-letters');
+		holds((await gateway.get('jobs?state=deadletter')).items.length === 3, 'a dry run changes nothing');
+		await click(page, 'Replay them');
+		await answerDialog(page, 'the CRM is back', 'Replay');
+		for (const id of dead) {
+			await gateway.job(id, 'succeeded');
+		}
+		const replayed = (await gateway.get('audit?action=dead.replay')).items;
+		holds(replayed.length === 3 && replayed.every((line) => line.reason === 'the CRM is back'), JSON.stringify(replayed));
+		await clean(page);
+	},
+
+	async 'a page shows what happens without being asked'() {
+		const page = await as('ada');
+		await shows(page, 'live', '.account');
+		await go(page, 'events', 'Events');
+		await gateway.send('live-1', completed('told-by-itself'));
+		await shows(page, 'told-by-itself');
+		await clean(page);
+	},
+
+	async 'a viewer sees what is theirs, no payload, and is offered nothing that is refused'() {
+		await gateway.send('b-1', completed('of-bravo'), { source: 'bravo/leads', secret: 'a-secret-of-the-console-tests-32b-other' });
+		const page = await as('vic');
+		await go(page, 'lanes', 'Lanes');
+		holds(!(await text(page)).includes('bravo'), 'no lane of another tenant');
+		holds((await page.$$('main tbody button')).length === 0, 'no button acts');
+		await go(page, 'events', 'Events');
+		holds(!(await text(page)).includes('of-bravo'), 'no event of another tenant');
+		await click(page, 'assistant.completed');
+		await page.waitForSelector('summary');
+		await page.click('summary');
+		await shows(page, 'Your role sees no payloads.');
+		const refused = await page.evaluate(async () => {
+			const who = await (await fetch('/api/v1/session')).json();
+			const answer = await fetch('/api/v1/lanes/acme/chat/pause', { method: 'POST', headers: { 'x-sluice-csrf': who.csrf } });
+			return answer.status;
+		});
+		holds(refused === 403, `a viewer's pause: ${refused}`);
+		await clean(page);
+	},
+
+	async 'what a hostile vendor and a hostile callee write is only text'() {
+		callee.status = 422;
+		const hostile = { ...completed(HOSTILE, HOSTILE), event_type: 'assistant.<b>x' };
+		const { event_id: id } = await gateway.send('h-1', hostile, { headers: { 'x-request-id': HOSTILE, 'user-agent': HOSTILE } });
+		await gateway.job(id, 'deadletter');
+		await gateway.send('h-2', completed(HOSTILE, 42));
+		await gateway.send('h-3', hostile, { secret: 'a-guessed-secret', headers: { 'user-agent': HOSTILE } });
+		await eventually('the refusal is kept', async () => (await gateway.get('refusals')).length > 0);
+		callee.status = 200;
+		const page = await as('ada');
+		await go(page, `event/${id}`, 'assistant.<b>x');
+		await page.click('summary');
+		await shows(page, '<script>window.hacked=1</script>');
+		const job = (await gateway.get(`events/${id}`)).jobs[0].id;
+		await go(page, `job/${job}`, 'http_call for assistant.<b>x');
+		for (const [place, title] of [['events', 'Events'], ['jobs', 'Jobs'], ['dead', 'Dead letters'], ['quarantine', 'Quarantine'], ['refusals', 'Refused deliveries'], ['sources', 'Sources'], ['audit', 'Audit']]) {
+			await go(page, place, title);
+			if (place !== 'dead' && place !== 'events') {
+				await picture(page, place);
+			}
+		}
+		await go(page, 'refusals', 'Refused deliveries');
+		await page.click('details summary');
+		await shows(page, 'POST /webhooks/acme/chat');
+		await go(page, `events?subject=${encodeURIComponent(HOSTILE)}&type=${encodeURIComponent(HOSTILE)}`, 'Events');
+		await clean(page);
+	},
+
+	async 'a quarantined event says why and is released'() {
+		const page = await as('ada');
+		await go(page, 'quarantine', 'Quarantine');
+		await shows(page, '/answer');
+		await click(page, 'assistant.completed');
+		await click(page, 'Release');
+		await answerDialog(page, 'a person looked', 'Release');
+		await shows(page, 'released', '.facts');
+		await clean(page);
+	},
+
+	async 'the pages work by keyboard and tell what they are'() {
+		const page = await as('ada');
+		await go(page, 'events', 'Events');
+		holds(await page.evaluate(() => document.activeElement.matches('main h1')), 'a new page is told by its heading');
+		await page.reload();
+		await page.waitForSelector('nav a');
+		await page.keyboard.press('Tab');
+		holds(await page.evaluate(() => document.activeElement.className === 'skip'), 'the first stop leads to the content');
+		await page.keyboard.press('Enter');
+		holds(await page.evaluate(() => document.activeElement.id === 'main'), 'and does');
+		for (const place of ['lanes', 'events', 'jobs', 'dead', 'quarantine', 'refusals', 'sources', 'audit']) {
+			await page.evaluate((hash) => { location.hash = hash; }, `#/${place}`);
+			await page.waitForFunction((place) => document.querySelector(`nav a[aria-current="page"]`)?.hash === `#/${place}` && !document.querySelector('[aria-busy="true"]'), {}, place);
+			const nameless = await page.evaluate(() => {
+				const named = (element) => element.getAttribute('aria-label') || element.textContent.trim() || element.labels?.length;
+				return [...document.querySelectorAll('button, a, input, select, [role=search]')].filter((element) => element.role !== 'search' && !named(element)).map((element) => element.outerHTML);
+			});
+			holds(nameless.length === 0, `without a name on ${place}: ${nameless}`);
+			holds(await page.evaluate(() => [...document.querySelectorAll('table')].every((table) => table.caption && [...table.querySelectorAll('th')].every((head) => head.scope === 'col'))), `tables of ${place} have captions and headings`);
+		}
+		await clean(page);
+	},
+
+	async 'in the dark it is dark, and on a phone nothing is cut off'() {
+		const page = await as('ada');
+		await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
+		await go(page, 'lanes', 'Lanes');
+		await picture(page, 'dark');
+		await page.setViewport({ width: 390, height: 800 });
+		holds(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page does not scroll sideways');
+		await clean(page);
+	},
+
+	async 'a lane in trouble says what holds it, since when, and when it is probed; a probe mends it'() {
+		callee.status = 503;
+		for (let n = 0; n < 8; n += 1) {
+			await gateway.send(`down-${n}`, completed(`down-${n}`));
+		}
+		const page = await as('ada');
+		await go(page, 'lanes?state=held', 'Lanes');
+		await shows(page, 'acme/chat', 'tbody tr');
+		const row = await page.$eval('tbody tr', (row) => row.innerText);
+		holds(/breaker|held|open/.test(row) && /in \d+ (s|min)/.test(row), `why and when: ${row}`);
+		await go(page, 'lanes', 'Lanes');
+		await shows(page, 'held', 'tbody tr');
+		await picture(page, 'lanes');
+		callee.status = 200;
+		await click(page, 'Probe acme/chat');
+		await page.waitForSelector('dialog[open]');
+		await picture(page, 'dialog');
+		await answerDialog(page, 'the CRM is back', 'Probe');
+		await page.waitForFunction(() => document.querySelector('tbody tr') && !document.querySelector('.state.held'));
+		await clean(page);
+	},
+
+	async 'who signs out is out'() {
+		const page = await as('ada');
+		await click(page, 'Sign out', '.account');
+		await page.waitForSelector('#password');
+		const status = await page.evaluate(async () => (await fetch('/api/v1/lanes')).status);
+		holds(status === 401, `after signing out: ${status}`);
+		await clean(page);
+	},
+};
+
+let failed = 0;
+let passed = 0;
+try {
+	for (const [name, role, tenants] of [['ada', 'operator', []], ['vic', 'viewer', ['--tenant', 'acme']]]) {
+		const { execFileSync } = await import('node:child_process');
+		execFileSync(gateway.binary, ['user', 'add', name, '--role', role, ...tenants, '--password-stdin'], { cwd: gateway.folder, input: PASSWORD });
+	}
+	for (const [name, test] of Object.entries(tests)) {
+		if (process.env.SLUICE_ONLY && !name.includes(process.env.SLUICE_ONLY)) {
+			continue;
+		}
+		try {
+			await test();
+			passed += 1;
+			console.log(`ok: ${name}`);
+		} catch (error) {
+			failed += 1;
+			console.log(`FAILED: ${name}\n${error.stack}`);
+		}
+	}
+} finally {
+	await chromium.close();
+	rmSync(profile, { recursive: true, force: true });
+	await gateway.stop();
+	callee.stop();
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,145 @@
+// A gateway of its own in a temporary folder, a callee that misbehaves on command, a sender that signs.
+import { execFileSync, spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+/** What a hostile vendor writes wherever it can. */
+export const HOSTILE = '"><script>window.hacked=1</script><img src=x onerror="window.hacked=1">{{7*7}}javascript:alert(1)';
+
+/** Asks again and again until there is an answer. */
+export async function eventually(what, look, patience = 60_000) {
+	const end = Date.now() + patience;
+	for (;;) {
+		const found = await look();
+		if (found) {
+			return found;
+		}
+		if (Date.now() > end) {
+			throw new Error(`waited in vain: ${what}`);
+		}
+		await pause(50);
+	}
+}
+
+/** Answers with the status it is told; its error page is as hostile as the rest. */
+export class Callee {
+	static async start() {
+		const callee = new Callee();
+		callee.status = 200;
+		callee.server = createServer((request, answer) => {
+			request.resume();
+			request.on('end', () => {
+				answer.writeHead(callee.status, { 'content-type': 'text/html' });
+				answer.end(callee.status === 200 ? '{"ok":true}' : HOSTILE);
+			});
+		});
+		await new Promise((ready) => callee.server.listen(0, '127.0.0.1', ready));
+		callee.url = `http://127.0.0.1:${callee.server.address().port}/sink`;
+		return callee;
+	}
+
+	stop() {
+		this.server.closeAllConnections();
+		this.server.close();
+	}
+}
+
+const SECRET = 'a-secret-of-the-console-tests-32b';
+
+export class Gateway {
+	static async start(binary, callee) {
+		const gateway = new Gateway();
+		gateway.binary = binary;
+		const folder = mkdtempSync(join(tmpdir(), 'sluice-console-'));
+		gateway.folder = folder;
+		mkdirSync(join(folder, 'tenants'));
+		writeFileSync(join(folder, 'secret'), SECRET, { mode: 0o600 });
+		writeFileSync(join(folder, 'other'), `${SECRET}-other`, { mode: 0o600 });
+		writeFileSync(join(folder, 'schema.json'), '{"properties":{"answer":{"type":"string"}}}');
+		writeFileSync(join(folder, 'sluice.toml'), `
+[edge]
+public_url = "https://hooks.example.com"
+listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+[outbound]
+allow_private = ["127.0.0.0/8"]
+`);
+		const source = (name, secret) => `
+[sources.${name}]
+vendor = "generic"
+secrets = ["file:${secret}"]
+schemas = [{ types = "assistant.*", file = "schema.json" }]
+[[sources.${name}.routes]]
+name = "crm"
+event_types = ["assistant.*"]
+action = "http_call"
+url = "${callee.url}"
+`;
+		writeFileSync(join(folder, 'tenants/acme.toml'), source('chat', 'secret'));
+		writeFileSync(join(folder, 'tenants/bravo.toml'), source('leads', 'other'));
+		gateway.child = spawn(binary, ['serve'], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+		gateway.log = '';
+		for (const pipe of [gateway.child.stdout, gateway.child.stderr]) {
+			pipe.on('data', (text) => { gateway.log += text; });
+		}
+		gateway.runtime = await eventually('the gateway starts', () => {
+			if (gateway.child.exitCode !== null) {
+				throw new Error(`the gateway ended: ${gateway.log}`);
+			}
+			const path = join(folder, 'runtime.json');
+			return existsSync(path) && JSON.parse(readFileSync(path, 'utf8'));
+		});
+		return gateway;
+	}
+
+	/** Runs a command of the binary; returns its JSON. */
+	command(...words) {
+		return JSON.parse(execFileSync(this.binary, [...words, '--json'], { cwd: this.folder, encoding: 'utf8' }));
+	}
+
+	async get(path) {
+		const answer = await fetch(`${this.runtime.admin}/api/v1/${path}`, { headers: { authorization: `Bearer ${this.runtime.token}` } });
+		return answer.json();
+	}
+
+	/** Sends a signed delivery; returns the gateway's answer. */
+	async send(id, event, { source = 'acme/chat', secret = SECRET, headers = {} } = {}) {
+		const body = JSON.stringify(event);
+		const timestamp = String(Math.floor(Date.now() / 1000));
+		const signature = createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex');
+		const deliver = () => fetch(`${this.runtime.public}/webhooks/${source}`, {
+			method: 'POST',
+			headers: { 'content-type': 'application/json', 'x-signature': signature, 'x-timestamp': timestamp, 'x-event-id': id, ...headers },
+			body,
+		});
+		// As a vendor does: again while the gateway has no time for it.
+		const answer = await eventually(`${id} is answered`, async () => {
+			const tried = await deliver();
+			return tried.status < 500 && tried;
+		});
+		return answer.json();
+	}
+
+	/** Waits until the job of an event is in this state. */
+	job(event, state) {
+		return eventually(`the job of ${event} is ${state}`, async () => {
+			const detail = await this.get(`events/${event}`);
+			return detail.jobs?.find((job) => job.state === state);
+		});
+	}
+
+	async stop() {
+		if (this.child.exitCode === null) {
+			this.child.kill('SIGTERM');
+			const killer = setTimeout(() => this.child.kill('SIGKILL'), 60_000);
+			await new Promise((ended) => this.child.on('exit', ended));
+			clearTimeout(killer);
+		}
+		rmSync(this.folder, { recursive: true, force: true });
+	}
+}
