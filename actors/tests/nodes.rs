@@ -170,10 +170,12 @@ async fn a_lane_paused_or_resumed_by_another_node_is_so_here_from_the_next_look_
 async fn looks_beside_pauses_of_this_node_change_nothing() {
     let (tree, lane) = (calling().await, lane_key(LANE));
     for _ in 0..20 {
-        let ((), paused) = tokio::join!(tree.gateway().look_at_pauses(), tree.gateway().pause(&lane));
+        let ((), paused) =
+            tokio::join!(tree.gateway().look_at_pauses(), tree.gateway().pause(&lane, Mandate::new("op", "")));
         paused.unwrap();
         assert_eq!(tree.lane(LANE).await.map(|lane| lane.status), Some(LaneStatus::Paused));
-        let ((), resumed) = tokio::join!(tree.gateway().look_at_pauses(), tree.gateway().resume(&lane));
+        let ((), resumed) =
+            tokio::join!(tree.gateway().look_at_pauses(), tree.gateway().resume(&lane, Mandate::new("op", "")));
         resumed.unwrap();
         assert_ne!(tree.lane(LANE).await.map(|lane| lane.status), Some(LaneStatus::Paused));
     }
@@ -212,11 +214,11 @@ async fn what_is_done_to_a_lane_is_told_to_the_node_that_has_it() {
     assert_eq!(tree.store.told(), [(lane.clone(), Told::Work)]);
     tree.until(|tree| tree.store.job(job).job.state == JobState::DeadLetter).await;
     tree.store.told();
-    tree.gateway().replay(DeadLetterFilter::default(), "op", 100.0).await.unwrap();
+    tree.gateway().replay(DeadLetterFilter::default(), Mandate::new("op", ""), 100.0).await.unwrap();
     tree.until(|tree| tree.store.job(job).outcomes == 2).await;
     assert_eq!(tree.store.told(), [(lane.clone(), Told::Work)]);
-    tree.gateway().pause(&lane).await.unwrap();
-    tree.gateway().resume(&lane).await.unwrap();
+    tree.gateway().pause(&lane, Mandate::new("op", "")).await.unwrap();
+    tree.gateway().resume(&lane, Mandate::new("op", "")).await.unwrap();
     tree.gateway().probe(&lane).await.unwrap();
     assert_eq!(
         tree.store.told(),

@@ -316,7 +316,7 @@ async fn what_does_not_fit_is_refused_in_one_line_and_nothing_is_changed() {
     let ran = copy(folder, "sqlite://sluice.db", "postgres://nobody@127.0.0.1:1/x").await;
     refused(&ran, 1, &["SLU11", "--to", "cannot reach"]);
 
-    on(&folder.join("sluice.db"), "UPDATE _sqlx_migrations SET version = 999 WHERE version = 2").await;
+    on(&folder.join("sluice.db"), "UPDATE _sqlx_migrations SET version = 999 WHERE version = 1").await;
     refused(&copy(folder, "sqlite://sluice.db", &url).await, 1, &["SLU06", "--from", "newer release"]);
     on(&folder.join("other.db"), "CREATE TABLE theirs (a)").await;
     refused(&copy(folder, "sqlite://other.db", &url).await, 1, &["SLU04", "--from", "another program"]);
