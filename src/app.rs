@@ -164,6 +164,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let metrics = Metrics::new();
     let lanes = Arc::new(Lanes::new(&metrics, config.limits.metric_lanes));
     let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
+    let switched = records.switches().await.context("the store does not answer")?;
+    live.load().switch(&switched);
     let mut edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
     let drift = Arc::new(Drift::default());
     let shared = store.nodes();
@@ -233,6 +235,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         accepting.clone(),
         reloading,
         shared.clone(),
+        records.clone(),
+        switched,
     ));
     let token = hex::encode(ids::secret_bytes());
     let api = Api {
@@ -264,6 +268,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let sweeper = sweep::run(records.clone(), live.clone(), clock, metrics.clone());
     let mut tasks = vec![tokio::spawn(sweeper), tokio::spawn(sites.run())];
     if let Some(nodes) = shared {
+        tasks.push(tokio::spawn(operations::follow(operations.clone())));
         let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users };
         tasks.push(tokio::spawn(nodes::run(around)));
     }

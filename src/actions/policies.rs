@@ -47,7 +47,7 @@ impl Policies for ConfigPolicies {
     fn lane(&self, lane: &LaneKey) -> Option<LanePolicy> {
         let config = self.config.load();
         let (tenant, source) = config.source(lane)?;
-        source.enabled.then(|| LanePolicy {
+        source.is_on().then(|| LanePolicy {
             vendor: source.vendor.name().into(),
             rate: source.limits.outbound,
             concurrency: source.limits.concurrency,

@@ -63,7 +63,7 @@ pub(super) fn views(config: &Config, snapshot: &NodeSnapshot, backlog: Vec<LaneB
     let view = |lane: &LaneKey| LaneView {
         lane: lane.clone(),
         vendor: config.source(lane).map_or_else(|| unknown.clone(), |(_, source)| source.vendor.name().into()),
-        state: if config.source(lane).is_some_and(|(_, source)| source.enabled) {
+        state: if config.source(lane).is_some_and(|(_, source)| source.is_on()) {
             LaneState::Asleep
         } else {
             LaneState::Unconfigured

@@ -59,6 +59,9 @@ pub trait Operations: Send + Sync + 'static {
     /// Reads the configuration again. `Err` says in an operator's words why the running one stays.
     async fn reload(&self) -> Result<(), String>;
 
+    /// Puts into force what operators switched on and off.
+    async fn follow_switches(&self) -> Result<(), StoreUnavailable>;
+
     /// Whether new deliveries are accepted (not while the process drains).
     fn is_accepting(&self) -> bool;
 
@@ -119,6 +122,10 @@ pub fn routes() -> Vec<Route> {
         route(post, "/api/v1/lanes/{tenant}/{source}/resume", "Undo a pause or a parking", lanes::resume),
         route(post, "/api/v1/lanes/{tenant}/{source}/probe", "Let the next call of a lane go", lanes::probe),
         route(get, "/api/v1/sources", "Sources, their routes and when their secrets were used", sources::list),
+        route(post, "/api/v1/sources/{tenant}/{source}/disable", "Take nothing more for a source", sources::disable),
+        route(post, "/api/v1/sources/{tenant}/{source}/enable", "Undo it", sources::enable),
+        route(post, "/api/v1/tenants/{tenant}/disable", "Take nothing more for a tenant", sources::disable_tenant),
+        route(post, "/api/v1/tenants/{tenant}/enable", "Undo it", sources::enable_tenant),
         route(get, "/api/v1/live", "What changes, as server-sent events", live::stream),
         route(get, "/api/v1/refusals", "Refused deliveries, newest first", refusals::list),
         route(get, "/api/v1/refusals/{id}", "A refused delivery", refusals::show),

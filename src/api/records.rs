@@ -1,12 +1,12 @@
 //! What the API and the commands read of the store. Every query is scoped by [`Scope`].
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_actors::{
-    domain::{EventId, JobId, JobState, TenantName, Timestamp},
+    domain::{EventId, JobId, JobState, SourceName, TenantName, Timestamp},
     ports::{DeadLetterFilter, StoreUnavailable},
 };
 
@@ -354,6 +354,9 @@ pub struct RoutedEvent {
     pub jobs: Vec<NewJob>,
 }
 
+/// What operators can switch off: a source, or all of a tenant.
+pub type Switch = (TenantName, Option<SourceName>);
+
 /// Reads for people, and the few writes that people cause.
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
@@ -410,6 +413,10 @@ pub trait Records: Send + Sync + 'static {
         jobs: Vec<NewJob>,
         audit: AuditEntry,
     ) -> Result<bool, StoreUnavailable>;
+    /// What operators switched off.
+    async fn switches(&self) -> Result<BTreeSet<Switch>, StoreUnavailable>;
+    /// Switches a source or a tenant on or off. `false`: it was already, and nothing is written.
+    async fn switch(&self, switch: Switch, on: bool, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
     /// Cancels a job that is not over. `false`: it is.
     async fn cancel(&self, scope: &Scope, id: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
     /// When secrets verified a delivery last, among the newest events.

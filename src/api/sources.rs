@@ -1,4 +1,5 @@
-//! Sources: what is configured of them, and when each of their secrets was used last. Never a secret.
+//! Sources: what is configured of them, when each of their secrets was used last (never a secret), and
+//! how operators switch them off.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,10 +9,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api, ApiError,
-    access::{Allowed, See},
-    answer::Json,
-    records::Page,
-    request::{Call, Query},
+    access::{Allowed, Operate, See},
+    answer::{DONE, Done, Json},
+    events::Reason,
+    records::{Page, Switch},
+    request::{Body, Call, Query},
 };
 use crate::config::{Config, Source, TypePattern};
 
@@ -93,7 +95,7 @@ fn view(config: &Config, source: &Source, uses: &Uses) -> SourceView {
         tenant: tenant.clone(),
         source: name.clone(),
         vendor: source.vendor.name().to_owned(),
-        enabled: source.enabled,
+        enabled: source.is_on(),
         url: format!("{origin}/webhooks/{tenant}/{name}"),
         tolerance_seconds: source.tolerance.as_secs(),
         secrets: secrets.collect(),
@@ -121,4 +123,74 @@ pub(super) async fn list(
     let next = (from + limit < wanted.len()).then(|| (from + limit).to_string());
     let items = wanted.into_iter().skip(from).take(limit).map(|source| view(&config, source, &uses)).collect();
     Ok(Json(Page { items, next }))
+}
+
+/// What the path names, if it is there and the caller sees it.
+fn named(api: &Api, who: &Allowed<Operate>, call: &Call<Body<Reason>>, whole: bool) -> Result<Switch, ApiError> {
+    let tenant: TenantName = call.parameter(0)?;
+    let config = api.config.load();
+    let of = config.tenants.get(&tenant).filter(|_| who.scope().holds(&tenant));
+    let of = of.ok_or_else(|| ApiError::NotFound("no such source".to_owned()))?;
+    if whole {
+        return Ok((tenant, None));
+    }
+    let source: SourceName = call.parameter(1)?;
+    if !of.sources.contains_key(&source) {
+        return Err(ApiError::NotFound("no such source".to_owned()));
+    }
+    Ok((tenant, Some(source)))
+}
+
+async fn switch(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+    (whole, on): (bool, bool),
+) -> Result<Json<Done>, ApiError> {
+    let named = named(&api, &who, &call, whole)?;
+    let object = named.1.as_ref().map_or_else(|| named.0.to_string(), |source| format!("{}/{source}", named.0));
+    let action = match (whole, on) {
+        (false, true) => "source.enable",
+        (false, false) => "source.disable",
+        (true, true) => "tenant.enable",
+        (true, false) => "tenant.disable",
+    };
+    let audit = who.acts(action, Some(named.0.as_str()), object, call.input.0.text());
+    if !api.records.switch(named, on, audit).await? {
+        return Err(ApiError::Conflict(format!("it is {} already", if on { "on" } else { "off" })));
+    }
+    api.operations.follow_switches().await?;
+    Ok(DONE)
+}
+
+pub(super) async fn disable(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    switch(api, who, call, (false, false)).await
+}
+
+pub(super) async fn enable(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    switch(api, who, call, (false, true)).await
+}
+
+pub(super) async fn disable_tenant(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    switch(api, who, call, (true, false)).await
+}
+
+pub(super) async fn enable_tenant(
+    api: Arc<Api>,
+    who: Allowed<Operate>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    switch(api, who, call, (true, true)).await
 }

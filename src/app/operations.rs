@@ -1,12 +1,13 @@
 //! What the API asks of the composition: reload, readiness.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -19,7 +20,11 @@ use tokio::sync::Mutex;
 
 use super::nodes::differing_tenants;
 use crate::{
-    api::{self, nodes::NodeView},
+    api::{
+        self,
+        nodes::NodeView,
+        records::{Records, Switch},
+    },
     config::{self, Config, Tls},
     http_client::HttpClient,
     store::nodes::{Member, Nodes},
@@ -48,6 +53,8 @@ pub(super) struct Operations {
     accepting: Arc<AtomicBool>,
     reloading: Option<Mutex<Reloading>>,
     nodes: Option<Nodes>,
+    records: Arc<dyn Records>,
+    switched: Mutex<BTreeSet<Switch>>,
 }
 
 impl Operations {
@@ -59,9 +66,21 @@ impl Operations {
         accepting: Arc<AtomicBool>,
         reloading: Option<Reloading>,
         nodes: Option<Nodes>,
+        records: Arc<dyn Records>,
+        switched: BTreeSet<Switch>,
     ) -> Self {
         let reloading = reloading.map(Mutex::new);
-        let operations = Self { live, gateway, metrics, clock, accepting, reloading, nodes };
+        let operations = Self {
+            live,
+            gateway,
+            metrics,
+            clock,
+            accepting,
+            reloading,
+            nodes,
+            records,
+            switched: Mutex::new(switched),
+        };
         operations.in_force();
         operations
     }
@@ -123,6 +142,21 @@ fn is_other_tls(old: Option<&Tls>, new: Option<&Tls>) -> bool {
     }
 }
 
+/// How often it is asked what other nodes' operators switched.
+const FOLLOW: Duration = Duration::from_secs(5);
+
+/// Follows what is switched on and off through other nodes, until it is dropped.
+pub(super) async fn follow(operations: Arc<Operations>) {
+    let mut ticks = tokio::time::interval(FOLLOW);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = api::Operations::follow_switches(&*operations).await {
+            tracing::warn!(%error, "what other nodes switched is not known now");
+        }
+    }
+}
+
 #[async_trait]
 impl api::Operations for Operations {
     async fn reload(&self) -> Result<(), String> {
@@ -135,6 +169,9 @@ impl api::Operations for Operations {
         let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
         match read {
             Ok(Ok(fresh)) => {
+                // What was switched off stays off.
+                let off = self.records.switches().await.map_err(|error| error.to_string())?;
+                fresh.switch(&off);
                 self.apply(fresh, &reloading);
                 Ok(())
             }
@@ -152,6 +189,17 @@ impl api::Operations for Operations {
                 Err("reading the configuration failed; the log tells where".to_owned())
             }
         }
+    }
+
+    async fn follow_switches(&self) -> Result<(), StoreUnavailable> {
+        let off = self.records.switches().await?;
+        let mut last = self.switched.lock().await;
+        if *last != off {
+            self.live.load().switch(&off);
+            self.gateway.reload();
+            *last = off;
+        }
+        Ok(())
     }
 
     fn is_accepting(&self) -> bool {

@@ -78,7 +78,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Copy(copy::Copy),
-    /// Add a source to a tenant
+    /// Add a source to a tenant, switch one on and off
     #[command(subcommand)]
     Source(source::SourceCommand),
     Send(send::Send),

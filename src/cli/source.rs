@@ -2,6 +2,7 @@
 
 mod addition;
 mod first;
+mod switch;
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use sluice_actors::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{addition::Addition, first::First};
+use self::{addition::Addition, first::First, switch::Switch};
 use super::{
     Global,
     client::{Api, Client},
@@ -27,6 +28,14 @@ pub(super) enum SourceCommand {
         after_help = "Examples:\n  sluice source add payments --tenant acme --vendor stripe\n  sluice source add chat --tenant acme --vendor slack --secret env:SLACK_SECRET --no-wait\n  sluice source add bot --tenant acme --vendor discord --secret file:secrets/discord-public-key\n  sluice source add money --tenant acme --vendor paypal --secret file:chain.pem --options 'webhook_id = \"8PT597110X687430LKGECATA\"'"
     )]
     Add(Add),
+    /// Take nothing more for a source or a tenant, and run none of its jobs; what came stays
+    #[command(
+        after_help = "Examples:\n  sluice source disable acme/payments --reason 'its secret leaked'\n  sluice source disable acme"
+    )]
+    Disable(Switch),
+    /// Undo it
+    #[command(after_help = "Example:\n  sluice source enable acme/payments --reason 'rotated'")]
+    Enable(Switch),
 }
 
 /// Add a source to a tenant's file, and wait for its first event.
@@ -80,8 +89,12 @@ struct Added {
 
 impl SourceCommand {
     pub(super) async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self::Add(add) = self;
-        add.run(global).await
+        match self {
+            Self::Add(add) => return add.run(global).await,
+            Self::Disable(switch) => switch.run(false, global).await?,
+            Self::Enable(switch) => switch.run(true, global).await?,
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -16,15 +16,15 @@ mod units;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
-use sluice_actors::domain::{LaneKey, TenantName};
+use sluice_actors::domain::{LaneKey, SourceName, TenantName};
 
 pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish, PublishMode};
 pub use auth::{Auth, OAuth2};
@@ -78,6 +78,15 @@ impl Config {
     pub fn source(&self, lane: &LaneKey) -> Option<(&Arc<Tenant>, &Arc<Source>)> {
         let tenant = self.tenants.get(&lane.tenant)?;
         Some((tenant, tenant.sources.get(&lane.source)?))
+    }
+
+    /// Switches off what operators switched off, a source or all of a tenant (`None`), and all else on.
+    pub fn switch(&self, off: &BTreeSet<(TenantName, Option<SourceName>)>) {
+        for source in self.tenants.values().flat_map(|tenant| tenant.sources.values()) {
+            let LaneKey { tenant, source: name } = &source.lane;
+            let is_off = off.contains(&(tenant.clone(), None)) || off.contains(&(tenant.clone(), Some(name.clone())));
+            source.off.0.store(is_off, Ordering::Relaxed);
+        }
     }
 
     /// Of each tenant a digest of what its configuration means, for nodes that share a store to

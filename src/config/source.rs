@@ -1,6 +1,14 @@
 //! `[sources.*]` of a tenant file.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 use sluice_actors::domain::{LaneKey, SourceName, TenantName, Timestamp};
@@ -25,8 +33,10 @@ use crate::{
 pub struct Source {
     /// Tenant and source.
     pub lane: LaneKey,
-    /// Whether it accepts deliveries and runs jobs.
+    /// Whether its file lets it accept deliveries and run jobs; see [`Source::is_on`].
     pub enabled: bool,
+    /// Whether operators switched it off meanwhile.
+    pub(super) off: Off,
     /// Its scheme.
     pub vendor: Arc<dyn Vendor>,
     /// Newest first, at most 3.
@@ -55,6 +65,25 @@ pub struct Source {
     pub limits: SourceLimits,
     /// Its routes, in the order of the file.
     pub routes: Vec<Arc<Route>>,
+}
+
+impl Source {
+    /// Whether it accepts deliveries and runs jobs: its file says so, and nobody switched it or its
+    /// tenant off.
+    pub fn is_on(&self) -> bool {
+        self.enabled && !self.off.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Switched off by an operator. No part of what a file means, so that nodes which have not heard of
+/// it yet are not configured differently.
+#[derive(Default)]
+pub(super) struct Off(pub(super) AtomicBool);
+
+impl fmt::Debug for Off {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Off")
+    }
 }
 
 /// A key with its label and its end.
@@ -184,6 +213,7 @@ impl Source {
         Some(Self {
             lane: LaneKey::new(around.tenant.clone(), name),
             enabled,
+            off: Off::default(),
             vendor,
             keys,
             tolerance: tolerance.unwrap_or(profile.tolerance),

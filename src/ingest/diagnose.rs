@@ -362,7 +362,9 @@ fn looks_like(case: &Case<'_>) -> Option<Finding> {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Disabled => f.write_str("the source is switched off: set `enabled = true`"),
+            Self::Disabled => {
+                f.write_str("the source is switched off: `sluice source enable`, or `enabled = true` in its file")
+            }
             Self::NoLiveSecret => {
                 f.write_str("the source has no secret that is still valid: add one, or move its `not_after`")
             }

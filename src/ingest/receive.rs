@@ -157,7 +157,7 @@ impl Receiver {
         };
         let live = intake.live(now);
         if live.keys.is_empty()
-            && intake.source.enabled
+            && intake.source.is_on()
             && intake.source.await_handshake
             && let Some(token) = intake.source.vendor.offered_secret(&arrived.request())
         {
@@ -170,7 +170,7 @@ impl Receiver {
         }
         let (arrived, verified) = line.verify(intake, &live, Under::ItsKeys, arrived).await;
         let verified = match verified {
-            _ if !intake.source.enabled => return line.refuse(door, &arrived, Refusal::Disabled),
+            _ if !intake.source.is_on() => return line.refuse(door, &arrived, Refusal::Disabled),
             _ if live.keys.is_empty() => return line.refuse(door, &arrived, Refusal::NoLiveSecret),
             Err(refusal) => return line.refuse(door, &arrived, refusal),
             Ok(verified) => verified,
@@ -187,7 +187,7 @@ impl Receiver {
     /// the reason, so that it does not tell which paths lead somewhere.
     pub fn get_handshake(&self, door: &Door, inbound: &Inbound) -> Option<Reply> {
         let now = self.line.parts.clock.now();
-        let intake = door.intake.as_ref().filter(|intake| intake.source.enabled)?;
+        let intake = door.intake.as_ref().filter(|intake| intake.source.is_on())?;
         let url = public_url(door, inbound);
         let request = Request { method: &inbound.method, url: &url, headers: &inbound.headers, body: &[], now };
         let answer = intake.source.vendor.get_handshake(&request, &intake.live(now).keys)?.ok()?;

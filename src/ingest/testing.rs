@@ -1,7 +1,7 @@
 //! A receiver whose world a test owns: store, records, clock, configuration, what was observed.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::records::{
         AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
+        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept, Switch,
     },
     config::{Config, Input},
     schema::Drift,
@@ -370,6 +370,14 @@ impl Records for FakeRecords {
 
     async fn release(&self, _: EventId, _: NewForm, _: Vec<NewJob>, _: AuditEntry) -> Result<bool, StoreUnavailable> {
         unreachable!("receiving releases nothing")
+    }
+
+    async fn switches(&self) -> Result<BTreeSet<Switch>, StoreUnavailable> {
+        unreachable!("receiving looks at the configuration")
+    }
+
+    async fn switch(&self, _: Switch, _: bool, _: AuditEntry) -> Result<bool, StoreUnavailable> {
+        unreachable!("receiving switches nothing")
     }
 
     async fn cancel(&self, _: &Scope, _: JobId, _: AuditEntry) -> Result<bool, StoreUnavailable> {

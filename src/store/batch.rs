@@ -158,6 +158,9 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
             reply.set(people::keep_pause(batch, lane, *paused, mandate).await?);
         }
         Command::ChangeAccount { change, audit, reply } => reply.set(accounts::change(batch, change, audit).await?),
+        Command::Switch { switch, on, audit, reply } => {
+            reply.set(people::switch(batch, switch, *on, audit).await?);
+        }
         Command::KeepBreakers { lane, breakers, reply } => {
             reply.set(people::keep_breakers(batch, lane, breakers).await?);
         }

@@ -9,7 +9,7 @@ use super::sweep::Victims;
 use crate::{
     api::{
         accounts::Change,
-        records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent},
+        records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent, Switch},
     },
     ingest::{
         NewEvent, NewForm, NewJob, Recorded,
@@ -28,6 +28,7 @@ pub(super) enum Command {
     Replay { job: JobId, mandate: Mandate, run_at: Timestamp, reply: Reply<bool> },
     KeepPause { lane: LaneKey, paused: bool, mandate: Mandate, reply: Reply<()> },
     ChangeAccount { change: Box<Change>, audit: AuditEntry, reply: Reply<bool> },
+    Switch { switch: Switch, on: bool, audit: AuditEntry, reply: Reply<bool> },
     KeepBreakers { lane: LaneKey, breakers: Vec<BreakerMemory>, reply: Reply<()> },
     RecordJobs { events: Vec<RoutedEvent>, audit: AuditEntry, reply: Reply<u64> },
     Release { event: EventId, form: NewForm, jobs: Vec<NewJob>, audit: AuditEntry, reply: Reply<bool> },
@@ -71,6 +72,7 @@ impl writer::Command for Command {
             | Self::KeepPause { .. }
             | Self::KeepBreakers { .. }
             | Self::ChangeAccount { .. }
+            | Self::Switch { .. }
             | Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Audit { .. }
@@ -90,6 +92,7 @@ impl writer::Command for Command {
             Self::Abandon { reply, .. }
             | Self::Replay { reply, .. }
             | Self::ChangeAccount { reply, .. }
+            | Self::Switch { reply, .. }
             | Self::Release { reply, .. }
             | Self::Cancel { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. } | Self::Sweep { reply, .. } => reply.settle(outcome),

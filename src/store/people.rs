@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::HashSet};
 
 use sluice_actors::{
-    domain::{EventId, JobClass, JobId, JobState, LaneKey, Mandate},
+    domain::{EventId, JobClass, JobId, JobState, LaneKey, Mandate, SourceName},
     ports::BreakerMemory,
 };
 
@@ -16,7 +16,7 @@ use super::{
     value::values,
 };
 use crate::{
-    api::records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent},
+    api::records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent, Switch},
     ingest::{EventStatus, NewForm, NewJob},
 };
 
@@ -131,6 +131,26 @@ pub(super) async fn keep_pause(
     batch.execute(sql!("keep_pause"), values).await?;
     let action = if paused { "lane.pause" } else { "lane.resume" };
     audit(batch, &entry(mandate, action, lane, lane)).await
+}
+
+/// Switches a source or a tenant on or off, with its line of the audit.
+pub(super) async fn switch(
+    batch: &mut Batch<'_>,
+    (tenant, source): &Switch,
+    on: bool,
+    entry: &AuditEntry,
+) -> Result<bool, sqlx::Error> {
+    let source = source.as_ref().map_or("", SourceName::as_str);
+    let changed = if on {
+        batch.fetch(sql!("switch_on"), values![tenant.as_str(), source]).await?
+    } else {
+        batch.fetch(sql!("switch_off"), values![tenant.as_str(), source, batch.now]).await?
+    };
+    if changed.is_empty() {
+        return Ok(false);
+    }
+    audit(batch, entry).await?;
+    Ok(true)
 }
 
 /// Keeps the breakers of a lane.

@@ -1,6 +1,6 @@
 //! The store as people see it: every read is scoped in its SQL and bounded in what it looks at.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use async_trait::async_trait;
 use sluice_actors::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::records::{
         AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
+        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept, Switch,
     },
     ingest::{NewForm, NewJob},
 };
@@ -427,6 +427,18 @@ impl Records for Store {
         audit: AuditEntry,
     ) -> Result<bool, StoreUnavailable> {
         Ok(self.shared.writer.submit(|reply| Command::Release { event, form, jobs, audit, reply }).await?)
+    }
+
+    async fn switches(&self) -> Result<BTreeSet<Switch>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sql!("switches"), Values::default()).await?;
+            Ok(rows.iter().map(rows::switch).collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn switch(&self, switch: Switch, on: bool, audit: AuditEntry) -> Result<bool, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Switch { switch, on, audit, reply }).await?)
     }
 
     async fn cancel(&self, scope: &Scope, job: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable> {

@@ -9,7 +9,7 @@ use sqlx::{Decode, Row as _, TypeInfo, ValueRef, postgres::PgRow, sqlite::Sqlite
 use uuid::Uuid;
 
 use super::{postgres::nul, sqlite::connection::EmbeddedRow};
-use crate::api::records::{AttemptRow, AuditRow, DeadLetterRow, EventRow, JobRow, RefusalRow, SecretUse};
+use crate::api::records::{AttemptRow, AuditRow, DeadLetterRow, EventRow, JobRow, RefusalRow, SecretUse, Switch};
 
 /// A row of either engine.
 pub(super) enum Row {
@@ -337,6 +337,14 @@ pub(super) fn dead_letter_row(row: &Row, job: JobRow) -> Result<DeadLetterRow, B
         replayed_at: row.time_or_none("replayed_at")?,
         replayed_by: row.opt("replayed_by")?,
     })
+}
+
+/// What was switched off.
+pub(super) fn switch(row: &Row) -> Result<Switch, BadRow> {
+    let row = Reader::new(row, "switches", "tenant");
+    let source: Cow<'_, str> = row.get("source")?;
+    let source = if source.is_empty() { None } else { Some(row.parse("source")?) };
+    Ok((row.parse("tenant")?, source))
 }
 
 /// When a secret verified last.

@@ -267,6 +267,22 @@ const tests = {
 		await clean(page);
 	},
 
+	async 'a source is switched off, refuses, and is switched on again'() {
+		const page = await as('ada');
+		await go(page, 'sources', 'Sources');
+		await click(page, 'Disable acme/chat');
+		await answerDialog(page, 'its secret leaked', 'Disable');
+		await shows(page, 'disabled', 'tbody tr');
+		const refused = await gateway.send('off-1', completed('off-1'));
+		holds(refused.error === 'unauthorized', `a source that is off answers ${JSON.stringify(refused)}`);
+		await click(page, 'Enable acme/chat');
+		await answerDialog(page, 'rotated', 'Enable');
+		await page.waitForFunction(() => !document.querySelector('.state.disabled'));
+		const { event_id: id } = await gateway.send('on-1', completed('on-1'));
+		await gateway.job(id, 'succeeded');
+		await clean(page);
+	},
+
 	async 'the pages work by keyboard and tell what they are'() {
 		const page = await as('ada');
 		await go(page, 'events', 'Events');

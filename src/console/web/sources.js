@@ -1,7 +1,29 @@
 // Sources and their secrets, and who did what.
 
-import { h, state, table } from "./dom.js";
+import { post } from "./api.js";
+import { askReason, h, say, state, table } from "./dom.js";
+import { may } from "./may.js";
 import { exact, when } from "./time.js";
+
+function act(source, again) {
+  const name = `${source.tenant}/${source.source}`;
+  const verb = source.enabled ? "Disable" : "Enable";
+  const detail = source.enabled
+    ? "Its deliveries are refused and none of its jobs begins; what came stays."
+    : "Deliveries are taken again. A source that its file switches off stays off.";
+  const press = async () => {
+    const reason = await askReason(`${verb} ${name}?`, detail, verb);
+    if (reason === null) return;
+    try {
+      await post(`sources/${name}/${verb.toLowerCase()}`, { reason });
+      say(`${name}: ${verb.toLowerCase()} is done.`);
+    } catch (error) {
+      say(error.message, true);
+    }
+    await again();
+  };
+  return h("button", { "aria-label": `${verb} ${name}`, "data-key": `switch ${name}`, onclick: press }, verb);
+}
 
 export const sources = {
   name: "sources",
@@ -9,10 +31,10 @@ export const sources = {
   lead: "Where vendors deliver. Secrets are named by their references; when each verified a delivery last tells whether a rotation is through.",
   path: "sources",
   fields: [{ name: "tenant", label: "Tenant" }],
-  rows: (items) =>
+  rows: (items, again) =>
     table(
       "Sources",
-      ["Source", "Vendor", "State", "URL", "Routes", "Secrets"],
+      ["Source", "Vendor", "State", "URL", "Routes", "Secrets", ...(may.operate() ? ["Act"] : [])],
       items.map((source) => [
         `${source.tenant}/${source.source}`,
         source.vendor,
@@ -20,6 +42,7 @@ export const sources = {
         h("td", { class: "id" }, source.url),
         h("ul", {}, source.routes.map((route) => h("li", {}, `${route.name}: ${route.event_types.join(", ") || "all"} → ${route.action}`))),
         h("ul", {}, source.secrets.map((secret) => h("li", {}, secret.version, ", last used ", secret.last_used_at ? when(secret.last_used_at) : "never", secret.not_after && [", until ", when(secret.not_after)]))),
+        ...(may.operate() ? [act(source, again)] : []),
       ]),
       "No source is configured.",
     ),

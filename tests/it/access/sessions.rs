@@ -38,6 +38,7 @@ on_both_engines! {
     who_is_removed_is_out_at_once
     a_token_works_until_it_is_revoked
     a_viewer_sees_no_payload
+    what_is_switched_off_stays_off_over_a_restart_and_a_reload
 }
 
 async fn a_user_signs_in_acts_and_signs_out(engine: Engine) {
@@ -105,6 +106,33 @@ async fn a_token_works_until_it_is_revoked(engine: Engine) {
     let path = format!("/api/v1/tokens/{}", made["token"]["id"].as_str().unwrap());
     assert_eq!(app.request(Method::DELETE, &path).send().await.unwrap().status(), 200);
     assert_eq!(look(secret).await, 401);
+    app.finish().await;
+}
+
+async fn what_is_switched_off_stays_off_over_a_restart_and_a_reload(engine: Engine) {
+    let world = World::on(engine, &summarising("chat", "generic", "")).await;
+    let app = world.start().await;
+    let sender = app.acme("chat", "generic");
+    let switch = async |app: &App, path: &str| assert_eq!(app.post(path, &json!({ "reason": "x" })).await.0, 200);
+    switch(&app, "/api/v1/sources/acme/chat/disable").await;
+    assert_eq!(sender.send("e1", &completed("t", 0)).await.status, 401);
+    app.reload().await;
+    assert_eq!(sender.send("e1", &completed("t", 0)).await.status, 401);
+    assert_eq!(app.get("/api/v1/lanes").await["items"][0]["state"], "unconfigured");
+    app.finish().await;
+    let app = world.start().await;
+    let sender = sender.at(&app.public());
+    assert_eq!(sender.send("e1", &completed("t", 0)).await.status, 401);
+    switch(&app, "/api/v1/tenants/acme/disable").await;
+    switch(&app, "/api/v1/sources/acme/chat/enable").await;
+    assert_eq!(sender.send("e1", &completed("t", 0)).await.status, 401, "its tenant is off");
+    switch(&app, "/api/v1/tenants/acme/enable").await;
+    let answer = sender.send("e1", &completed("t", 0)).await;
+    assert_eq!(answer.status, 200);
+    app.settled(answer.event()).await;
+    let lines = app.get("/api/v1/audit?tenant=acme").await;
+    let actions: Vec<&str> = lines["items"].as_array().unwrap().iter().map(|l| l["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["tenant.enable", "source.enable", "tenant.disable", "source.disable"]);
     app.finish().await;
 }
 

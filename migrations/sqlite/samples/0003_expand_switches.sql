@@ -1,0 +1,1 @@
+INSERT INTO switches (tenant, source, off_at) VALUES ('acme', 'hub', 1767225600000);

@@ -1,0 +1,1 @@
+DELETE FROM switches WHERE tenant = $1 AND source = $2 RETURNING tenant

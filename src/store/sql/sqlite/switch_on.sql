@@ -1,0 +1,1 @@
+DELETE FROM switches WHERE tenant = ? AND source = ? RETURNING tenant
