@@ -27,7 +27,7 @@ use sluice_actors::{
     handle::{Gateway, NodeLimits, World},
     ports::{Clock, JobStore},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 
 use crate::{
     actions::{Actions, ConfigPolicies, jwks},
@@ -227,17 +227,18 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let accepting = Arc::new(AtomicBool::new(true));
     let sites = Sites { desk, pace: reports };
     let reloading = config_path.map(|path| Reloading { path, logs, client });
-    let operations = Arc::new(Operations::new(
-        live.clone(),
-        gateway.clone(),
-        metrics.clone(),
-        clock.clone(),
-        accepting.clone(),
-        reloading,
-        shared.clone(),
-        records.clone(),
-        switched,
-    ));
+    let operations = Operations {
+        live: live.clone(),
+        gateway: gateway.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        accepting: accepting.clone(),
+        reloading: reloading.map(Mutex::new),
+        nodes: shared.clone(),
+        records: records.clone(),
+        switched: Mutex::new(switched),
+    };
+    let operations = Arc::new(operations.started());
     let token = hex::encode(ids::secret_bytes());
     let api = Api {
         gateway: gateway.clone(),

@@ -46,43 +46,23 @@ pub(super) struct Reloading {
 
 /// The composition as the API sees it.
 pub(super) struct Operations {
-    live: config::Live,
-    gateway: Gateway,
-    metrics: Metrics,
-    clock: Arc<dyn Clock>,
-    accepting: Arc<AtomicBool>,
-    reloading: Option<Mutex<Reloading>>,
-    nodes: Option<Nodes>,
-    records: Arc<dyn Records>,
-    switched: Mutex<BTreeSet<Switch>>,
+    pub(super) live: config::Live,
+    pub(super) gateway: Gateway,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) accepting: Arc<AtomicBool>,
+    pub(super) reloading: Option<Mutex<Reloading>>,
+    pub(super) nodes: Option<Nodes>,
+    pub(super) records: Arc<dyn Records>,
+    /// What is switched off in the running configuration.
+    pub(super) switched: Mutex<BTreeSet<Switch>>,
 }
 
 impl Operations {
-    pub(super) fn new(
-        live: config::Live,
-        gateway: Gateway,
-        metrics: Metrics,
-        clock: Arc<dyn Clock>,
-        accepting: Arc<AtomicBool>,
-        reloading: Option<Reloading>,
-        nodes: Option<Nodes>,
-        records: Arc<dyn Records>,
-        switched: BTreeSet<Switch>,
-    ) -> Self {
-        let reloading = reloading.map(Mutex::new);
-        let operations = Self {
-            live,
-            gateway,
-            metrics,
-            clock,
-            accepting,
-            reloading,
-            nodes,
-            records,
-            switched: Mutex::new(switched),
-        };
-        operations.in_force();
-        operations
+    /// With a configuration that was read now.
+    pub(super) fn started(self) -> Self {
+        self.in_force();
+        self
     }
 
     /// The running configuration was read now.

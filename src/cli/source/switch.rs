@@ -12,7 +12,7 @@ use crate::api::Done;
 
 /// What is switched, why, and where.
 #[derive(Debug, Args)]
-pub(super) struct Switch {
+pub(in crate::cli) struct Switch {
     /// A source, or all of a tenant
     #[arg(value_name = "TENANT[/SOURCE]", value_parser = named)]
     name: (TenantName, Option<SourceName>),
