@@ -267,9 +267,9 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     })?;
     tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
     let sweeper = sweep::run(records.clone(), live.clone(), clock, metrics.clone());
-    let mut tasks = vec![tokio::spawn(sweeper), tokio::spawn(sites.run())];
+    let mut tasks =
+        vec![tokio::spawn(operations::follow(operations.clone())), tokio::spawn(sweeper), tokio::spawn(sites.run())];
     if let Some(nodes) = shared {
-        tasks.push(tokio::spawn(operations::follow(operations.clone())));
         let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users };
         tasks.push(tokio::spawn(nodes::run(around)));
     }

@@ -125,7 +125,7 @@ fn is_other_tls(old: Option<&Tls>, new: Option<&Tls>) -> bool {
 /// How often it is asked what other nodes' operators switched.
 const FOLLOW: Duration = Duration::from_secs(5);
 
-/// Follows what is switched on and off through other nodes, until it is dropped.
+/// Follows what is switched on and off, here or through other nodes, until it is dropped.
 pub(super) async fn follow(operations: Arc<Operations>) {
     let mut ticks = tokio::time::interval(FOLLOW);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -33,7 +33,7 @@ pub use input::Input;
 pub use limits::SourceLimits;
 pub use route::{Filter, Route, TypePattern};
 pub use server::{Admin, Database, Edge, Limits, LogFormat, Outbound, Telemetry, Tls};
-pub use source::{LiveKey, PiiPattern, RedactMethod, RedactRule, Source};
+pub use source::{LiveKey, Off, PiiPattern, RedactMethod, RedactRule, Source};
 pub use tenant::{Llm, Tenant, WordPress};
 pub(crate) use units::parse_duration;
 pub use watch::{Before, Watch};

@@ -36,7 +36,7 @@ pub struct Source {
     /// Whether its file lets it accept deliveries and run jobs; see [`Source::is_on`].
     pub enabled: bool,
     /// Whether operators switched it off meanwhile.
-    pub(super) off: Off,
+    pub off: Off,
     /// Its scheme.
     pub vendor: Arc<dyn Vendor>,
     /// Newest first, at most 3.
@@ -78,7 +78,7 @@ impl Source {
 /// Switched off by an operator. No part of what a file means, so that nodes which have not heard of
 /// it yet are not configured differently.
 #[derive(Default)]
-pub(super) struct Off(pub(super) AtomicBool);
+pub struct Off(pub(super) AtomicBool);
 
 impl fmt::Debug for Off {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
