@@ -43,6 +43,35 @@ fn code() -> String {
     code
 }
 
+/// Steps of SQLite's machine that a statement takes with so many jobs waiting in each of four lanes.
+fn steps(name: &str, waiting: i64) -> i32 {
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite/0001_spine.sql");
+    connection.execute_batch(&fs::read_to_string(schema).unwrap()).unwrap();
+    let jobs = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT ?1)
+        INSERT INTO jobs (id, event_id, tenant, source, route, type, state, class, next_run_at, created_at, updated_at)
+        SELECT randomblob(16), randomblob(16), 'acme', 'app' || (n % 4), 'route' || (n % 3), 'log', 'pending', n % 2, n, n, n
+        FROM n";
+    connection.execute(jobs, [4 * waiting]).unwrap();
+    let text = fs::read_to_string(sources().join("sql/sqlite").join(format!("{name}.sql"))).unwrap();
+    let mut statement = connection.prepare(&text).unwrap();
+    for (nth, value) in ["acme", "app1", "99999999", "8", "[]"].iter().enumerate().take(statement.parameter_count()) {
+        statement.raw_bind_parameter(nth + 1, value).unwrap();
+    }
+    let mut rows = statement.raw_query();
+    while rows.next().unwrap().is_some() {}
+    drop(rows);
+    statement.get_status(rusqlite::StatementStatus::VmStep)
+}
+
+#[test]
+fn what_a_lane_reads_costs_the_same_however_many_jobs_wait() {
+    for name in ["due", "next_due", "lanes_due"] {
+        let (few, many) = (steps(name, 100), steps(name, 20_000));
+        assert!(few > 0 && many <= few + few / 4, "{name}: {few} steps, then {many}");
+    }
+}
+
 #[tokio::test]
 async fn every_statement_prepares_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 -- The first of each group of the lane (route, checkpoint or none, class) that is not held, merged:
--- reads as many rows as it returns per group, however many wait. ?5: held groups as a JSON array of
--- [route, stage, class].
+-- reads as many rows as it returns per group, however many wait. A comparison of several columns at
+-- once would be shorter: SQLite begins it with the first row of the group that it is to pass over, and
+-- reads them all. ?5: held groups as a JSON array of [route, stage, class].
 WITH RECURSIVE groups (seq) AS (
     SELECT * FROM (
         SELECT seq FROM jobs INDEXED BY jobs_due
@@ -12,12 +13,28 @@ WITH RECURSIVE groups (seq) AS (
     SELECT later.seq
     FROM groups
     CROSS JOIN jobs AS here ON here.seq = groups.seq
-    CROSS JOIN jobs AS later ON later.seq = (
-        SELECT seq FROM jobs INDEXED BY jobs_due
-        WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
-            AND (route, stage, class) > (here.route, here.stage, here.class)
-        ORDER BY route, stage, class, next_run_at
-        LIMIT 1
+    CROSS JOIN jobs AS later ON later.seq = coalesce(
+        (
+            SELECT seq FROM jobs INDEXED BY jobs_due
+            WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+                AND route = here.route AND stage = here.stage AND class > here.class
+            ORDER BY class, next_run_at
+            LIMIT 1
+        ),
+        (
+            SELECT seq FROM jobs INDEXED BY jobs_due
+            WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+                AND route = here.route AND stage > here.stage
+            ORDER BY stage, class, next_run_at
+            LIMIT 1
+        ),
+        (
+            SELECT seq FROM jobs INDEXED BY jobs_due
+            WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+                AND route > here.route
+            ORDER BY route, stage, class, next_run_at
+            LIMIT 1
+        )
     )
 )
 SELECT

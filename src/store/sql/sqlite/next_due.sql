@@ -10,12 +10,28 @@ WITH RECURSIVE groups (seq) AS (
     SELECT later.seq
     FROM groups
     CROSS JOIN jobs AS here ON here.seq = groups.seq
-    CROSS JOIN jobs AS later ON later.seq = (
-        SELECT seq FROM jobs INDEXED BY jobs_due
-        WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
-            AND (route, stage, class) > (here.route, here.stage, here.class)
-        ORDER BY route, stage, class, next_run_at
-        LIMIT 1
+    CROSS JOIN jobs AS later ON later.seq = coalesce(
+        (
+            SELECT seq FROM jobs INDEXED BY jobs_due
+            WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+                AND route = here.route AND stage = here.stage AND class > here.class
+            ORDER BY class, next_run_at
+            LIMIT 1
+        ),
+        (
+            SELECT seq FROM jobs INDEXED BY jobs_due
+            WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+                AND route = here.route AND stage > here.stage
+            ORDER BY stage, class, next_run_at
+            LIMIT 1
+        ),
+        (
+            SELECT seq FROM jobs INDEXED BY jobs_due
+            WHERE state IN ('pending', 'failed') AND tenant = ?1 AND source = ?2
+                AND route > here.route
+            ORDER BY route, stage, class, next_run_at
+            LIMIT 1
+        )
     )
 )
 SELECT min(jobs.next_run_at) AS next_run_at FROM groups CROSS JOIN jobs ON jobs.seq = groups.seq
