@@ -67,6 +67,15 @@ def stores(tools, folder, tenants, main=NODE_UNLIMITED):
 
 
 @contextlib.contextmanager
+def ending(process):
+    """Ends the process, however the load went."""
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+@contextlib.contextmanager
 def cluster_in(folder):
     folder.chmod(0o755)  # the server is another user
     cluster = Cluster(folder / "postgres")
@@ -225,12 +234,12 @@ FROM events AS e CROSS JOIN (SELECT * FROM jobs WHERE tenant = 'noisy' LIMIT 1) 
 
 
 def burn(share):
-    """Takes this share of one processor."""
+    """Takes this share of one processor, a millisecond at a time: longer turns would hold others up for longer."""
     while True:
-        end = time.perf_counter() + share / 100
+        end = time.perf_counter() + share / 1000
         while time.perf_counter() < end:
             pass
-        time.sleep((1 - share) / 100)
+        time.sleep((1 - share) / 1000)
 
 
 @contextlib.contextmanager
@@ -255,6 +264,43 @@ def dwell(sluice, since):
     return waits[int(len(waits) * 0.95)] if waits else float("nan")
 
 
+def beside_noise(tools, folder, sluice, rate, seconds, rows):
+    """p95 of acknowledgements and of the wait of jobs of quiet tenants, by what goes on beside them."""
+    store = sluice.store
+    loud = [url for url in sluice.urls if "/noisy/" in url]
+    load(tools.sluice, folder, sluice, "--connections", "1", "--rate", "1", "--seconds", "1", urls=loud, tenant="noisy")
+    sluice.end()
+    store.run(COPIES[store.name].format(count=tools.pending))
+    sluice.begin()
+    loud = [url for url in sluice.urls if "/noisy/" in url]
+    found = {"noise": [], "burners": []}
+    used = 1.0
+    for turn in range(tools.rounds * 2):
+        kind = ("noise", "burners")[turn % 2]
+        with contextlib.ExitStack() as stack:
+            began, cpu = time.monotonic(), sluice.cpu() + store.cpu()
+            if kind == "noise":
+                noise = Sender(tools.sluice, folder, loud, "--connections", "32", "--rate", str(100 * rate), "--seconds", str(seconds + 2), tenant="noisy")
+            else:
+                stack.enter_context(burning(used))
+            time.sleep(1)
+            since = int(time.time() * 1000)
+            # One sender for each quiet tenant: each has a secret of its own.
+            senders = [Sender(tools.sluice, folder, [url], "--connections", "2", "--rate", str(rate), "--seconds", str(seconds), tenant=f"quiet{n}")
+                       for n in range(QUIET) for url in sluice.urls if f"/quiet{n}/" in url]
+            reports = [sender.report() for sender in senders]
+            if kind == "noise":
+                loudly = noise.report()
+                # All that the noise costs: the gateway, its database and who sends.
+                used = (sluice.cpu() + store.cpu() - cpu + loudly["cpu"]) / (time.monotonic() - began)
+            assert all(report["accepted"] == report["offered"] for report in reports), [report["statuses"] for report in reports]
+        time.sleep(2)
+        ack = median([report["latency_ms"]["p95"] for report in reports])
+        found[kind].append((ack, dwell(sluice, since)))
+        rows.append([store.name, turn // 2 + 1, kind, f"{used:.2f}", f"{ack:.1f}", found[kind][-1][1], sluice.count(store.due, "tenant = 'noisy' AND state IN ('pending', 'failed')")])
+    return found
+
+
 def noisy(tools, folder):
     rate, seconds = 10, tools.seconds * 2
     print(f"## A noisy tenant\n\n{QUIET} quiet tenants send {rate} a second each; another one sends {100 * rate} a second and has "
@@ -264,40 +310,8 @@ def noisy(tools, folder):
     rows, fine = [], True
     with cluster_in(folder) as cluster:
         for store in (Sqlite(), cluster.database()):
-            place = folder / store.name
-            sluice = Sluice(tools.sluice, place, tenants, NODE_UNLIMITED, store)
-            loud = [url for url in sluice.urls if "/noisy/" in url]
-            load(tools.sluice, folder, sluice, "--connections", "1", "--rate", "1", "--seconds", "1", urls=loud, tenant="noisy")
-            sluice.end()
-            store.run(COPIES[store.name].format(count=tools.pending))
-            sluice.begin()
-            loud = [url for url in sluice.urls if "/noisy/" in url]
-            found = {"noise": [], "burners": []}
-            used = 1.0
-            for turn in range(tools.rounds * 2):
-                kind = ("noise", "burners")[turn % 2]
-                with contextlib.ExitStack() as stack:
-                    began, cpu = time.monotonic(), sluice.cpu() + store.cpu()
-                    if kind == "noise":
-                        noise = Sender(tools.sluice, folder, loud, "--connections", "32", "--rate", str(100 * rate), "--seconds", str(seconds + 2), tenant="noisy")
-                    else:
-                        stack.enter_context(burning(used))
-                    time.sleep(1)
-                    since = int(time.time() * 1000)
-                    # One sender for each quiet tenant: each has a secret of its own.
-                    senders = [Sender(tools.sluice, folder, [url], "--connections", "2", "--rate", str(rate), "--seconds", str(seconds), tenant=f"quiet{n}")
-                               for n in range(QUIET) for url in sluice.urls if f"/quiet{n}/" in url]
-                    reports = [sender.report() for sender in senders]
-                    if kind == "noise":
-                        loudly = noise.report()
-                        # All that the noise costs: the gateway, its database and who sends.
-                        used = (sluice.cpu() + store.cpu() - cpu + loudly["cpu"]) / (time.monotonic() - began)
-                    assert all(report["accepted"] == report["offered"] for report in reports), [report["statuses"] for report in reports]
-                time.sleep(2)
-                ack = median([report["latency_ms"]["p95"] for report in reports])
-                found[kind].append((ack, dwell(sluice, since)))
-                rows.append([store.name, turn // 2 + 1, kind, f"{used:.2f}", f"{ack:.1f}", found[kind][-1][1], sluice.count(store.due, "tenant = 'noisy' AND state IN ('pending', 'failed')")])
-            sluice.end()
+            with ending(Sluice(tools.sluice, folder / store.name, tenants, NODE_UNLIMITED, store)) as sluice:
+                found = beside_noise(tools, folder, sluice, rate, seconds, rows)
             for at, what in enumerate(("ack", "dwell")):
                 ratio = median([pair[at] for pair in found["noise"]]) / median([pair[at] for pair in found["burners"]])
                 fine &= ratio <= NOISY
@@ -322,24 +336,23 @@ def migrate(tools, folder):
     arguments = ("--connections", "100", "--rate", "1000", "--seconds", str(tools.hold))
     rows, reports = [], []
     with cluster_in(folder) as cluster:
-        sluice = Sluice(tools.sluice, folder / "migrate", lanes(OUTBOUND), "", cluster.database())
-        for _ in range(10):
-            sluice.store.run(FINISHED.format(count=tools.rows // 10))
-        sluice.store.run("VACUUM ANALYZE jobs")
-        load(tools.sluice, folder, sluice, "--connections", "100", "--rate", "1000", "--seconds", "5")
-        for kind in ("no migration", "migration"):
-            sender = Sender(tools.sluice, folder, sluice.urls, *arguments)
-            took = 0.0
-            if kind == "migration":
-                began = time.monotonic()
-                for statement in EXPANSION:
-                    cluster.psql(sluice.store.database, f"{statement}", settings="-c lock_timeout=2s")
-                took = time.monotonic() - began
-            reports.append(sender.report())
-            rows.append([kind, f"{took:.1f}", reports[-1]["offered"], reports[-1]["accepted"], reports[-1]["statuses"].get("503", 0),
-                         milliseconds(reports[-1]["latency_ms"])])
-        stored = sluice.count("events")
-        sluice.end()
+        with ending(Sluice(tools.sluice, folder / "migrate", lanes(OUTBOUND), "", cluster.database())) as sluice:
+            for _ in range(10):
+                sluice.store.run(FINISHED.format(count=tools.rows // 10))
+            sluice.store.run("VACUUM ANALYZE jobs")
+            load(tools.sluice, folder, sluice, "--connections", "100", "--rate", "1000", "--seconds", "5")
+            for kind in ("no migration", "migration"):
+                sender = Sender(tools.sluice, folder, sluice.urls, *arguments)
+                took = 0.0
+                if kind == "migration":
+                    began = time.monotonic()
+                    for statement in EXPANSION:
+                        cluster.psql(sluice.store.database, statement, settings="-c lock_timeout=2s")
+                    took = time.monotonic() - began
+                reports.append(sender.report())
+                rows.append([kind, f"{took:.1f}", reports[-1]["offered"], reports[-1]["accepted"], reports[-1]["statuses"].get("503", 0),
+                             milliseconds(reports[-1]["latency_ms"])])
+            stored = sluice.count("events")
     table(["", "migration s", "due", "acknowledged", "503", "ack p50 / p95 / p99 ms"], rows)
     before, beside = (report["latency_ms"]["p95"] for report in reports)
     print(f"ack p95 beside the migration is **{beside / before:.2f}** of that without (at most {MIGRATION} is asked); {stored} events stored.\n", flush=True)
