@@ -347,7 +347,7 @@ def migrate(tools, folder):
                 if kind == "migration":
                     began = time.monotonic()
                     for statement in EXPANSION:
-                        cluster.psql(sluice.store.database, statement, settings="-c lock_timeout=2s")
+                        cluster.psql(sluice.store.database, statement, settings="-c lock_timeout=2s -c max_parallel_maintenance_workers=0")
                     took = time.monotonic() - began
                 reports.append(sender.report())
                 rows.append([kind, f"{took:.1f}", reports[-1]["offered"], reports[-1]["accepted"], reports[-1]["statuses"].get("503", 0),

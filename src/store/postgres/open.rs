@@ -71,7 +71,9 @@ const READER: &[(&str, &str)] =
 const COUNTING: &[(&str, &str)] = &[("statement_timeout", "5min")];
 /// Far below the lease of a node.
 const NODE: &[(&str, &str)] = &[("lock_timeout", "500ms"), ("statement_timeout", "1500ms")];
-const MIGRATION: &[(&str, &str)] = &[("lock_timeout", "2s"), ("statement_timeout", "0")];
+/// An index that is built takes one processor, not all: deliveries go on meanwhile.
+const MIGRATION: &[(&str, &str)] =
+    &[("lock_timeout", "2s"), ("statement_timeout", "0"), ("max_parallel_maintenance_workers", "0")];
 
 /// For a copy: a table is read for as long as the other side takes to write it.
 const LONG: &[(&str, &str)] = &[
