@@ -40,8 +40,8 @@ async fn who_looks_is_told_of_their_own_tenants_and_of_no_other() {
     let (own, _) = token(&app, "own", json!(["acme"])).await;
     let (all, _) = token(&app, "all", Value::Null).await;
     let (mut own, mut all) = (listen(&app, &own).await, listen(&app, &all).await);
-    until(&mut own, ": looking").await;
-    until(&mut all, ": looking").await;
+    until(&mut own, "looking").await;
+    until(&mut all, "looking").await;
     let bravo = app.sender("bravo", "chat", "generic", "another-secret-of-32-bytes-bravo");
     let foreign = bravo.send("e1", &completed("t", 0)).await.event().to_owned();
     until(&mut all, &foreign).await;
@@ -59,7 +59,7 @@ async fn a_stream_ends_with_the_token_that_opened_it() {
     let app = world.start().await;
     let (secret, id) = token(&app, "gone", Value::Null).await;
     let mut stream = listen(&app, &secret).await;
-    until(&mut stream, ": looking").await;
+    until(&mut stream, "looking").await;
     let revoked = app.request(Method::DELETE, &format!("/api/v1/tokens/{id}")).send().await.unwrap();
     assert_eq!(revoked.status(), 200);
     let ends = async { while stream.chunk().await.unwrap().is_some() {} };
