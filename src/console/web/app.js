@@ -158,10 +158,10 @@ async function show() {
     main.querySelector("h1")?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
-  moved = true;
 }
 
 window.addEventListener("hashchange", () => {
+  moved = true;
   say("");
   show();
 });
