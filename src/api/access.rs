@@ -2,7 +2,7 @@
 //! only one who makes them: a route without a permission does not compile, and a handler cannot run
 //! for who does not have it.
 //!
-//! To add a permission: one line in [`permissions!`]. `docs/permissions.md` is made from them.
+//! To add a permission: one line in `permissions!`. `docs/permissions.md` is made from them.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 

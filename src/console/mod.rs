@@ -1,7 +1,7 @@
 //! The operators' console at `/`: files of the binary, without a build step. What it shows it asks of
 //! the API, as the user who is signed in; nothing here knows a secret or a tenant.
 //!
-//! To add a file, put it into `web/` and add a line to [`FILES`]. No script or style stands in the
+//! To add a file, put it into `web/` and add a line to `FILES`. No script or style stands in the
 //! page itself: the policy allows only files of this gateway.
 
 use std::sync::Arc;
