@@ -25,7 +25,7 @@ async fn post(process: &Process, path: &str, body: &Value) {
 /// The lane `chat` as a node sees it.
 async fn seen(process: &Process) -> Value {
     let lanes = process.get("/api/v1/lanes").await;
-    let chat = lanes.as_array().and_then(|lanes| lanes.iter().find(|lane| lane["lane"]["source"] == "chat"));
+    let chat = lanes["items"].as_array().and_then(|lanes| lanes.iter().find(|lane| lane["lane"]["source"] == "chat"));
     chat.expect("it is configured")["snapshot"].clone()
 }
 
