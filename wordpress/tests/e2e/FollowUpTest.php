@@ -65,15 +65,14 @@ final class FollowUpTest extends SiteTestCase {
 		touch( $this->site->dir . '/slow-mail' );
 		$this->site->callback();
 		$this->assertSame( array(), $this->site->mails() );
-		// While a nudge waits for the mail server. PHP's own server may give a request to the worker that
-		// waits; that one is no measure.
+		// While a nudge waits for the mail server: its worker takes no other request then.
 		$nudge     = $this->site->signed( '{"schema_version":1}', array( 'scope' => 'outbox:run' ), array(), 'outbox/run' );
 		$callbacks = array_map( fn() => $this->site->signed( Signer::body() ), range( 1, 4 ) );
-		$answers   = $this->site->send_all( array( $nudge, ...$callbacks ) );
+		$answers   = $this->site->send_all( array( $nudge, ...$callbacks ), 'mail-begun' );
 		$slow      = array_shift( $answers );
 		$this->assertSame( array( 201, 201, 201, 201 ), array_column( $answers, 'status' ) );
 		$this->assertGreaterThan( 2, $slow['seconds'] );
-		$this->assertLessThan( $slow['seconds'] - 0.5, min( array_column( $answers, 'seconds' ) ) );
+		$this->assertLessThan( $slow['seconds'] - 0.5, max( array_column( $answers, 'seconds' ) ) );
 	}
 
 	public function test_nudges_at_once_send_each_mail_once(): void {

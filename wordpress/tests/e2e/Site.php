@@ -36,7 +36,7 @@ final class Site {
 			$this->db->query( "TRUNCATE wp_sluice_$table" );
 		}
 		$this->wp( 'foreach ( array( "sluice_types", "sluice_jwks_url", "sluice_jwks_state", "sluice_pull_state", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
-		foreach ( array( 'mails.jsonl', 'slow-mail', 'slow-fields', 'fault-insert', 'fault-requests', 'hijack', 'pull.json', 'calls.log' ) as $file ) {
+		foreach ( array( 'mails.jsonl', 'slow-mail', 'mail-begun', 'slow-fields', 'fault-insert', 'fault-requests', 'hijack', 'pull.json', 'calls.log' ) as $file ) {
 			@unlink( $this->dir . '/' . $file );
 		}
 	}
@@ -178,8 +178,8 @@ final class Site {
 		return $this->send_all( array( $request ) )[0];
 	}
 
-	/** Sends requests at once. Each answer has `status`, `json`, `body`, `headers`, `seconds`. */
-	public function send_all( array $requests ): array {
+	/** Sends requests at once, or all but the first when the file `$after_the_first` is there. Each answer has `status`, `json`, `body`, `headers`, `seconds`. */
+	public function send_all( array $requests, string $after_the_first = '' ): array {
 		$multi   = curl_multi_init();
 		$handles = array();
 		$heads   = array();
@@ -201,6 +201,11 @@ final class Site {
 			);
 			curl_multi_add_handle( $multi, $handle );
 			$handles[] = $handle;
+			// At most as long as a request may take.
+			for ( $waited = 0; 0 === $number && '' !== $after_the_first && ! is_file( $this->dir . '/' . $after_the_first ) && $waited < 900; $waited++ ) {
+				curl_multi_exec( $multi, $running );
+				curl_multi_select( $multi, 0.1 );
+			}
 		}
 		do {
 			curl_multi_exec( $multi, $running );

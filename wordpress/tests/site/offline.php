@@ -27,6 +27,7 @@ add_filter(
 	'pre_wp_mail',
 	static function ( $done, $mail ) {
 		if ( is_file( SLUICE_TEST_DIR . '/slow-mail' ) ) {
+			touch( SLUICE_TEST_DIR . '/mail-begun' );
 			usleep( 2000000 );
 		}
 		file_put_contents( SLUICE_TEST_DIR . '/mails.jsonl', wp_json_encode( $mail ) . "\n", FILE_APPEND | LOCK_EX );
