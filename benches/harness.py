@@ -332,3 +332,19 @@ def quantile(buckets, q):
 def exited(process):
     """Whether it ended; its usage is still to be read."""
     return os.waitid(os.P_PID, process.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def run(options, parts):
+    """Runs the parts that are asked for, each in a folder of its own; status 1 names those that are not as asked."""
+    options.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; none: all")
+    tools = options.parse_args()
+    unknown = set(tools.parts) - set(parts)
+    if unknown:
+        options.error(f"no such part: {', '.join(sorted(unknown))}")
+    missed = []
+    for name in tools.parts or parts:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="sluice-load-", dir=os.environ.get("SLUICE_BENCH_DIR")) as folder:
+            if parts[name](tools, pathlib.Path(folder)) is False:
+                missed.append(name)
+    sys.exit(f"not as asked: {', '.join(missed)}" if missed else 0)

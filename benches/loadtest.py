@@ -4,9 +4,9 @@ Prints the tables of docs/performance.md. Postgres is a server of this run alone
 the SQLite file.
 """
 
-import argparse, contextlib, multiprocessing, os, pathlib, re, subprocess, sys, tempfile, time
+import argparse, contextlib, multiprocessing, os, re, subprocess, time
 
-from harness import (NODE_UNLIMITED, UNLIMITED, Ceiling, Cluster, Sender, Sluice, Sqlite, exited, load, median, source, table)
+from harness import (NODE_UNLIMITED, UNLIMITED, Ceiling, Cluster, Sender, Sluice, Sqlite, exited, load, median, run, source, table)
 
 SOURCES = 16
 OUTBOUND = "outbound = {{ per_second = 10000, concurrency = 64 }}\n"
@@ -371,18 +371,7 @@ def main():
     options.add_argument("--hold", type=int, default=60, help="seconds of what has to hold")
     options.add_argument("--pending", type=int, default=1_000_000, help="jobs that wait in `noisy`")
     options.add_argument("--rows", type=int, default=10_000_000, help="of the table in `migrate`")
-    options.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; none: all")
-    tools = options.parse_args()
-    unknown = set(tools.parts) - set(PARTS)
-    if unknown:
-        options.error(f"no such part: {', '.join(sorted(unknown))}")
-    missed = []
-    for name in tools.parts or PARTS:
-        print(f"{name} …", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix="sluice-load-", dir=os.environ.get("SLUICE_BENCH_DIR")) as folder:
-            if not PARTS[name](tools, pathlib.Path(folder)):
-                missed.append(name)
-    sys.exit(f"not as asked: {', '.join(missed)}" if missed else 0)
+    run(options, PARTS)
 
 
 if __name__ == "__main__":

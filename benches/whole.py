@@ -3,10 +3,10 @@
 Everything is compared within one run, in turns.
 """
 
-import argparse, asyncio, hashlib, hmac, json, os, pathlib, re, subprocess, sys, tempfile, time
+import argparse, asyncio, hashlib, hmac, json, re, subprocess, time
 
-from harness import (NODE_UNLIMITED, SECRET, UNLIMITED, Ceiling, Process, Sender, Sluice, exited, load, median,
-                     quantile, secret, source, table)
+from harness import (NODE_UNLIMITED, UNLIMITED, Ceiling, Process, Sender, Sluice, exited, load, median,
+                     quantile, run, secret, source, table)
 
 SITE_UUID = "8f14e45f-ceea-467f-a3c0-5a0d9f0c2b11"
 
@@ -259,17 +259,7 @@ def main():
     options.add_argument("--open-seconds", type=int, default=60)
     options.add_argument("--hang-seconds", type=int, default=20)
     options.add_argument("--idle-seconds", type=int, default=95)
-    options.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")
-    tools = options.parse_args()
-    unknown = set(tools.parts) - set(PARTS)
-    if unknown:
-        options.error(f"no such part: {', '.join(sorted(unknown))}")
-    failed = []
-    for name in tools.parts or PARTS:
-        with tempfile.TemporaryDirectory(prefix="sluice-bench-", dir=os.environ.get("SLUICE_BENCH_DIR")) as folder:
-            if PARTS[name](tools, pathlib.Path(folder)) is False:
-                failed.append(name)
-    sys.exit(f"not as asked: {', '.join(failed)}" if failed else 0)
+    run(options, PARTS)
 
 
 if __name__ == "__main__":
