@@ -67,11 +67,7 @@ impl Jobs {
             Some(Command::Show { id, api }) => show(id, &api, global).await?,
             Some(Command::Cancel { id, reason, api }) => {
                 let done: Done = Client::connect(&api, global)?.post(&format!("jobs/{id}/cancel"), &reason).await?;
-                if global.json {
-                    output::json(&done)?;
-                } else {
-                    output::line(&format!("{id} is cancelled"));
-                }
+                output::done(global.json, &done, &format!("{id} is cancelled"))?;
             }
         }
         Ok(ExitCode::SUCCESS)

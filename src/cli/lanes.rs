@@ -79,11 +79,7 @@ impl Lanes {
 async fn act(verb: &str, done: &str, of: &Verb, global: &Global) -> anyhow::Result<()> {
     let path = format!("lanes/{}/{verb}", of.lane);
     let answer: Done = Client::connect(&of.api, global)?.post(&path, &of.reason).await?;
-    if global.json {
-        return output::json(&answer);
-    }
-    output::line(&format!("{} is {done}", of.lane));
-    Ok(())
+    output::done(global.json, &answer, &format!("{} is {done}", of.lane))
 }
 
 /// All lanes, page by page.

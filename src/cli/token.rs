@@ -83,11 +83,7 @@ impl Token {
             }
             Self::Revoke { id, reason, api } => {
                 let done: Done = Client::connect(&api, global)?.delete(&format!("tokens/{id}"), &reason).await?;
-                if global.json {
-                    output::json(&done)?;
-                } else {
-                    output::line(&format!("{id} is revoked"));
-                }
+                output::done(global.json, &done, &format!("{id} is revoked"))?;
             }
         }
         Ok(ExitCode::SUCCESS)

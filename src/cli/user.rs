@@ -139,11 +139,7 @@ impl User {
             }
             Self::Remove { name, reason, api } => {
                 let done: Done = Client::connect(&api, global)?.delete(&format!("users/{name}"), &reason).await?;
-                if global.json {
-                    output::json(&done)?;
-                } else {
-                    output::line(&format!("{name} is removed"));
-                }
+                output::done(global.json, &done, &format!("{name} is removed"))?;
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -42,11 +42,7 @@ impl Switch {
             None => (format!("tenants/{tenant}/{verb}"), tenant.to_string()),
         };
         let done: Done = Client::connect(&self.api, global)?.post(&path, &self.reason).await?;
-        if global.json {
-            return output::json(&done);
-        }
-        output::line(&format!("{what} is {verb}d"));
-        Ok(())
+        output::done(global.json, &done, &format!("{what} is {verb}d"))
     }
 }
 

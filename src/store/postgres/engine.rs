@@ -1,5 +1,5 @@
-//! The one that writes: batches as transactions, commits whose outcome is known or not, connecting
-//! anew.
+//! What a writer has of the database: batches as transactions, commits whose outcome is known or not,
+//! connecting anew.
 
 use std::{io, sync::Arc, time::Duration};
 
