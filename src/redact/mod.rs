@@ -226,15 +226,16 @@ impl<'a> Redactor<'a> {
     fn object(&self, map: &mut Map<String, Value>, above: Name, nested: usize) -> bool {
         let mut changed = false;
         let mut keys = Vec::new();
-        let pair = told_by_neighbour(map);
+        let pair = self.told_by_neighbour(map);
         for (key, value) in map.iter_mut() {
-            let name = match (Name::of(key), above, pair) {
+            let redacted = self.patterns.redact(key);
+            let name = match (Name::of(key).once_redacted(&redacted), above, pair) {
                 (Name::Plain, _, Some((told, pattern))) if told == key => Name::Telling(pattern),
                 (Name::Plain, Name::Telling(pattern), _) => Name::Telling(pattern),
                 (name, ..) => name,
             };
             changed |= self.patterns_in(value, name, nested);
-            if let Cow::Owned(redacted) = self.patterns.redact(key) {
+            if let Cow::Owned(redacted) = redacted {
                 keys.push((key.clone(), redacted));
             }
         }
@@ -270,20 +271,20 @@ impl<'a> Redactor<'a> {
             Cow::Owned(redacted) => Some(redacted),
         }
     }
-}
 
-/// Objects that write a key as a value: `{"name": "password", "value": "…"}`, HubSpot's
-/// `propertyName` and `propertyValue`. Returns the key whose value is told, and by which pattern.
-fn told_by_neighbour(map: &Map<String, Value>) -> Option<(&'static str, PiiPattern)> {
-    const PAIRS: [(&str, &[&str]); 2] =
-        [("value", &["name", "key", "field", "header"]), ("propertyValue", &["propertyName"])];
-    PAIRS.iter().filter(|(value, _)| map.contains_key(*value)).find_map(|(value, names)| {
-        let name = names.iter().find_map(|name| map.get(*name)?.as_str())?;
-        match Name::of(name) {
-            Name::Telling(pattern) => Some((*value, pattern)),
-            Name::Id | Name::Time | Name::Plain => None,
-        }
-    })
+    /// Objects that write a key as a value: `{"name": "password", "value": "…"}`, HubSpot's
+    /// `propertyName` and `propertyValue`. Returns the key whose value is told, and by which pattern.
+    fn told_by_neighbour(&self, map: &Map<String, Value>) -> Option<(&'static str, PiiPattern)> {
+        const PAIRS: [(&str, &[&str]); 2] =
+            [("value", &["name", "key", "field", "header"]), ("propertyValue", &["propertyName"])];
+        PAIRS.iter().filter(|(value, _)| map.contains_key(*value)).find_map(|(value, names)| {
+            let name = names.iter().find_map(|name| map.get(*name)?.as_str())?;
+            match Name::of(name).once_redacted(&self.patterns.redact(name)) {
+                Name::Telling(pattern) => Some((*value, pattern)),
+                Name::Id | Name::Time | Name::Plain => None,
+            }
+        })
+    }
 }
 
 fn mask(value: &mut Value) -> bool {

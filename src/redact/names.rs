@@ -1,5 +1,7 @@
 //! What the name of a key says about its value.
 
+use std::borrow::Cow;
+
 use crate::config::PiiPattern;
 
 /// What a key's name says.
@@ -119,6 +121,14 @@ impl Name {
             Self::Time
         } else {
             Self::Plain
+        }
+    }
+
+    /// What the name says once it is `redacted`, which can undo escapes in it; a telling one goes on telling.
+    pub(super) fn once_redacted(self, redacted: &Cow<'_, str>) -> Self {
+        match (self, redacted) {
+            (Self::Telling(_), _) | (_, Cow::Borrowed(_)) => self,
+            (_, Cow::Owned(redacted)) => Self::of(redacted),
         }
     }
 }

@@ -413,6 +413,20 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn a_name_that_an_escape_hides_tells_at_once() {
+    let redactor = Redactor::new("acme", &[], &ALL, b"");
+    // The address makes the key be kept without its escapes; then it ends like a secret's.
+    let nested = r#"{"%40+4915112345678 password\u0040":4296796666260053}"#;
+    let pair = json!({ "name": r"%40+4915112345678 password\u0040", "value": "hunter2" });
+    for mut once in [Value::from(nested), pair] {
+        assert!(redactor.value(&mut once));
+        assert!(!once.to_string().contains("4296796666260053") && !once.to_string().contains("hunter2"), "{once}");
+        let mut twice = once.clone();
+        assert!(!redactor.value(&mut twice), "{twice}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_024))]
 
