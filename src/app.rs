@@ -31,7 +31,12 @@ use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 
 use crate::{
     actions::{Actions, ConfigPolicies, jwks},
-    api::{self, Api, Door, live::Changes, records::Records, scrape::Scrape},
+    api::{
+        self, Api, Door,
+        live::Changes,
+        records::Records,
+        scrape::{Scrape, ScrapeSources},
+    },
     clock::SystemClock,
     config::{self, Config},
     console,
@@ -48,11 +53,14 @@ use crate::{
     secrets::Secret,
     store::{OpenError, Store},
     telemetry::{
+        calls::{Callees, Calls},
         deliveries::IngestObserver,
+        host::{self, Connections, Host},
         lanes::Lanes,
         logs::{self, Logs},
         metrics::Metrics,
         observe::TreeObserver,
+        store::Timed,
     },
 };
 
@@ -163,6 +171,11 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let node = NodeLimits { concurrency: config.limits.concurrency, ..node };
     let metrics = Metrics::new();
     let lanes = Arc::new(Lanes::new(&metrics, config.limits.metric_lanes));
+    let callees = Arc::new(Callees::new(config.limits.metric_lanes));
+    let host = Arc::new(stands_on(&config, &folder, &store));
+    tell_certificates(&metrics, &config);
+    let jobs: Arc<dyn JobStore> = Arc::new(Timed::new(metrics.clone(), jobs));
+    let events: Arc<dyn EventStore> = Arc::new(Timed::new(metrics.clone(), events));
     let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
     let switched = records.switches().await.context("the store does not answer")?;
     live.load().switch(&switched);
@@ -176,14 +189,19 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
 
     let changed = Arc::new(Changed::default());
     let listener = Listener {
-        tree: TreeObserver::new(metrics.clone(), lanes.clone(), live.clone()),
+        tree: TreeObserver::new(metrics.clone(), lanes.clone(), callees.clone(), live.clone()),
         changed: changed.clone(),
         config: live.clone(),
     };
     let changes = Changes::default();
     let world = World {
         store: jobs.clone(),
-        action: Arc::new(Actions::new(live.clone(), client.clone(), clock.clone())),
+        action: Arc::new(Actions::new(
+            live.clone(),
+            client.clone(),
+            Arc::new(Calls::new(metrics.clone(), callees.clone())),
+            clock.clone(),
+        )),
         policies: Arc::new(nodes::Divided { whole: ConfigPolicies::new(live.clone()), users: users.clone() }),
         observer: Arc::new(Telling { changes: changes.clone(), next: listener }),
         clock: clock.clone(),
@@ -215,7 +233,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         observer: Arc::new(Telling {
             changes: changes.clone(),
             next: Arrivals {
-                ingest: IngestObserver::new(metrics.clone(), live.clone()),
+                ingest: IngestObserver::new(metrics.clone(), lanes.clone(), live.clone()),
                 changed,
                 config: live.clone(),
             },
@@ -231,6 +249,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         live: live.clone(),
         gateway: gateway.clone(),
         metrics: metrics.clone(),
+        callees: callees.clone(),
         clock: clock.clone(),
         accepting: accepting.clone(),
         reloading: reloading.map(Mutex::new),
@@ -245,7 +264,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         records: records.clone(),
         jobs,
         config: live.clone(),
-        scrape: Scrape::new(metrics.clone(), lanes, drift),
+        scrape: Scrape::new(metrics.clone(), ScrapeSources { lanes, callees, drift, host }),
         operations: operations.clone(),
         changes,
         door: Door::new(Arc::new(store.clone()), clock.clone(), Secret::new(token.clone().into_bytes())),
@@ -461,6 +480,29 @@ fn key_set(live: config::Live) -> Arc<dyn Fn() -> Bytes + Send + Sync> {
         kept.store(made.clone());
         made.1.clone()
     })
+}
+
+/// What `/metrics` tells of the machine.
+fn stands_on(config: &Config, folder: &Path, store: &Store) -> Host {
+    let database = match &config.database {
+        config::Database::Sqlite(path) => Some(path.clone()),
+        config::Database::Postgres { .. } => None,
+    };
+    let store = store.clone();
+    let connections = move || {
+        let (size, idle, max) = store.connections();
+        Connections { in_use: (size as usize).saturating_sub(idle), idle, max: max as usize }
+    };
+    Host { folder: folder.to_owned(), database, connections: Box::new(connections) }
+}
+
+/// A changed certificate takes effect with the next process, so that those of the start are in use.
+fn tell_certificates(metrics: &Metrics, config: &Config) {
+    for (listener, tls) in [("edge", &config.edge.tls), ("admin", &config.admin.tls)] {
+        if let Some(not_after) = tls.as_ref().and_then(edge::tls::not_after) {
+            host::certificate(metrics, listener, not_after);
+        }
+    }
 }
 
 fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptions> {

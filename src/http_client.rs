@@ -6,6 +6,7 @@
 //! ([`guard`]). Errors carry no URL, no header and no body: they may be logged and stored.
 
 pub mod guard;
+mod observe;
 
 use std::{
     error::Error as StdError,
@@ -23,6 +24,8 @@ use ipnet::IpNet;
 use reqwest::dns::{Name, Resolve, Resolving};
 use sluice_actors::domain::Timestamp;
 use url::{Host, Url};
+
+pub use self::observe::{CallEvent, CallObserver, CallOutcome, Tokens};
 
 /// Connecting, TLS included, may take this long.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,10 +1,13 @@
 //! The ids of callees. They are shown in logs and metric labels: hosts and digests, never a secret.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 use sluice_actors::domain::CalleeId;
 use url::Url;
 
-use crate::config::{Llm, WordPress};
+use super::{fetch, http_call};
+use crate::config::{ActionConfig, Auth, Config, Llm, Route, Tenant, WordPress};
 
 /// `llm:<host>#<digest of base URL and key>`: one id per credential, so that all lanes that share a
 /// key share its limits.
@@ -29,4 +32,42 @@ pub(crate) fn host(url: &Url) -> CalleeId {
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// All that jobs of this configuration may call.
+pub fn configured(config: &Config) -> BTreeSet<CalleeId> {
+    let mut all = BTreeSet::new();
+    for tenant in config.tenants.values() {
+        for route in tenant.sources.values().flat_map(|source| &source.routes) {
+            of_route(tenant, route, &mut all);
+        }
+    }
+    all
+}
+
+fn of_route(tenant: &Tenant, route: &Route, all: &mut BTreeSet<CalleeId>) {
+    let token = |auth: &Auth| match auth {
+        Auth::OAuth2(oauth2) => Some(host(&oauth2.token_url)),
+        Auth::None | Auth::Bearer(_) | Auth::Basic { .. } | Auth::Header { .. } => None,
+    };
+    if let Some(fetch) = &route.fetch {
+        all.extend(fetch::callee(fetch));
+        all.extend(token(&fetch.auth));
+    }
+    let site = || tenant.wordpress.as_ref().map(|site| wordpress(site));
+    match &route.action {
+        ActionConfig::SummarizeAndPublish { .. } => {
+            all.extend(tenant.llm.as_ref().map(|settings| llm(settings)));
+            all.extend(site());
+        }
+        ActionConfig::WordpressPublish { .. } => all.extend(site()),
+        ActionConfig::HttpCall(call) => {
+            all.extend(http_call::callee(call));
+            all.extend(token(&call.auth));
+        }
+        ActionConfig::HttpForward(forward) => {
+            all.insert(host(&forward.url));
+        }
+        ActionConfig::Log => {}
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::Llm,
-    http_client::{Answer, Call, CallError},
+    http_client::{Answer, Call, CallError, Tokens},
     json::parse_strict,
 };
 
@@ -31,6 +31,15 @@ pub(crate) struct RawSummary {
     pub(crate) title: String,
     pub(crate) summary: String,
     pub(crate) category: String,
+}
+
+/// What the endpoint answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The text of the first choice; `Err` where the endpoint says that the model gave none.
+    pub(crate) content: Result<String, String>,
+    /// What it says the answer cost.
+    pub(crate) tokens: Tokens,
 }
 
 /// The call for `messages`.
@@ -84,11 +93,7 @@ fn schema() -> Value {
 
 /// Judges the endpoint's answer. One that is not of the API's form speaks against the endpoint; one
 /// whose content disobeys the schema speaks only against the model: again later, by the job's cap.
-pub(crate) fn judge(
-    answer: Result<Answer, CallError>,
-    now: Timestamp,
-    callee: &CalleeId,
-) -> Judged<Result<String, String>> {
+pub(crate) fn judge(answer: Result<Answer, CallError>, now: Timestamp, callee: &CalleeId) -> Judged<Said> {
     let Judged { report, step } = classify::by_status(answer, now, callee, classify::of_llm_status);
     let answer = match step {
         Ok(answer) => answer,
@@ -98,16 +103,21 @@ pub(crate) fn judge(
         Ok(body) => body,
         Err(error) => return Judged::error(&error, callee),
     };
-    match content(body) {
-        Some(content) => Judged::done(content),
+    match said(body) {
+        Some(said) => Judged::done(said),
         None => Judged::ends(Fate::Retry, Health::Ill, callee, "answered without a chat completion", None),
     }
 }
 
-/// The text of the first choice; `Err` where the endpoint says that the model gave none.
-fn content(body: &[u8]) -> Option<Result<String, String>> {
+fn said(body: &[u8]) -> Option<Said> {
     let body = parse_strict(body).ok()?;
-    let choice = body.pointer("/choices/0")?;
+    let content = content(body.pointer("/choices/0")?)?;
+    let counted = |name| body.pointer(name).and_then(Value::as_u64).unwrap_or_default();
+    let tokens = Tokens { input: counted("/usage/prompt_tokens"), output: counted("/usage/completion_tokens") };
+    Some(Said { content, tokens })
+}
+
+fn content(choice: &Value) -> Option<Result<String, String>> {
     let message = choice.get("message")?;
     if message.get("refusal").is_some_and(|refusal| !refusal.is_null()) {
         return Some(Err("the model refused".to_owned()));
@@ -192,6 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_no_chat_completion_is_told_apart_from_a_model_without_an_answer() {
+        let content = |body: &[u8]| said(body).map(|said| said.content);
         assert!(content(b"<html>").is_none());
         assert!(content(b"{}").is_none());
         assert!(content(br#"{"choices":[]}"#).is_none());
@@ -199,5 +210,18 @@ mod tests {
         assert!(content(br#"{"choices":[{"message":{"content":"x","refusal":"no"}}]}"#).unwrap().is_err());
         assert!(content(br#"{"choices":[{"finish_reason":"length","message":{"content":"x"}}]}"#).unwrap().is_err());
         assert_eq!(content(br#"{"choices":[{"message":{"content":"x"}}]}"#).unwrap().unwrap(), "x");
+    }
+
+    #[test]
+    fn an_answer_costs_what_its_endpoint_says_and_nothing_where_it_says_nothing_usable() {
+        let of = |usage: &str| {
+            let body = format!(r#"{{"choices":[{{"message":{{"content":"x"}}}}]{usage}}}"#);
+            said(body.as_bytes()).unwrap().tokens
+        };
+        let counted = of(r#","usage":{"prompt_tokens":100,"completion_tokens":7}"#);
+        assert_eq!(counted, Tokens { input: 100, output: 7 });
+        for odd in ["", r#","usage":null"#, r#","usage":{"prompt_tokens":-1,"completion_tokens":"many"}"#] {
+            assert_eq!(of(odd), Tokens::default(), "{odd}");
+        }
     }
 }

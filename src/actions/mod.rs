@@ -43,10 +43,11 @@ use sluice_actors::{
 
 use crate::{
     config::{ActionConfig, Config, Live, Route, Source, Tenant},
-    http_client::HttpClient,
+    http_client::{CallObserver, HttpClient},
 };
 use run::{Run, Step};
 
+pub use callees::configured as configured_callees;
 pub use policies::ConfigPolicies;
 pub use token::{InvalidSigningKey, SigningKey, TOKEN_TTL_SECS, TOKEN_TYPE, jwks, jwks_of};
 pub use wordpress::TOKEN_HEADER;
@@ -54,6 +55,7 @@ pub use wordpress::TOKEN_HEADER;
 /// What all attempts share.
 struct World {
     http: HttpClient,
+    calls: Arc<dyn CallObserver>,
     clock: Arc<dyn Clock>,
     tokens: auth::Tokens,
 }
@@ -65,9 +67,9 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Follows `config` through its reloads; makes all calls with `http`.
-    pub fn new(config: Live, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
-        let world = World { http, clock, tokens: auth::Tokens::default() };
+    /// Follows `config` through its reloads; makes all calls with `http` and tells `calls` of them.
+    pub fn new(config: Live, http: HttpClient, calls: Arc<dyn CallObserver>, clock: Arc<dyn Clock>) -> Self {
+        let world = World { http, calls, clock, tokens: auth::Tokens::default() };
         Self { config, world }
     }
 }

@@ -9,11 +9,12 @@ use sluice_actors::{
     domain::{CalleeId, CheckpointStage, DeadReason, EventEnvelope, HoldReason, Job, Outcome, Timestamp, TraceId},
     ports::{Attempt, Fenced},
 };
+use tokio::time::Instant;
 
 use super::{World, classify::Judged, summarize::Summary};
 use crate::{
     config::{Config, Route, Source, Tenant},
-    http_client::{Answer, Call, CallError},
+    http_client::{Answer, Call, CallError, CallEvent, CallOutcome},
     ids,
     redact::Redactor,
 };
@@ -80,17 +81,33 @@ impl Run<'_> {
         mut call: Call,
         judge: impl FnOnce(Result<Answer, CallError>, Timestamp) -> Judged<T>,
     ) -> Step<T> {
-        let permit = match self.attempt.gate.enter(callee).await {
+        let asked = Instant::now();
+        let entered = self.attempt.gate.enter(callee).await;
+        self.tell(&CallEvent::Waited { callee, waited: asked.elapsed() });
+        let permit = match entered {
             Ok(permit) => permit,
-            Err(reason) => return Err(End::from(Outcome::Hold { reason, after: None })),
+            Err(reason) => {
+                if let Some(outcome) = CallOutcome::withheld(&reason) {
+                    self.tell(&CallEvent::Ended { callee, outcome, took: None });
+                }
+                return Err(End::from(Outcome::Hold { reason, after: None }));
+            }
         };
-        let left = self.attempt.deadline.saturating_duration_since(tokio::time::Instant::now()).saturating_sub(MARGIN);
+        let left = self.attempt.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
         call.timeout = call.timeout.min(left);
         call.headers.entry("traceparent").or_insert_with(|| traceparent(self.event().trace_id, ids::nonce()));
+        let begun = Instant::now();
         let answer = self.world.http.send(call).await;
+        let (seen, took) = (CallOutcome::of(&answer), begun.elapsed());
         let judged = judge(answer, self.now());
         permit.report(judged.report);
+        self.tell(&CallEvent::Ended { callee, outcome: seen.judged(judged.report), took: Some(took) });
         judged.step
+    }
+
+    /// Tells the metrics of a call.
+    pub(crate) fn tell(&self, event: &CallEvent<'_>) {
+        self.world.calls.observe(event);
     }
 
     /// Foreign data as it may be kept: redacted by the source's rules.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::{Prompt, Publish},
+    http_client::CallEvent,
     ids,
 };
 
@@ -71,8 +72,10 @@ async fn ask(run: &Run<'_>, prompt: &Prompt, progress: &Progress) -> Step<Summar
     let call = llm::call(settings, prompt.model.as_deref(), &messages)
         .map_err(|reason| not_configured(format!("[llm] of tenant {} ({reason})", run.tenant.name)))?;
     let callee = callees::llm(settings);
-    let content = run.call(&callee, call, |answer, now| llm::judge(answer, now, &callee)).await?;
-    let content = content.map_err(|reason| llm::disobedient(&callee, &reason))?;
+    let said = run.call(&callee, call, |answer, now| llm::judge(answer, now, &callee)).await?;
+    let model = prompt.model.as_deref().unwrap_or(&settings.model);
+    run.tell(&CallEvent::Tokens { callee: &callee, model, tokens: said.tokens });
+    let content = said.content.map_err(|reason| llm::disobedient(&callee, &reason))?;
     if prompt::leaks(&content, nonce) {
         return Err(invalid("prompt leak: the model repeated the system prompt's canary"));
     }

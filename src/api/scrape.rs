@@ -3,10 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sluice_actors::{
+    domain::Timestamp,
     handle::{LaneStatus, NodeSnapshot},
-    ports::{BreakerState, Clock},
+    ports::BreakerState,
 };
 use tokio::{sync::Mutex, time::Instant};
 
@@ -21,8 +22,11 @@ use super::{
 use crate::{
     schema::Drift,
     telemetry::{
+        calls::Callees,
+        deliveries::method_label,
+        host::Host,
         lanes::Lanes,
-        metrics::{Metrics, NONE},
+        metrics::{Metrics, NONE, Present},
     },
 };
 
@@ -39,26 +43,43 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The series and what was last read for their gauges.
 pub struct Scrape {
     metrics: Metrics,
-    lanes: Arc<Lanes>,
-    drift: Arc<Drift>,
+    sources: ScrapeSources,
     last: Mutex<Last>,
+}
+
+/// Where a scrape reads what is not counted as it happens.
+pub struct ScrapeSources {
+    /// The lanes.
+    pub lanes: Arc<Lanes>,
+    /// Whom they call.
+    pub callees: Arc<Callees>,
+    /// The fields that are not as documented.
+    pub drift: Arc<Drift>,
+    /// Disk and store.
+    pub host: Arc<Host>,
 }
 
 #[derive(Default)]
 struct Last {
     tree: Option<Instant>,
+    host: Option<Instant>,
     store: Option<(Instant, Vec<LaneBacklog>)>,
 }
 
 impl Scrape {
     /// Refreshes these series.
-    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, drift: Arc<Drift>) -> Self {
-        Self { metrics, lanes, drift, last: Mutex::default() }
+    pub fn new(metrics: Metrics, sources: ScrapeSources) -> Self {
+        Self { metrics, sources, last: Mutex::default() }
+    }
+
+    /// A request of the admin listener is here until what is returned is dropped.
+    pub(super) fn present(&self, route: &str) -> Present {
+        self.metrics.present(route)
     }
 
     /// A request of the admin listener was answered.
-    pub(super) fn answered(&self, route: &str, status: StatusCode, took: Duration) {
-        self.metrics.http_requests_total.with_label_values(&[route, status.as_str()]).inc();
+    pub(super) fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+        self.metrics.http_requests_total.with_label_values(&[route, method_label(method), status.as_str()]).inc();
         self.metrics.http_request_duration_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     }
 }
@@ -76,7 +97,7 @@ pub(super) async fn metrics(api: Arc<Api>, _: Allowed<access::Scrape>, _: Call<(
 /// Which fields deviate, in which version and since when: what the series only sum up, for a path and
 /// a version are no labels.
 pub(super) async fn drift(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Result<Rows<Free>, ApiError> {
-    let rows = api.scrape.drift.rows();
+    let rows = api.scrape.sources.drift.rows();
     let rows = rows.iter().map(|row| serde_json::to_value(row).map(Free)).collect::<Result<_, _>>();
     Ok(Rows(rows.map_err(|error| ApiError::Unavailable(error.to_string()))?))
 }
@@ -84,7 +105,7 @@ pub(super) async fn drift(api: Arc<Api>, _: Allowed<SeeNode>, _: Call<()>) -> Re
 /// Takes over the totals that normalisation keeps.
 fn drifted(scrape: &Scrape) {
     scrape.metrics.schema_drift_total.reset();
-    for ((vendor, schema, kind), total) in scrape.drift.totals() {
+    for ((vendor, schema, kind), total) in scrape.sources.drift.totals() {
         scrape.metrics.schema_drift_total.with_label_values(&[vendor, schema, kind.as_str()]).inc_by(total);
     }
 }
@@ -96,17 +117,25 @@ async fn refresh(api: &Api, last: &mut Last) {
     {
         last.store = Some((Instant::now(), backlog));
     }
+    if last.host.is_none_or(|at| at.elapsed() > STORE_AGE) {
+        let (host, metrics) = (api.scrape.sources.host.clone(), api.scrape.metrics.clone());
+        let looked = tokio::task::spawn_blocking(move || host.refresh(&metrics));
+        if tokio::time::timeout(DEADLINE, looked).await.is_ok() {
+            last.host = Some(Instant::now());
+        }
+    }
     let Ok(Ok(snapshot)) = tokio::time::timeout(DEADLINE, api.gateway.snapshot()).await else { return };
     let backlog = last.store.as_ref().map(|(_, backlog)| backlog.clone()).unwrap_or_default();
     let config = api.config.load();
     let views = lanes::views(&config, &snapshot, backlog);
     let now: Vec<_> = views.iter().map(|view| lanes::now(&config, view)).collect();
-    api.scrape.lanes.refresh(api.clock.now(), &now);
-    node(&api.scrape.metrics, &snapshot, &*api.clock);
+    api.scrape.sources.lanes.refresh(api.clock.now(), &now);
+    node(&api.scrape.metrics, &snapshot);
+    callees(&api.scrape, &snapshot, api.clock.now());
     last.tree = Some(Instant::now());
 }
 
-fn node(metrics: &Metrics, snapshot: &NodeSnapshot, clock: &dyn Clock) {
+fn node(metrics: &Metrics, snapshot: &NodeSnapshot) {
     metrics.workers_busy.with_label_values(NONE).set(snapshot.in_flight as i64);
     metrics.workers.with_label_values(NONE).set(snapshot.concurrency as i64);
     let statuses = [
@@ -120,18 +149,20 @@ fn node(metrics: &Metrics, snapshot: &NodeSnapshot, clock: &dyn Clock) {
         let count = snapshot.lanes.iter().filter(|lane| lane.status == status).count();
         metrics.lanes.with_label_values(&[word]).set(count as i64);
     }
-    let now = clock.now();
-    metrics.circuit_breaker_state.reset();
-    metrics.callee_unauthorized.reset();
+}
+
+/// Folded callees add up.
+fn callees(scrape: &Scrape, snapshot: &NodeSnapshot, now: Timestamp) {
+    let Metrics { circuit_breaker_state, callee_unauthorized, .. } = &scrape.metrics;
+    circuit_breaker_state.reset();
+    callee_unauthorized.reset();
     for callee in &snapshot.callees {
-        let name = callee.callee.as_str();
+        let label = scrape.sources.callees.label(&callee.callee);
         for state in BreakerState::ALL {
-            metrics
-                .circuit_breaker_state
-                .with_label_values(&[name, state.as_str()])
-                .set(i64::from(callee.state == state));
+            let labels = [label, state.as_str()];
+            circuit_breaker_state.with_label_values(&labels).add(i64::from(callee.state == state));
         }
         let held = callee.unauthorized_until.is_some_and(|until| until > now);
-        metrics.callee_unauthorized.with_label_values(&[name]).set(i64::from(held));
+        callee_unauthorized.with_label_values(&[label]).add(i64::from(held));
     }
 }

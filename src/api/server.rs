@@ -67,9 +67,11 @@ async fn dispatch<B: Buf>(
     let fitting: Vec<(&Route, Vec<String>)> =
         routes.iter().filter_map(|route| Some((route, route.parameters(asked.path.as_str())?))).collect();
     let template = fitting.first().map_or(NO_ROUTE, |(route, _)| route.path);
+    let _present = api.scrape.present(template);
+    let method = asked.method.clone();
     let answer = answer(&api, fitting, asked, body).await;
     let status = answer.as_ref().map_or_else(|error| error.status().0, |answer| answer.status);
-    api.scrape.answered(template, status, begun.elapsed());
+    api.scrape.answered(template, &method, status, begun.elapsed());
     answer
 }
 

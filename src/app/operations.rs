@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use super::nodes::differing_tenants;
 use crate::{
+    actions::configured_callees,
     api::{
         self,
         nodes::NodeView,
@@ -29,6 +30,8 @@ use crate::{
     http_client::HttpClient,
     store::nodes::{Member, Nodes},
     telemetry::{
+        calls::Callees,
+        known,
         logs::Logs,
         metrics::{Metrics, NONE},
     },
@@ -49,6 +52,7 @@ pub(super) struct Operations {
     pub(super) live: config::Live,
     pub(super) gateway: Gateway,
     pub(super) metrics: Metrics,
+    pub(super) callees: Arc<Callees>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) accepting: Arc<AtomicBool>,
     pub(super) reloading: Option<Mutex<Reloading>>,
@@ -67,6 +71,8 @@ impl Operations {
 
     /// The running configuration was read now.
     fn in_force(&self) {
+        let config = self.live.load();
+        known::begin_at_zero(&self.metrics, &self.callees, &config, &configured_callees(&config));
         self.metrics.config_last_reload_successful.with_label_values(NONE).set(1);
         let now = self.clock.now().as_millis() as f64 / 1000.0;
         self.metrics.config_last_reload_timestamp_seconds.with_label_values(NONE).set(now);
@@ -85,7 +91,13 @@ impl Operations {
         self.live.store(Arc::new(fresh));
         self.gateway.reload();
         self.in_force();
+        self.metrics.config_reloads_total.with_label_values(&["applied"]).inc();
         tracing::info!("configuration reloaded");
+    }
+
+    fn refused(&self) {
+        self.metrics.config_last_reload_successful.with_label_values(NONE).set(0);
+        self.metrics.config_reloads_total.with_label_values(&["refused"]).inc();
     }
 }
 
@@ -156,7 +168,7 @@ impl api::Operations for Operations {
                 Ok(())
             }
             Ok(Err(errors)) => {
-                self.metrics.config_last_reload_successful.with_label_values(NONE).set(0);
+                self.refused();
                 for error in &errors.0 {
                     tracing::error!(%error, "configuration refused, the running one stays in force");
                 }
@@ -164,7 +176,7 @@ impl api::Operations for Operations {
             }
             // What a panic said is not told: it could carry a secret.
             Err(_) => {
-                self.metrics.config_last_reload_successful.with_label_values(NONE).set(0);
+                self.refused();
                 tracing::error!("reading the configuration failed, the running one stays in force");
                 Err("reading the configuration failed; the log tells where".to_owned())
             }

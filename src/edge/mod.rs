@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     config::Config,
-    ingest::{Bucket, Door, Inbound, IngestEvent, Receiver},
+    ingest::{Bucket, Door, Inbound, IngestEvent, Observer, Receiver},
 };
 
 /// Every path that the public listener answers with anything but 404.
@@ -156,6 +156,22 @@ fn key_set(json: Bytes) -> Answer {
     response
 }
 
+/// A request that is here, until it is answered or its client hangs up.
+struct Present<'a>(&'a dyn Observer);
+
+impl<'a> Present<'a> {
+    fn of(observer: &'a dyn Observer) -> Self {
+        observer.observe(&IngestEvent::Arrived);
+        Self(observer)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.observe(&IngestEvent::Left);
+    }
+}
+
 impl Edge {
     async fn webhook<B: Buf>(
         &self,
@@ -168,6 +184,8 @@ impl Edge {
         let mut begun = Instant::now();
         let mut bytes = 0;
         let door = self.receiver.door(&tenant, &source);
+        let _present = Present::of(self.receiver.observer());
+        let asked = method.clone();
         let answer = match self.read(&door, arrival, method, headers, body).await {
             Err(refused) => refused.response(),
             Ok(inbound) if inbound.method == Method::GET => match self.receiver.get_handshake(&door, &inbound) {
@@ -184,6 +202,7 @@ impl Edge {
         };
         self.receiver.observer().observe(&IngestEvent::Answered {
             place: door.place(),
+            method: &asked,
             status: answer.status(),
             took: begun.elapsed(),
             bytes,

@@ -9,6 +9,9 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+use sluice_actors::domain::Timestamp;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use crate::config::Tls;
 
 /// A certificate or key cannot be used. Names what, never shows it.
@@ -23,6 +26,13 @@ pub enum TlsError {
     /// They do not belong together, or the key is of an unknown kind.
     #[error("tls: certificate and key cannot be used together")]
     Mismatch(#[source] rustls::Error),
+}
+
+/// When the certificate that the listener shows ends; `None` where it cannot be read.
+pub fn not_after(tls: &Tls) -> Option<Timestamp> {
+    let leaf = CertificateDer::pem_slice_iter(tls.cert.expose()).next()?.ok()?;
+    let (_, certificate) = X509Certificate::from_der(&leaf).ok()?;
+    Some(Timestamp::from_secs(certificate.validity().not_after.timestamp()))
 }
 
 /// The server's side of the TLS that the configuration names.

@@ -1,8 +1,8 @@
 //! What metrics and logs are told of ingest.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sluice_actors::domain::{LaneKey, TraceId};
 
 use super::{EventStatus, Recorded};
@@ -27,10 +27,16 @@ pub struct Place<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum IngestEvent<'a> {
+    /// The header block of a request to a webhook path was read.
+    Arrived,
+    /// That request is over, answered or not.
+    Left,
     /// A request to a webhook path was answered.
     Answered {
         /// Where to; none for a path that leads to no source.
         place: Option<Place<'a>>,
+        /// Its method.
+        method: &'a Method,
         /// The status.
         status: StatusCode,
         /// From the last byte of the request to the answer; for a request that was not read to its
@@ -74,8 +80,8 @@ pub enum IngestEvent<'a> {
         event_type: &'a str,
         /// Its status (as prepared, for a duplicate).
         status: EventStatus,
-        /// Jobs stored with it; none for a duplicate.
-        jobs: usize,
+        /// The actions of the jobs stored with it; none for a duplicate.
+        jobs: &'a [Arc<str>],
         /// The trace of the delivery.
         trace_id: TraceId,
         /// From its receipt to its commit.

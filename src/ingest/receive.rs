@@ -380,8 +380,8 @@ impl Line {
         let took = self.parts.clock.now().since(received_at);
         let mut new_jobs = 0;
         for (told, recorded) in told.iter().zip(recorded) {
-            let jobs = if matches!(recorded, Recorded::New(_)) { told.jobs } else { 0 };
-            new_jobs += jobs;
+            let jobs = if matches!(recorded, Recorded::New(_)) { &*told.jobs } else { &[] };
+            new_jobs += jobs.len();
             self.parts.observer.observe(&IngestEvent::Recorded {
                 place: intake.place(),
                 recorded: *recorded,

@@ -1,6 +1,6 @@
 //! The answers of ingest: the table of DESIGN §6, from the signature on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -79,12 +79,14 @@ impl From<Answer> for Reply {
 pub(super) struct Told {
     pub(super) event_type: String,
     pub(super) status: EventStatus,
-    pub(super) jobs: usize,
+    /// The actions of its jobs.
+    pub(super) jobs: Vec<Arc<str>>,
 }
 
 impl Told {
     pub(super) fn of(event: &NewEvent) -> Self {
-        Self { event_type: event.event_type.clone(), status: event.status, jobs: event.jobs.len() }
+        let jobs = event.jobs.iter().map(|job| job.kind.clone()).collect();
+        Self { event_type: event.event_type.clone(), status: event.status, jobs }
     }
 }
 

@@ -193,6 +193,7 @@ impl Seen {
 impl Observer for Seen {
     fn observe(&self, event: &IngestEvent<'_>) {
         let line = match event {
+            IngestEvent::Arrived | IngestEvent::Left => return,
             IngestEvent::Answered { place, status, bytes, .. } => {
                 format!("answered {} {} {bytes}", place.map_or("-", |p| p.lane.source.as_str()), status.as_u16())
             }
@@ -205,6 +206,7 @@ impl Observer for Seen {
             IngestEvent::Rejected { place, reason } => format!("rejected {} {}", place.lane.source, reason.as_str()),
             IngestEvent::Recorded { place, recorded, event_type, status, jobs, .. } => {
                 let new = matches!(recorded, Recorded::New(_));
+                let jobs = jobs.len();
                 format!("recorded {} new={new} {event_type} {} jobs={jobs}", place.lane.source, status.as_str())
             }
             IngestEvent::Handshake { place } => format!("handshake {}", place.lane.source),

@@ -240,6 +240,11 @@ impl Store {
         self.shared.disk.failure().await;
     }
 
+    /// The connections that read: how many there are, how many of them rest, how many there may be.
+    pub fn connections(&self) -> (u32, usize, u32) {
+        self.shared.readers.load().connections()
+    }
+
     fn readers(&self) -> Arc<Readers> {
         self.shared.readers.load_full()
     }

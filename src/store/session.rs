@@ -167,6 +167,14 @@ impl Pool {
         }
     }
 
+    /// How many connections it has, how many of them rest, how many it may have.
+    fn connections(&self) -> (u32, usize, u32) {
+        match self {
+            Self::Sqlite(pool) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+            Self::Postgres(pool) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+        }
+    }
+
     /// Closes its connections when they are free.
     pub(super) async fn close(&self) {
         match self {
@@ -207,6 +215,19 @@ pub(super) struct Readers {
 }
 
 impl Readers {
+    /// How many connections there are, how many of them rest, how many there may be.
+    pub(super) fn connections(&self) -> (u32, usize, u32) {
+        let (size, idle, max) = self.workers.connections();
+        match &self.people {
+            // One pool for both.
+            Pool::Sqlite(_) => (size, idle, max),
+            people @ Pool::Postgres(_) => {
+                let (more_size, more_idle, more_max) = people.connections();
+                (size + more_size, idle + more_idle, max + more_max)
+            }
+        }
+    }
+
     /// Closes all.
     pub(super) async fn close(&self) {
         self.workers.close().await;

@@ -1,14 +1,16 @@
 //! What the edge and ingest tell, turned into log lines and series: one line for each event of a
 //! delivery, one for each delivery that was not taken.
 
-use http::StatusCode;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
 use sluice_actors::domain::LaneKey;
 
-use super::metrics::Metrics;
+use super::{lanes::Lanes, metrics::Metrics};
 use crate::{
     config,
     ingest::{EventStatus, IngestEvent, Observer, Place, Recorded, Rejection},
-    vendors::{NAMES, Refusal},
+    vendors::Refusal,
 };
 
 /// The template of the one path that vendors call.
@@ -26,15 +28,20 @@ const REJECTIONS: [Rejection; 5] =
 /// Listens to the edge and ingest.
 pub struct IngestObserver {
     metrics: Metrics,
+    lanes: Arc<Lanes>,
     config: config::Live,
 }
 
 impl IngestObserver {
-    /// Counts into `metrics`; whether a secret is the newest is looked up in the running
+    /// Counts into `metrics` and `lanes`; whether a secret is the newest is looked up in the running
     /// configuration.
-    pub fn new(metrics: Metrics, config: config::Live) -> Self {
-        begin_at_zero(&metrics, &config.load());
-        Self { metrics, config }
+    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: config::Live) -> Self {
+        metrics.webhook_rejections_total.with_label_values(&[UNKNOWN, Refusal::UnknownEndpoint.as_str()]);
+        metrics.http_requests_in_flight.with_label_values(&[ROUTE]);
+        for code in ["200", "503"] {
+            metrics.http_requests_total.with_label_values(&[ROUTE, "POST", code]);
+        }
+        Self { metrics, lanes, config }
     }
 
     /// Whether a secret is the newest of its source.
@@ -53,36 +60,49 @@ impl IngestObserver {
             (Recorded::New(_), EventStatus::Quarantined) => "quarantined",
         };
         self.metrics.webhook_events_total.with_label_values(&[place.vendor, outcome]).inc();
+        if matches!(recorded, Recorded::New(_)) {
+            self.lanes.event(place.lane, place.vendor);
+        }
         outcome
     }
 }
 
-/// The vendors that are configured have all their series from the start; the others come with their
-/// first source.
-fn begin_at_zero(metrics: &Metrics, config: &config::Config) {
-    let configured = config.tenants.values().flat_map(|tenant| tenant.sources.values());
-    let vendors: std::collections::BTreeSet<&str> = configured.map(|source| source.vendor.name()).collect();
-    debug_assert!(vendors.iter().all(|vendor| NAMES.contains(vendor)), "{vendors:?}");
-    for vendor in vendors {
-        for outcome in OUTCOMES {
-            metrics.webhook_events_total.with_label_values(&[vendor, outcome]);
-        }
-        for reason in Refusal::ALL.map(Refusal::as_str).into_iter().chain(REJECTIONS.map(Rejection::as_str)) {
-            metrics.webhook_rejections_total.with_label_values(&[vendor, reason]);
-        }
-        for generation in ["current", "previous"] {
-            metrics.webhook_signatures_total.with_label_values(&[vendor, generation]);
-        }
-        metrics.webhook_handshakes_total.with_label_values(&[vendor]);
+/// A vendor that is configured has all its series from the start.
+pub(super) fn begin_at_zero(metrics: &Metrics, vendor: &str) {
+    for outcome in OUTCOMES {
+        metrics.webhook_events_total.with_label_values(&[vendor, outcome]);
     }
-    metrics.webhook_rejections_total.with_label_values(&[UNKNOWN, Refusal::UnknownEndpoint.as_str()]);
+    for reason in Refusal::ALL.map(Refusal::as_str).into_iter().chain(REJECTIONS.map(Rejection::as_str)) {
+        metrics.webhook_rejections_total.with_label_values(&[vendor, reason]);
+    }
+    for generation in ["current", "previous"] {
+        metrics.webhook_signatures_total.with_label_values(&[vendor, generation]);
+    }
+    metrics.webhook_handshakes_total.with_label_values(&[vendor]);
+}
+
+/// A method as a label: senders may write any word there.
+pub fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [(Method, &str); 7] = [
+        (Method::GET, "GET"),
+        (Method::HEAD, "HEAD"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::PATCH, "PATCH"),
+        (Method::DELETE, "DELETE"),
+        (Method::OPTIONS, "OPTIONS"),
+    ];
+    KNOWN.iter().find(|(known, _)| known == method).map_or("other", |(_, label)| label)
 }
 
 impl Observer for IngestObserver {
     fn observe(&self, event: &IngestEvent<'_>) {
         match event {
-            IngestEvent::Answered { place, status, took, bytes } => {
-                self.metrics.http_requests_total.with_label_values(&[ROUTE, status.as_str()]).inc();
+            IngestEvent::Arrived => self.metrics.http_requests_in_flight.with_label_values(&[ROUTE]).inc(),
+            IngestEvent::Left => self.metrics.http_requests_in_flight.with_label_values(&[ROUTE]).dec(),
+            IngestEvent::Answered { place, method, status, took, bytes } => {
+                let labels = [ROUTE, method_label(method), status.as_str()];
+                self.metrics.http_requests_total.with_label_values(&labels).inc();
                 self.metrics.http_request_duration_seconds.with_label_values(&[ROUTE]).observe(took.as_secs_f64());
                 self.metrics.http_request_size_bytes.with_label_values(&[ROUTE]).observe(*bytes as f64);
                 if let Some(place) = place.filter(|_| status.is_success()) {
@@ -100,6 +120,7 @@ impl Observer for IngestObserver {
                 self.metrics.webhook_rejections_total.with_label_values(&[vendor, reason.as_str()]).inc();
                 let reason = reason.as_str();
                 if let Some(Place { lane, vendor }) = place {
+                    self.lanes.refused(lane, vendor);
                     let LaneKey { tenant, source } = lane;
                     tracing::warn!(%tenant, %source, vendor, reason, %client, "delivery refused");
                 } else {
@@ -123,6 +144,10 @@ impl Observer for IngestObserver {
             IngestEvent::Recorded { place, recorded, event_type, status, jobs, trace_id, took } => {
                 let outcome = self.recorded(*place, *recorded, *status);
                 let Place { lane, vendor } = place;
+                for kind in *jobs {
+                    self.metrics.jobs_enqueued_total.with_label_values(&[vendor, &**kind]).inc();
+                }
+                let jobs = jobs.len();
                 let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(
                     event_id = %recorded.event_id(), tenant = %lane.tenant, source = %lane.source, vendor,

@@ -19,7 +19,7 @@ use sluice_actors::{
 };
 
 pub use self::series::described;
-use self::series::{QUEUED, Row, Told};
+use self::series::{QUEUED, Row, SECRETS, Told};
 use super::metrics::Metrics;
 
 /// The label value of what is folded.
@@ -74,6 +74,10 @@ pub struct LaneNow {
     pub jobs: Vec<(JobState, u64)>,
     /// When the oldest job that could start was due.
     pub oldest_due: Option<Timestamp>,
+    /// When the newest secret of its source ends, if it does.
+    pub current_secret_ends: Option<Timestamp>,
+    /// When older ones do.
+    pub previous_secrets_end: Vec<Timestamp>,
 }
 
 impl LaneNow {
@@ -94,6 +98,12 @@ impl LaneNow {
         };
         let dead = self.jobs.iter().find(|(state, _)| *state == JobState::DeadLetter).map_or(0, |(_, count)| *count);
         (rank, self.oldest_age(now), dead)
+    }
+
+    /// The ends of [`SECRETS`]: of several older secrets, the one that ends next.
+    fn secret_ends(&self, now: Timestamp) -> [Option<f64>; SECRETS.len()] {
+        let previous = self.previous_secrets_end.iter().copied().filter(|end| *end > now).min();
+        [self.current_secret_ends, previous].map(|end| end.map(|end| end.as_millis() as f64 / 1000.0))
     }
 
     fn is_bad(&self, now: Timestamp) -> bool {
@@ -145,6 +155,16 @@ impl Lanes {
         self.rows().of(lane, vendor, self.limit);
     }
 
+    /// A new event of the lane was stored.
+    pub fn event(&self, lane: &LaneKey, vendor: &str) {
+        self.rows().of(lane, vendor, self.limit).counters.events += 1;
+    }
+
+    /// A delivery to the lane did not verify.
+    pub fn refused(&self, lane: &LaneKey, vendor: &str) {
+        self.rows().of(lane, vendor, self.limit).counters.refusals += 1;
+    }
+
     /// An attempt of the lane ended.
     pub fn attempt(&self, lane: &LaneKey, vendor: &str, outcome: AttemptOutcome) {
         self.rows().of(lane, vendor, self.limit).counters.attempts[outcome as usize] += 1;
@@ -172,6 +192,9 @@ impl Lanes {
                 *sum += lane.jobs.iter().find(|(state, _)| *state == of).map_or(0, |(_, count)| *count);
             }
             gauges.oldest_due_age = gauges.oldest_due_age.max(lane.oldest_age(now).as_secs_f64());
+            for (end, of) in gauges.secret_ends.iter_mut().zip(lane.secret_ends(now)) {
+                *end = [*end, of].into_iter().flatten().reduce(f64::min);
+            }
             gauges.in_flight += lane.snapshot.as_ref().map_or(0, |lane| lane.in_flight.len());
             gauges.tokens += lane.snapshot.as_ref().map_or(f64::from(lane.burst), |lane| lane.bucket_tokens);
             for breaker in lane.snapshot.iter().flat_map(|lane| &lane.breakers) {
@@ -251,6 +274,8 @@ mod tests {
             burst: 20,
             jobs: vec![(JobState::Pending, 3)],
             oldest_due: Some(NOW.minus(Duration::from_secs(2))),
+            current_secret_ends: None,
+            previous_secrets_end: Vec::new(),
         }
     }
 
@@ -324,5 +349,34 @@ mod tests {
         has(&text, r#"sluice_lane_attempts_total{outcome="retried",source="other",tenant="other",vendor="stripe"} 1"#);
         has(&text, r#"sluice_lane_attempts_total{outcome="retried",source="pay",tenant="tenant-3",vendor="stripe"} 1"#);
         assert!(text.contains("tenant-1") && !text.contains("tenant-0"), "{text}");
+    }
+
+    #[test]
+    fn secrets_that_end_are_told_and_of_older_ones_that_which_ends_next() {
+        let metrics = Metrics::new();
+        let lanes = Lanes::new(&metrics, 1);
+        let after = |seconds| NOW.plus(Duration::from_secs(seconds));
+        let (mut rotating, mut folded) = (lane(1, LaneStatus::Held), lane(2, LaneStatus::Flowing));
+        rotating.previous_secrets_end = vec![after(90), NOW.minus(Duration::from_secs(1)), after(60)];
+        folded.current_secret_ends = Some(after(30));
+        lanes.refresh(NOW, &[rotating, folded, lane(3, LaneStatus::Flowing)]);
+        let text = metrics.render();
+        let name = "sluice_lane_secret_not_after_timestamp_seconds";
+        has(&text, &format!(r#"{name}{{secret="previous",source="pay",tenant="tenant-1",vendor="stripe"}} 1000060"#));
+        has(&text, &format!(r#"{name}{{secret="current",source="other",tenant="other",vendor="stripe"}} 1000030"#));
+        assert_eq!(text.matches(&format!("{name}{{")).count(), 2, "{text}");
+    }
+
+    #[test]
+    fn a_lane_counts_what_came_and_what_did_not_verify() {
+        let metrics = Metrics::new();
+        let lanes = Lanes::new(&metrics, 1);
+        lanes.introduce(&key(1), "stripe");
+        has(&metrics.render(), r#"sluice_lane_events_total{source="pay",tenant="tenant-1",vendor="stripe"} 0"#);
+        lanes.event(&key(1), "stripe");
+        lanes.refused(&key(2), "stripe");
+        let text = metrics.render();
+        has(&text, r#"sluice_lane_events_total{source="pay",tenant="tenant-1",vendor="stripe"} 1"#);
+        has(&text, r#"sluice_lane_refusals_total{source="other",tenant="other",vendor="stripe"} 1"#);
     }
 }

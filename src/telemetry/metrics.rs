@@ -7,11 +7,16 @@
 //! of single lanes have a table of their own, [`super::lanes`].
 
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 /// Seconds of a request.
 const REQUEST: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Seconds of a call that leaves the gateway, or of the wait before it.
+const CALL: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 15.0, 30.0];
+/// Seconds of a request to the store.
+const STORE: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 /// Seconds of a job's life.
 const JOB: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 300.0, 3600.0];
 /// Seconds by which two clocks differ.
@@ -126,12 +131,14 @@ macro_rules! metrics {
 metrics! {
     /// The series of one gateway, in a registry of its own.
     Metrics {
-        /// Requests answered, by route template and status.
-        http_requests_total: IntCounterVec ["route", "code"];
+        /// Requests answered, by route template, method and status.
+        http_requests_total: IntCounterVec ["route", "method", "code"];
         /// Seconds from the last byte of a request to its answer.
         http_request_duration_seconds: HistogramVec ["route"] in REQUEST;
         /// Bytes of delivered bodies.
         http_request_size_bytes: HistogramVec ["route"] in BYTES;
+        /// Requests that are being read or worked on.
+        http_requests_in_flight: IntGaugeVec ["route"];
 
         /// Events of authentic deliveries, by what became of them.
         webhook_events_total: IntCounterVec ["vendor", "outcome"];
@@ -162,6 +169,8 @@ metrics! {
         /// Lanes by what they do.
         lanes: IntGaugeVec ["status"];
 
+        /// Jobs stored with new events, by action.
+        jobs_enqueued_total: IntCounterVec ["vendor", "type"];
         /// Attempts that ended, by action and outcome.
         job_attempts_total: IntCounterVec ["vendor", "type", "outcome"];
         /// Seconds of one attempt.
@@ -179,26 +188,49 @@ metrics! {
         /// Attempts at once on this node at most.
         workers: IntGaugeVec [];
 
-        /// Calls that ended, by what they said of the callee.
+        /// Calls of attempts that ended or could not be made, by how. Callees past `limits.metric_lanes` are `llm:other`, `wordpress:other` and `host:other`.
         outbound_requests_total: IntCounterVec ["callee", "outcome"];
-        /// State of the breaker that all lanes share for a callee: 1 in the state it has.
+        /// Seconds of a call, from its first step to the last byte of its answer.
+        outbound_request_duration_seconds: HistogramVec ["callee"] in CALL;
+        /// Seconds an attempt waited for the limits of a callee it came to. The first callee of a job is waited for before its attempt begins: that is in `sluice_job_queue_wait_seconds`.
+        outbound_rate_limit_wait_seconds: HistogramVec ["callee"] in CALL;
+        /// Tokens that LLMs say their answers cost, by model and direction.
+        llm_tokens_total: IntCounterVec ["callee", "model", "direction"];
+        /// State of the breaker that all lanes share for a callee: 1 in the state it has. Folded callees count theirs.
         circuit_breaker_state: IntGaugeVec ["callee", "state"];
         /// Times the shared breaker of a callee opened.
         circuit_breaker_opens_total: IntCounterVec ["callee"];
-        /// 1 while a callee is held because it refuses our credentials.
+        /// 1 while a callee is held because it refuses our credentials. Folded callees count theirs.
         callee_unauthorized: IntGaugeVec ["callee"];
 
-        /// Store operations that failed, by what was being done.
+        /// Seconds of a request to the store as whoever asked saw it: its wait for a transaction and a connection is within it.
+        db_query_duration_seconds: HistogramVec ["op"] in STORE;
+        /// Requests to the store that failed.
         db_errors_total: IntCounterVec ["op"];
+        /// Connections that read from the store, by what they do.
+        db_pool_connections: IntGaugeVec ["state"];
+        /// Connections that may read from the store at most.
+        db_pool_max_connections: IntGaugeVec [];
+        /// Bytes of the SQLite database and of its write-ahead log; none on Postgres, which tells of itself.
+        db_file_bytes: IntGaugeVec ["file"];
+        /// Bytes that may still be written to the disk of the data folder.
+        data_disk_free_bytes: IntGaugeVec [];
+        /// Bytes of the disk of the data folder.
+        data_disk_size_bytes: IntGaugeVec [];
         /// Rows removed by retention.
         retention_swept_total: IntCounterVec ["kind"];
 
+        /// When the certificate of a listener ends; none without TLS of its own.
+        tls_cert_not_after_timestamp_seconds: GaugeVec ["listener"];
+
+        /// Reloads of the configuration, by whether they took effect.
+        config_reloads_total: IntCounterVec ["outcome"];
         /// 1 if the last reload of the configuration took effect, 0 if it was refused.
         config_last_reload_successful: IntGaugeVec [];
         /// When the running configuration was read.
         config_last_reload_timestamp_seconds: GaugeVec [];
-        /// Always 1; the labels tell the version.
-        build_info: IntGaugeVec ["version"];
+        /// Always 1; the labels tell the version, and the revision that the build was told of in `SLUICE_REVISION`.
+        build_info: IntGaugeVec ["version", "revision"];
     }
 }
 
@@ -213,8 +245,16 @@ impl Metrics {
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
             .expect("names of the process's metrics are unique");
         let metrics = Self::registered(registry);
-        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let revision = option_env!("SLUICE_REVISION").unwrap_or("unknown");
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
         metrics
+    }
+
+    /// A request of a route is here until what is returned is dropped.
+    pub fn present(&self, route: &str) -> Present {
+        let gauge = self.http_requests_in_flight.with_label_values(&[route]);
+        gauge.inc();
+        Present(gauge)
     }
 
     /// More series, of a table of their own.
@@ -229,6 +269,16 @@ impl Metrics {
             .encode_utf8(&self.registry.gather(), &mut text)
             .expect("a family of the registry has a name and a kind");
         text
+    }
+}
+
+/// A request that is here.
+#[derive(Debug)]
+pub struct Present(IntGauge);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -269,8 +319,16 @@ mod tests {
         let mut text = String::from(
             "# Metrics\n\nServed at `/metrics` of the admin listener, beside the `process_*` series of the process \
              itself. This file is made from `src/telemetry/metrics.rs` and `src/telemetry/lanes/series.rs`; write it anew with\n\
-             `SLUICE_WRITE_DOCS=1 cargo test --lib metrics`.\n\n\
-             Past `limits.metric_lanes` lanes, single lanes fold into `tenant=\"other\"`, the worst ones last.\n\n\
+             `SLUICE_WRITE_DOCS=1 cargo test --lib metrics`. [runbooks/](runbooks/README.md) has a page for each alert on them.\n\n\
+             Past `limits.metric_lanes` lanes, single lanes fold into `tenant=\"other\"`, the worst ones last; callees \
+             fold by the same number.\n\n\
+             Gauges of the store (`sluice_lane_queue_jobs`, `sluice_lane_oldest_due_age_seconds`) are the same at every \
+             node that shares it: take `max`, never `sum`, over `instance`. Counters and what a node does itself are \
+             summed.\n\n\
+             Not here: queues without a lane (each lane is a queue; sum `sluice_lane_queue_jobs`), the age of secrets in a \
+             secret manager (references are read with the configuration: `sluice_config_last_reload_timestamp_seconds`), \
+             the outcome of a replay (it is that of its job), the size of a Postgres database (its own exporter tells \
+             it).\n\n\
              | name | kind | labels | what it tells |\n|---|---|---|---|\n",
         );
         for Described { name, kind, labels, help } in described() {
@@ -297,7 +355,6 @@ mod tests {
         metrics.webhook_ack_duration_seconds.with_label_values(&["stripe"]).observe(0.004);
         let text = metrics.render();
         for line in [
-            concat!("sluice_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "# HELP sluice_dead_letter_replays_total Dead letters brought back.",
             "sluice_dead_letter_replays_total 3",
             "sluice_webhook_ack_duration_seconds_bucket{vendor=\"stripe\",le=\"0.005\"} 1",
@@ -305,6 +362,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+        assert!(text.contains(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{text}");
         assert!(text.contains("process_resident_memory_bytes"));
     }
 }

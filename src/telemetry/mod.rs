@@ -3,10 +3,17 @@
 //! - [`logs`]: one flat JSON object a line, or human lines on a terminal.
 //! - [`metrics`]: every series with its help text, in one table.
 //! - [`lanes`]: the series of single lanes, folded past a limit.
+//! - [`calls`]: the series of who is called, folded as well.
+//! - [`store`] and [`host`]: the store as its callers see it, and what it stands on.
+//! - [`known`]: what begins at 0.
 //! - [`deliveries`] and [`observe`]: what ingest and the tree tell, turned into log lines and series.
 
+pub mod calls;
 pub mod deliveries;
+pub mod host;
+pub mod known;
 pub mod lanes;
 pub mod logs;
 pub mod metrics;
 pub mod observe;
+pub mod store;

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use sluice_actors::{
-    domain::{CallResult, Job, JobState, LaneKey, TraceId},
+    domain::{CalleeId, Job, JobState, LaneKey, TraceId},
     ports::{BreakerState, Fenced, Observer, ObserverEvent, Verdict},
 };
 
 use super::{
+    calls::Callees,
     lanes::{AttemptOutcome, Lanes},
     metrics::{Metrics, NONE},
 };
@@ -21,13 +22,15 @@ const UNKNOWN: &str = "unknown";
 pub struct TreeObserver {
     metrics: Metrics,
     lanes: Arc<Lanes>,
+    callees: Arc<Callees>,
     config: config::Live,
 }
 
 impl TreeObserver {
-    /// Counts into `metrics` and `lanes`; vendors' names come from the running configuration.
-    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: config::Live) -> Self {
-        Self { metrics, lanes, config }
+    /// Counts into `metrics`, `lanes` and by `callees`; vendors' names come from the running
+    /// configuration.
+    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, callees: Arc<Callees>, config: config::Live) -> Self {
+        Self { metrics, lanes, callees, config }
     }
 
     fn vendor(&self, lane: &LaneKey) -> &'static str {
@@ -83,16 +86,13 @@ impl TreeObserver {
         }
     }
 
-    fn callee_breaker(&self, callee: &str, state: BreakerState) {
-        for each in BreakerState::ALL {
-            self.metrics
-                .circuit_breaker_state
-                .with_label_values(&[callee, each.as_str()])
-                .set(i64::from(each == state));
-        }
+    /// The gauges of breakers are read when somebody asks.
+    fn callee_breaker(&self, callee: &CalleeId, state: BreakerState) {
+        let label = self.callees.label(callee);
+        let callee = callee.as_str();
         match state {
             BreakerState::Open => {
-                self.metrics.circuit_breaker_opens_total.with_label_values(&[callee]).inc();
+                self.metrics.circuit_breaker_opens_total.with_label_values(&[label]).inc();
                 tracing::warn!(callee, state = state.as_str(), "shared breaker opened");
             }
             BreakerState::HalfOpen => tracing::info!(callee, state = state.as_str(), "shared breaker probes"),
@@ -141,16 +141,7 @@ impl Observer for TreeObserver {
                 self.attempt_ended(job, *trace_id, &end);
             }
             ObserverEvent::LaneBreaker { lane, callee, state } => self.lane_breaker(lane, callee.as_str(), *state),
-            ObserverEvent::CalleeBreaker { callee, state } => self.callee_breaker(callee.as_str(), *state),
-            ObserverEvent::CallEnded { lane: _, callee, result } => {
-                let outcome = match result {
-                    CallResult::Success => "success",
-                    CallResult::Failure { retry_after: None } => "failure",
-                    CallResult::Failure { retry_after: Some(_) } => "asked_to_wait",
-                    CallResult::Neutral => "refused",
-                };
-                self.metrics.outbound_requests_total.with_label_values(&[callee.as_str(), outcome]).inc();
-            }
+            ObserverEvent::CalleeBreaker { callee, state } => self.callee_breaker(callee, *state),
             ObserverEvent::LaneSpawned { lane } => {
                 let vendor = self.vendor(lane);
                 self.lanes.introduce(lane, vendor);
@@ -185,10 +176,9 @@ impl Observer for TreeObserver {
                 tracing::info!(count, "dead letters replayed");
             }
             ObserverEvent::StoreUnavailable { doing, error } => {
-                self.metrics.db_errors_total.with_label_values(&[*doing]).inc();
                 tracing::error!(doing, %error, "store unavailable");
             }
-            // What a newer tree tells and this observer does not know yet.
+            // The ends of calls, which `Calls` counts, and what a newer tree tells.
             _ => {}
         }
     }

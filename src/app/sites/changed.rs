@@ -124,7 +124,7 @@ pub(in crate::app) struct Arrivals {
 
 impl ingest::Observer for Arrivals {
     fn observe(&self, event: &IngestEvent<'_>) {
-        if let IngestEvent::Recorded { place, recorded: Recorded::New(_), jobs: 1.., .. } = event
+        if let IngestEvent::Recorded { place, recorded: Recorded::New(_), jobs: [_, ..], .. } = event
             && has_site(&self.config.load(), &place.lane.tenant)
         {
             self.changed.stored(&place.lane.tenant);

@@ -18,6 +18,9 @@ use crate::telemetry::metrics::Described;
 /// Job states with a series: those that are not over, and dead letters.
 pub(super) const QUEUED: [JobState; 4] = [JobState::Pending, JobState::Running, JobState::Failed, JobState::DeadLetter];
 
+/// Secrets with a series for their end.
+pub(super) const SECRETS: [&str; 2] = ["current", "previous"];
+
 /// The numbers of a lane, or the sums of lanes that are folded.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row {
@@ -31,6 +34,8 @@ pub(super) struct Row {
 pub(super) struct Counters {
     /// By [`AttemptOutcome`].
     pub(super) attempts: [u64; AttemptOutcome::ALL.len()],
+    pub(super) events: u64,
+    pub(super) refusals: u64,
     pub(super) breaker_opens: u64,
     pub(super) restarts: u64,
 }
@@ -43,6 +48,8 @@ pub(super) struct Gauges {
     pub(super) queue: [u64; QUEUED.len()],
     pub(super) oldest_due_age: f64,
     pub(super) in_flight: usize,
+    /// By [`SECRETS`], in seconds; none without an end.
+    pub(super) secret_ends: [Option<f64>; SECRETS.len()],
     /// Breakers in each of [`BreakerState::ALL`], by callee.
     pub(super) breakers: Vec<(Arc<str>, [u64; BreakerState::ALL.len()])>,
 }
@@ -60,7 +67,26 @@ macro_rules! series {
     };
 }
 
-const SERIES: [Series; 8] = [
+const SERIES: [Series; 11] = [
+    series!(
+        "counter" "sluice_lane_events_total" ["tenant", "source", "vendor"]
+        "New events of the lane, with or without a route, quarantined ones as well.",
+        |row, told| told.say(&[], row.counters.events as f64)
+    ),
+    series!(
+        "counter" "sluice_lane_refusals_total" ["tenant", "source", "vendor"]
+        "Deliveries to the lane that did not verify.",
+        |row, told| told.say(&[], row.counters.refusals as f64)
+    ),
+    series!(
+        "gauge" "sluice_lane_secret_not_after_timestamp_seconds" ["tenant", "source", "vendor", "secret"]
+        "When the newest secret of the lane's source ends, and the next of the older ones; none without an end.",
+        |row, told| for (secret, end) in row.gauges.iter().flat_map(|now| SECRETS.iter().zip(now.secret_ends)) {
+            if let Some(end) = end {
+                told.say(&[("secret", secret)], end);
+            }
+        }
+    ),
     series!(
         "gauge" "sluice_lane_breaker_state" ["tenant", "source", "vendor", "callee", "state"]
         "State of a lane's breaker for a callee: 1 in the state it has, 0 in the others. Folded lanes count their breakers.",

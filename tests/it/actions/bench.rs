@@ -18,6 +18,10 @@ use sluice::{
     http_client::HttpClient,
     secrets::Environment,
     standins::{StandInApi, StandInLlm, StandInWordPress},
+    telemetry::{
+        calls::{Callees, Calls},
+        metrics::Metrics,
+    },
 };
 use sluice_actors::{
     domain::{
@@ -142,7 +146,12 @@ impl Bench {
         site.trust(&jwks(&config));
         let http = HttpClient::new(config.outbound.allow_private.clone()).unwrap();
         let config: Live = Arc::new(ArcSwap::from_pointee(config));
-        let actions = Actions::new(Arc::clone(&config), http.clone(), Arc::clone(&clock) as Arc<dyn Clock>);
+        let actions = Actions::new(
+            Arc::clone(&config),
+            http.clone(),
+            Arc::new(Calls::new(Metrics::new(), Arc::new(Callees::new(100)))),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        );
         let policies = ConfigPolicies::new(Arc::clone(&config));
         Self { llm, site, api, clock, config, actions, policies, http }
     }

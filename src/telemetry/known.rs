@@ -1,0 +1,37 @@
+//! Series that are known before anything happens begin at 0: `increase()` does not see a counter
+//! that is born with its first event.
+
+use std::collections::BTreeSet;
+
+use sluice_actors::domain::{CalleeId, DeadReason};
+
+use super::{calls, calls::Callees, deliveries, lanes::AttemptOutcome, metrics::Metrics};
+use crate::config::Config;
+
+/// Begins the series that a configuration lets expect: of its vendors, actions and callees. The others
+/// come with their first event.
+pub fn begin_at_zero(metrics: &Metrics, callees: &Callees, config: &Config, called: &BTreeSet<CalleeId>) {
+    for callee in called {
+        calls::begin_at_zero(metrics, callees.label(callee));
+    }
+    for source in config.tenants.values().flat_map(|tenant| tenant.sources.values()) {
+        let vendor = source.vendor.name();
+        deliveries::begin_at_zero(metrics, vendor);
+        for reason in DeadReason::ALL {
+            metrics.dead_letters_total.with_label_values(&[vendor, reason.as_str()]);
+        }
+        for kind in source.routes.iter().map(|route| route.action.kind()) {
+            metrics.jobs_enqueued_total.with_label_values(&[vendor, kind]);
+            for outcome in AttemptOutcome::ALL {
+                metrics.job_attempts_total.with_label_values(&[vendor, kind, outcome.as_str()]);
+            }
+        }
+    }
+    for outcome in ["applied", "refused"] {
+        metrics.config_reloads_total.with_label_values(&[outcome]);
+    }
+    for kind in ["payloads", "events", "dead_letters", "other"] {
+        metrics.retention_swept_total.with_label_values(&[kind]);
+    }
+    metrics.dead_letter_replays_total.with_label_values(super::metrics::NONE);
+}
