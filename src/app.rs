@@ -48,7 +48,7 @@ use crate::{
     http_client::HttpClient,
     ids,
     ingest::{EventStore, Receiver, ReceiverParts},
-    lifecycle::{Asked, DrainPlan, End, ShutdownReport, Signals, drain_or_second_signal},
+    lifecycle::{Asked, DrainPlan, End, Manager, ShutdownReport, Signals, Told, drain_or_second_signal},
     schema::Drift,
     secrets::Secret,
     store::{OpenError, Store},
@@ -356,6 +356,15 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     }
     let running = start(config, options).await?;
     let mut watch = before.watch(running.config.clone());
+    let manager = Manager::of_this_process();
+    manager.tell(Told::Ready);
+    let alive = tokio::spawn(manager.clone().while_alive({
+        let gateway = running.gateway.clone();
+        move || {
+            let gateway = gateway.clone();
+            async move { gateway.snapshot().await.is_ok() }
+        }
+    }));
     let next = async || {
         tokio::select! {
             asked = signals.next() => asked,
@@ -369,8 +378,15 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
             () = running.store.writer_ended() => Ending::WriterEnded,
         }
     };
-    // Both ends of a reload are logged where it happens.
-    let ending = until_end(broken, next, async || drop(running.reload().await)).await;
+    let reload = async || {
+        manager.tell(Told::Reloading);
+        // Both ends of a reload are logged where it happens.
+        let _ = running.reload().await;
+        manager.tell(Told::Ready);
+    };
+    let ending = until_end(broken, next, reload).await;
+    alive.abort();
+    manager.tell(Told::Stopping);
     match ending {
         Ending::Signal(signal) => tracing::info!(signal, "stopping"),
         Ending::Broken => tracing::error!("stopping, because the tree of actors is beyond repair"),

@@ -1,10 +1,14 @@
 //! Signals and the end of the process. The first SIGTERM or SIGINT drains; a second one exits at
-//! once: what was acknowledged is in the store, another life runs it.
+//! once: what was acknowledged is in the store, another life runs it. [`Manager`] tells systemd.
+
+mod manager;
 
 use std::{future::Future, io, time::Duration};
 
 use sluice_actors::handle::DrainReport;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub use self::manager::{Manager, Told};
 
 /// How long each step of a drain may take (DESIGN §10).
 #[derive(Debug, Clone)]

@@ -177,7 +177,7 @@ pub enum Database {
     Postgres {
         /// Its URL, which may hold a password.
         url: Secret,
-        /// The configuration's folder, for what the running gateway keeps beside its store.
+        /// For what the running gateway keeps beside its store: `data_dir`, else the configuration's folder.
         dir: PathBuf,
     },
 }
@@ -188,10 +188,20 @@ const DEFAULT_FILE: &str = "sluice.db";
 impl Database {
     pub(super) fn read(mut section: Section<'_>, dir: &Path) -> Self {
         let url = section.text_or_secret("url");
-        let database = url.and_then(|(url, referred)| {
+        let data_dir = section.opt::<String>("data_dir").map(|path| dir.join(path));
+        let mut database = url.and_then(|(url, referred)| {
             let read = Self::parse(url, referred, dir);
             read.map_err(|problem| section.problem("url", problem)).ok()
         });
+        match (&mut database, data_dir) {
+            (_, None) => {}
+            (Some(Self::Postgres { dir, .. }), Some(data_dir)) => *dir = data_dir,
+            (Some(Self::Sqlite(_)) | None, Some(_)) => section.error(
+                "data_dir",
+                "is for Postgres only",
+                "leave it out: with SQLite it is the folder of the database file",
+            ),
+        }
         if let Some(Self::Postgres { url, .. }) = &database
             && travels_unguarded(url)
         {

@@ -175,6 +175,14 @@ fn the_url_of_a_postgres_database_holds_a_password_only_behind_a_reference() {
     assert!(!warnings(&here).contains("sslmode"));
     let loose = warnings(&resolve("env:LOOSE").expect("a right configuration"));
     assert!(loose.contains("database.url: leads to another machine without `sslmode=verify-full`"), "{loose}");
+    let apart = |url: &str| {
+        let main = format!("{}\ndata_dir = '/var/lib/sluice'", database(url));
+        Input::new("cfg").environment(environment.clone()).main(main.as_str()).tenant("acme", SOURCE).resolve()
+    };
+    let config = apart("env:URL").expect("a right configuration");
+    assert_eq!(config.database.data_dir(), std::path::Path::new("/var/lib/sluice"));
+    let embedded = apart("sqlite://sluice.db").expect_err("a mistake").to_string();
+    assert!(embedded.contains("database.data_dir: is for Postgres only"), "{embedded}");
     let wrong = resolve("env:WRONG").expect_err("a mistake").to_string();
     assert!(wrong.contains("postgres://USER@HOST/DATABASE") && !wrong.contains("hunter-2"), "{wrong}");
 }

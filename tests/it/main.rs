@@ -23,6 +23,7 @@ mod pull;
 mod recovery;
 mod redaction;
 mod schema;
+mod service;
 mod sites;
 mod start;
 mod store;
