@@ -69,7 +69,7 @@ impl Manager {
     pub fn tell(&self, told: Told) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = socket.send(told.message().as_bytes()) {
-            tracing::warn!(%error, message = told.message(), "cannot tell the service manager");
+            tracing::warn!(%error, told = told.message(), "cannot tell the service manager");
         }
     }
 
