@@ -1,0 +1,35 @@
+variable "name" {
+  description = "Prefix of every name (module sizing)."
+  type        = string
+}
+
+variable "topic_arn" {
+  description = "The SNS topic that people are told by."
+  type        = string
+}
+
+variable "load_balancer_suffix" {
+  description = "Of module edge."
+  type        = string
+}
+
+variable "target_group_suffix" {
+  description = "Of module edge."
+  type        = string
+}
+
+variable "database_identifier" {
+  description = "Of module database."
+  type        = string
+}
+
+variable "log_group" {
+  description = "Where the gateway's log goes."
+  type        = string
+}
+
+variable "tags" {
+  description = "Tags of everything."
+  type        = map(string)
+  default     = {}
+}
