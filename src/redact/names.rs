@@ -125,6 +125,7 @@ impl Name {
     }
 
     /// What the name says once it is `redacted`, which can undo escapes in it; a telling one goes on telling.
+    #[expect(clippy::ptr_arg, reason = "whether it is borrowed says whether redaction changed it")]
     pub(super) fn once_redacted(self, redacted: &Cow<'_, str>) -> Self {
         match (self, redacted) {
             (Self::Telling(_), _) | (_, Cow::Borrowed(_)) => self,

@@ -253,7 +253,8 @@ fn the_actors_do_not_depend_on_the_world() {
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let of_root = fs::read_dir(root).expect("the root").map(|entry| entry.expect("an entry").path());
-    of_root.chain(every_file(&root.join("docs"))).filter(|path| is_of(path, "md")).collect()
+    let below = ["docs", "deploy"].iter().flat_map(|folder| every_file(&root.join(folder)));
+    of_root.chain(below).filter(|path| is_of(path, "md")).collect()
 }
 
 #[test]
@@ -278,7 +279,7 @@ fn links_between_documents_lead_somewhere() {
 #[test]
 fn files_that_documents_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["src", "actors", "tests", "benches", "docs", "scripts", "migrations", "examples"];
+    let folders = ["src", "actors", "tests", "benches", "docs", "scripts", "migrations", "examples", "deploy"];
     let sources: Vec<PathBuf> =
         ["src", "actors", "tests", "benches"].iter().flat_map(|f| every_file(&root.join(f))).collect();
     let mut missing = Vec::new();
