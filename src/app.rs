@@ -49,6 +49,7 @@ use crate::{
     ids,
     ingest::{EventStore, Receiver, ReceiverParts},
     lifecycle::{Asked, DrainPlan, End, Manager, ShutdownReport, Signals, Told, drain_or_second_signal},
+    oidc::Provider,
     schema::Drift,
     secrets::Secret,
     store::{OpenError, Store},
@@ -244,6 +245,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
 
     let accepting = Arc::new(AtomicBool::new(true));
     let sites = Sites { desk, pace: reports };
+    let provider = Provider::new(client.clone(), clock.clone());
     let reloading = config_path.map(|path| Reloading { path, logs, client });
     let operations = Operations {
         live: live.clone(),
@@ -268,6 +270,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         operations: operations.clone(),
         changes,
         door: Door::new(Arc::new(store.clone()), clock.clone(), Secret::new(token.clone().into_bytes())),
+        provider,
         clock: clock.clone(),
     };
     let admin =

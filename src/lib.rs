@@ -18,6 +18,7 @@ pub mod ids;
 pub mod ingest;
 pub mod json;
 pub mod lifecycle;
+pub mod oidc;
 pub mod redact;
 pub mod schema;
 pub mod secrets;

@@ -52,6 +52,8 @@ pub struct UserRow {
     pub tenants: Option<Vec<TenantName>>,
     /// When they were added.
     pub created_at: Timestamp,
+    /// When somebody locked them out; none: they may sign in.
+    pub disabled_at: Option<Timestamp>,
 }
 
 /// A user whose password is to be verified.
@@ -61,6 +63,24 @@ pub struct UserSecret {
     pub password_hash: String,
     /// What they may do.
     pub rights: Rights,
+}
+
+/// Who somebody is to an OpenID Connect provider: what it never gives to anybody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The provider.
+    pub issuer: String,
+    /// Its name for them.
+    pub subject: String,
+}
+
+/// The user of an [`Identity`].
+#[derive(Debug, Clone)]
+pub struct Linked {
+    /// Their name.
+    pub user: String,
+    /// Whether somebody locked them out.
+    pub is_disabled: bool,
 }
 
 /// A session that is open.
@@ -98,7 +118,35 @@ pub enum Change {
         /// In PHC form.
         password_hash: String,
     },
-    /// The end of a user and of their sessions.
+    /// A new user without a password; no change where the name is taken or the identity is linked.
+    AddLinkedUser {
+        /// What is shown of them.
+        row: UserRow,
+        /// Who they are to the provider.
+        identity: Identity,
+    },
+    /// What a user may do from now on, in their open sessions too; no change where it is so already.
+    ChangeRights {
+        /// Who.
+        user: String,
+        /// What.
+        rights: Rights,
+    },
+    /// Locks a user out, or lets them in again; their sessions end.
+    SwitchUser {
+        /// Who asks sees only these.
+        scope: Scope,
+        /// Which.
+        name: String,
+        /// Whether they may sign in.
+        may_sign_in: bool,
+    },
+    /// The end of all sessions of a user.
+    CloseSessions {
+        /// Whose.
+        user: String,
+    },
+    /// The end of a user, of their links and of their sessions.
     RemoveUser {
         /// Who asks sees only these.
         scope: Scope,
@@ -112,6 +160,7 @@ pub enum Change {
         /// Who.
         user: String,
         /// The hash against which the password was verified: no session where it changed meanwhile.
+        /// Empty for who has none.
         password_hash: String,
         /// When it ends.
         expires_at: Timestamp,
@@ -131,8 +180,10 @@ pub trait Accounts: Send + Sync + 'static {
     async fn token(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<(String, Rights)>, StoreUnavailable>;
     /// Tokens that see no more than `scope`, newest first.
     async fn tokens(&self, scope: &Scope) -> Result<Vec<TokenRow>, StoreUnavailable>;
-    /// A user by name.
+    /// A user with a password, by name.
     async fn user(&self, name: &str) -> Result<Option<UserSecret>, StoreUnavailable>;
+    /// The user of an identity.
+    async fn linked(&self, identity: &Identity) -> Result<Option<Linked>, StoreUnavailable>;
     /// Users who see no more than `scope`, by name.
     async fn users(&self, scope: &Scope) -> Result<Vec<UserRow>, StoreUnavailable>;
     /// The session with this digest that is open at `now`.

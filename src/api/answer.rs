@@ -36,7 +36,7 @@ pub struct Answer {
     pub(super) content_type: &'static str,
     /// The body.
     pub(super) content: Content,
-    /// Headers besides those that every answer has, or instead of them.
+    /// Headers besides those that every answer has, or instead of them; cookies may be several.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -77,7 +77,11 @@ impl Answer {
         headers
             .insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
         for (name, value) in self.headers {
-            headers.insert(name, value);
+            if name == header::SET_COOKIE {
+                headers.append(name, value);
+            } else {
+                headers.insert(name, value);
+            }
         }
         response
     }

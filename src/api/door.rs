@@ -53,6 +53,20 @@ pub struct Door {
     hashing: Semaphore,
 }
 
+/// An attempt to sign in, held against who makes it until it succeeds.
+pub(super) struct Attempt<'a> {
+    throttle: &'a Throttle,
+    client: IpAddr,
+    name: &'a str,
+}
+
+impl Attempt<'_> {
+    /// It succeeded.
+    pub(super) fn succeeded(self) {
+        self.throttle.succeeded(self.client, self.name);
+    }
+}
+
 /// A session that was opened.
 pub(super) struct Opened {
     /// The cookie's value.
@@ -82,7 +96,7 @@ impl Door {
         };
         let principal = match bearer {
             Some(presented) => self.by_token(presented).await?,
-            None => match cookie(headers) {
+            None => match cookie(headers, COOKIE) {
                 Some(value) => self.by_session(value).await?,
                 None => None,
             },
@@ -119,21 +133,32 @@ impl Door {
 
     /// Opens a session for who knows the password of `name`.
     pub(super) async fn sign_in(&self, client: IpAddr, name: &str, password: &[u8]) -> Result<Opened, ApiError> {
-        let now = self.clock.now();
-        if let Err(wait) = self.throttle.begin(client, name, now) {
-            let retry_after = wait.as_secs().max(1);
-            tracing::warn!(%client, retry_after, "sign-in held up after wrong passwords");
-            return Err(ApiError::TooManyAttempts { retry_after });
-        }
+        let attempt = self.attempt(client, name)?;
         let user = self.accounts.user(name).await?;
         let Some(user) = self.verified(user, password).await? else {
             // Not the name: it may be a password in the wrong field.
             tracing::warn!(%client, "sign-in refused");
             return Err(ApiError::WrongPassword);
         };
-        self.throttle.succeeded(client, name);
+        attempt.succeeded();
+        self.open(client, name, user).await?.ok_or(ApiError::WrongPassword)
+    }
+
+    /// Counts an attempt to sign in, as failed until it is known to have succeeded. `name`: empty where the
+    /// attempt names nobody.
+    pub(super) fn attempt<'a>(&'a self, client: IpAddr, name: &'a str) -> Result<Attempt<'a>, ApiError> {
+        if let Err(wait) = self.throttle.begin(client, name, self.clock.now()) {
+            let retry_after = wait.as_secs().max(1);
+            tracing::warn!(%client, retry_after, "sign-in held up after attempts that failed");
+            return Err(ApiError::TooManyAttempts { retry_after });
+        }
+        Ok(Attempt { throttle: &self.throttle, client, name })
+    }
+
+    /// Opens a session for a user who proved who they are; none where they changed meanwhile.
+    pub(super) async fn open(&self, client: IpAddr, name: &str, user: UserSecret) -> Result<Option<Opened>, ApiError> {
         let cookie = Zeroizing::new(hex::encode(ids::secret_bytes()));
-        let expires_at = now.plus(std::time::Duration::from_secs(SESSION_SECONDS));
+        let expires_at = self.clock.now().plus(std::time::Duration::from_secs(SESSION_SECONDS));
         let change = Change::OpenSession {
             digest: digest(cookie.as_bytes()),
             user: name.to_owned(),
@@ -148,10 +173,10 @@ impl Door {
             reason: String::new(),
         };
         if !self.accounts.change(change, audit).await? {
-            return Err(ApiError::WrongPassword);
+            return Ok(None);
         }
         let proof = Proof::Session { digest: digest(cookie.as_bytes()), csrf: csrf(cookie.as_bytes()), expires_at };
-        Ok(Opened { principal: principal(name, user.rights, proof), cookie })
+        Ok(Some(Opened { principal: principal(name, user.rights, proof), cookie }))
     }
 
     /// The user, if the password is theirs. Takes as long for a user who is not there.
@@ -187,7 +212,8 @@ impl Door {
     }
 }
 
-fn actor(user: &str) -> String {
+/// A user, as the audit names them.
+pub(super) fn actor(user: &str) -> String {
     format!("user:{user}")
 }
 
@@ -220,12 +246,12 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(presented)
 }
 
-/// The session's cookie; none where there are several.
-fn cookie(headers: &HeaderMap) -> Option<&[u8]> {
+/// The cookie of this name; none where there are several.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let values = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let mut ours = values.filter_map(|pair| {
         let pair = pair.trim_ascii();
-        pair.strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"=")
+        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
     });
     let (Some(value), None) = (ours.next(), ours.next()) else { return None };
     Some(value)
@@ -259,9 +285,12 @@ mod tests {
 
     #[test]
     fn only_one_cookie_of_the_name_counts() {
-        assert_eq!(cookie(&headers(&[("cookie", "a=b; __Host-sluice=xy")])), Some(&b"xy"[..]));
+        assert_eq!(
+            cookie(&headers(&[("cookie", "a=b; __Host-sluice=xy; __Host-sluice-oidc=z")]), COOKIE),
+            Some(&b"xy"[..])
+        );
         for none in ["__Host-sluice2=x", "x__Host-sluice=x", "__Host-sluice=a; __Host-sluice=b", "a=b"] {
-            assert_eq!(cookie(&headers(&[("cookie", none)])), None, "{none}");
+            assert_eq!(cookie(&headers(&[("cookie", none)]), COOKIE), None, "{none}");
         }
     }
 

@@ -19,6 +19,7 @@ pub mod live;
 pub mod nodes;
 pub mod openapi;
 pub mod people;
+mod provider;
 pub mod records;
 mod refusals;
 pub mod request;
@@ -51,7 +52,7 @@ use self::{
     request::{Body, Call, Route, route},
     scrape::Scrape,
 };
-use crate::config;
+use crate::{config, oidc::Provider};
 
 /// What the API asks of the rest of the program.
 #[async_trait]
@@ -90,6 +91,8 @@ pub struct Api {
     pub changes: live::Changes,
     /// Who is let in.
     pub door: Door,
+    /// The way to whom people sign in with.
+    pub provider: Provider,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
 }
@@ -105,6 +108,9 @@ pub fn routes() -> Vec<Route> {
         route(post, "/api/v1/session", "Sign in", session::open),
         route(get, "/api/v1/session", "Who calls", session::show),
         route(delete, "/api/v1/session", "Sign out", session::close),
+        route(get, "/api/v1/session/provider", "Whom people may sign in with", provider::offered),
+        route(get, "/api/v1/session/provider/begin", "Go to the provider and sign in there", provider::begin),
+        route(get, config::CALLBACK_PATH, "Come back from the provider", provider::finish),
         route(get, "/api/v1/events", "Events, newest first", events::list),
         route(get, "/api/v1/events/{id}", "An event with its payload, its forms and its jobs", events::show),
         route(post, "/api/v1/events/{id}/release", "Release a quarantined event", events::release),
@@ -133,6 +139,8 @@ pub fn routes() -> Vec<Route> {
         route(get, "/api/v1/audit", "Who did what, newest first", audit::list),
         route(get, "/api/v1/users", "Users", people::users),
         route(post, "/api/v1/users", "Add a user", people::add_user),
+        route(post, "/api/v1/users/{name}/disable", "Lock a user out and end their sessions", people::disable_user),
+        route(post, "/api/v1/users/{name}/enable", "Undo it", people::enable_user),
         route(delete, "/api/v1/users/{name}", "Remove a user and end their sessions", people::remove_user),
         route(get, "/api/v1/tokens", "Tokens of the API", people::tokens),
         route(post, "/api/v1/tokens", "Make a token; its secret is shown this once", people::add_token),

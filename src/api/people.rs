@@ -101,7 +101,7 @@ fn may_grant(
 }
 
 /// The tenant of an account's audit line: the one it sees, if it is one.
-fn sole(tenants: Option<&[TenantName]>) -> Option<&str> {
+pub(super) fn sole(tenants: Option<&[TenantName]>) -> Option<&str> {
     match tenants {
         Some([tenant]) => Some(tenant.as_str()),
         _ => None,
@@ -128,7 +128,7 @@ pub(super) async fn add_user(
     }
     let password_hash = api.door.hash(password.as_bytes()).await?;
     let audit = who.acts("user.add", sole(tenants.as_deref()), &name, &reason.unwrap_or_default());
-    let row = UserRow { name, role, tenants, created_at: api.door.now() };
+    let row = UserRow { name, role, tenants, created_at: api.door.now(), disabled_at: None };
     let added = api.door.accounts().change(Change::AddUser { row: row.clone(), password_hash }, audit).await?;
     if added { Ok(Json(row)) } else { Err(ApiError::Conflict("there is a user of this name".to_owned())) }
 }
@@ -142,6 +142,36 @@ pub(super) async fn remove_user(
     let audit = who.acts("user.remove", None, &name, call.input.0.text());
     let removed = api.door.accounts().change(Change::RemoveUser { scope: who.scope().clone(), name }, audit).await?;
     if removed { Ok(DONE) } else { Err(ApiError::NotFound("no such user".to_owned())) }
+}
+
+pub(super) async fn disable_user(
+    api: Arc<Api>,
+    who: Allowed<ManageAccounts>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    switch_user(api, who, call, false).await
+}
+
+pub(super) async fn enable_user(
+    api: Arc<Api>,
+    who: Allowed<ManageAccounts>,
+    call: Call<Body<Reason>>,
+) -> Result<Json<Done>, ApiError> {
+    switch_user(api, who, call, true).await
+}
+
+async fn switch_user(
+    api: Arc<Api>,
+    who: Allowed<ManageAccounts>,
+    call: Call<Body<Reason>>,
+    may_sign_in: bool,
+) -> Result<Json<Done>, ApiError> {
+    let name: String = call.parameter(0)?;
+    let (verb, state) = if may_sign_in { ("user.enable", "disabled") } else { ("user.disable", "enabled") };
+    let audit = who.acts(verb, None, &name, call.input.0.text());
+    let scope = who.scope().clone();
+    let done = api.door.accounts().change(Change::SwitchUser { scope, name, may_sign_in }, audit).await?;
+    if done { Ok(DONE) } else { Err(ApiError::NotFound(format!("no such user that is {state}"))) }
 }
 
 pub(super) async fn tokens(

@@ -1,4 +1,4 @@
-//! Signing in and out with a password.
+//! Signing in with a password, and out.
 
 use std::sync::Arc;
 
@@ -93,7 +93,13 @@ pub(super) async fn close(api: Arc<Api>, allowed: Allowed<SignedIn>, _: Call<()>
 }
 
 fn set_cookie(value: &str, seconds: u64) -> Result<HeaderValue, ApiError> {
-    let text = format!("{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={seconds}");
+    cookie_header(COOKIE, value, "Strict", seconds)
+}
+
+/// Sets a cookie that only this origin can set and read. `same_site`: whether navigations from elsewhere
+/// carry it.
+pub(super) fn cookie_header(name: &str, value: &str, same_site: &str, seconds: u64) -> Result<HeaderValue, ApiError> {
+    let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site}; Max-Age={seconds}");
     let mut value = HeaderValue::try_from(text).map_err(|error| ApiError::Unavailable(error.to_string()))?;
     value.set_sensitive(true);
     Ok(value)

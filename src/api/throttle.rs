@@ -48,8 +48,10 @@ pub(super) struct Throttle {
     strikes: Mutex<HashMap<Key, Strikes>>,
 }
 
-fn keys(client: IpAddr, name: &str) -> [Key; 3] {
-    [Key::Pair(client, name.to_owned()), Key::Address(client), Key::Name(name.to_owned())]
+/// What an attempt counts against; without a name, only against who makes it.
+fn keys(client: IpAddr, name: &str) -> Vec<Key> {
+    let named = (!name.is_empty()).then(|| Key::Name(name.to_owned()));
+    [Key::Pair(client, name.to_owned()), Key::Address(client)].into_iter().chain(named).collect()
 }
 
 /// Forgets a tenth: those that are free soonest.
@@ -100,10 +102,10 @@ impl Throttle {
     /// The attempt succeeded: nothing is held against the name from this address.
     pub(super) fn succeeded(&self, client: IpAddr, name: &str) {
         let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
-        let [pair, address, name] = keys(client, name);
-        strikes.remove(&pair);
-        for key in [address, name] {
-            if let Some(found) = strikes.get_mut(&key) {
+        for key in keys(client, name) {
+            if let Key::Pair(..) = key {
+                strikes.remove(&key);
+            } else if let Some(found) = strikes.get_mut(&key) {
                 found.count = found.count.saturating_sub(1);
             }
         }
@@ -144,6 +146,20 @@ mod tests {
             throttle.begin(address(1), "ada", now).unwrap();
             throttle.succeeded(address(1), "ada");
         }
+    }
+
+    #[test]
+    fn attempts_without_a_name_hold_up_only_who_makes_them() {
+        let throttle = Throttle::default();
+        let now = Timestamp::from_secs(1000);
+        for last in 0..100 {
+            let _ = throttle.begin(address(last), "", now);
+        }
+        assert!(throttle.begin(address(200), "", now).is_ok());
+        for _ in 0..6 {
+            let _ = throttle.begin(address(1), "", now);
+        }
+        assert!(throttle.begin(address(1), "", now).is_err());
     }
 
     #[test]

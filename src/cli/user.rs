@@ -45,6 +45,27 @@ pub(super) enum User {
         #[command(flatten)]
         api: Api,
     },
+    /// Lock a user out and end their sessions
+    ///
+    /// Who signs in with a provider comes back as a new user after `remove`; who is disabled does not.
+    #[command(after_help = "Example:\n  sluice user disable oidc:ada --reason 'left the company'")]
+    Disable {
+        /// The user
+        name: String,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        api: Api,
+    },
+    /// Let a user in again who was disabled
+    Enable {
+        /// The user
+        name: String,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        api: Api,
+    },
     /// Remove a user and end their sessions
     #[command(after_help = "Example:\n  sluice user remove ada --reason 'left the company'")]
     Remove {
@@ -132,10 +153,23 @@ impl User {
                             user.role.to_string(),
                             sees(user.tenants.as_deref()),
                             user.created_at.to_string(),
+                            user.disabled_at.map_or_else(String::new, |at| at.to_string()),
                         ]
                     };
-                    output::table(&["NAME", "ROLE", "TENANTS", "ADDED"], users.iter().map(row).collect(), "no users");
+                    output::table(
+                        &["NAME", "ROLE", "TENANTS", "ADDED", "DISABLED"],
+                        users.iter().map(row).collect(),
+                        "no users",
+                    );
                 }
+            }
+            Self::Disable { name, reason, api } => {
+                let done: Done = Client::connect(&api, global)?.post(&format!("users/{name}/disable"), &reason).await?;
+                output::done(global.json, &done, &format!("{name} is locked out"))?;
+            }
+            Self::Enable { name, reason, api } => {
+                let done: Done = Client::connect(&api, global)?.post(&format!("users/{name}/enable"), &reason).await?;
+                output::done(global.json, &done, &format!("{name} may sign in again"))?;
             }
             Self::Remove { name, reason, api } => {
                 let done: Done = Client::connect(&api, global)?.delete(&format!("users/{name}"), &reason).await?;

@@ -156,10 +156,10 @@ impl Input {
         tree::override_with(&mut entries, OVERRIDE, &of_main);
         let mut root = Section::root(&ctx, Place::File(self.main.0.clone(), 0), entries, None);
         let edge = Edge::read(root.table_or_empty("edge"));
-        let admin = Admin::read(root.table_or_empty("admin"));
+        let outbound = Outbound::read(root.table_or_empty("outbound"));
+        let admin = Admin::read(root.table_or_empty("admin"), &outbound);
         let database = Database::read(root.table_or_empty("database"), &dir);
         let limits = Limits::read(root.table_or_empty("limits"));
-        let outbound = Outbound::read(root.table_or_empty("outbound"));
         let llm = root.table("llm").map(|table| Arc::new(Llm::read(table, &outbound)));
         let telemetry = Telemetry::read(root.table_or_empty("telemetry"));
         root.finish();
@@ -173,6 +173,13 @@ impl Input {
                 "holds no tenant: the gateway has nothing to receive",
                 "add a source with `sluice source add`",
             );
+        }
+
+        let granted = admin.oidc.iter().flat_map(|oidc| &oidc.roles).flat_map(|rule| rule.tenants.iter().flatten());
+        for tenant in granted.filter(|tenant| !tenants.contains_key(*tenant)) {
+            let cure = suggest(tenant.as_str(), self.tenants.keys().map(String::as_str));
+            let place = Place::File(self.main.0.clone(), 0);
+            ctx.warn(&place, "admin.oidc.roles", format!("names the tenant `{tenant}`, which is not there"), cure);
         }
 
         let errors = ctx.errors.into_inner();

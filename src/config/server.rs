@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -11,6 +12,7 @@ use url::Url;
 
 use super::{
     finding::Problem,
+    oidc::Oidc,
     section::Section,
     units::{self, FromItem},
 };
@@ -135,13 +137,17 @@ pub struct Admin {
     pub trusted_proxies: Vec<IpNet>,
     /// What a scraper presents off loopback.
     pub scrape_token: Option<Secret>,
+    /// Whom people may sign in with.
+    pub oidc: Option<Arc<Oidc>>,
 }
 
 impl Admin {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(super) fn read(mut section: Section<'_>, outbound: &Outbound) -> Self {
+        let public_url: Option<Url> = section.opt("public_url");
         let admin = Self {
             listen: listen(&mut section, ADMIN_LISTEN),
-            public_url: section.opt("public_url"),
+            oidc: Oidc::read(&mut section, public_url.as_ref(), outbound),
+            public_url,
             tls: Tls::read(&mut section),
             trusted_proxies: section.list("trusted_proxies").unwrap_or_default(),
             scrape_token: section.secret("scrape_token"),

@@ -18,7 +18,7 @@ use super::{
     value::values,
 };
 use crate::api::{
-    accounts::{Accounts, Change, Rights, Session, TokenRow, UserRow, UserSecret},
+    accounts::{Accounts, Change, Identity, Linked, Rights, Session, TokenRow, UserRow, UserSecret},
     records::{AuditEntry, Scope},
 };
 
@@ -54,6 +54,7 @@ fn user_row(row: &Row) -> Result<UserRow, BadRow> {
         role: row.parse("role")?,
         tenants: tenants(&row)?,
         created_at: row.time("created_at")?,
+        disabled_at: row.time_or_none("disabled_at")?,
     })
 }
 
@@ -87,6 +88,18 @@ impl Accounts for Store {
         Ok(read().await?)
     }
 
+    async fn linked(&self, identity: &Identity) -> Result<Option<Linked>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let values = values![identity.issuer.as_str(), identity.subject.as_str()];
+            let rows = self.rows(sql!("identity"), values).await?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            let row = Reader::new(row, "users", "name");
+            let is_disabled = row.time_or_none("disabled_at")?.is_some();
+            Ok(Some(Linked { user: row.get("name")?, is_disabled }))
+        };
+        Ok(read().await?)
+    }
+
     async fn users(&self, scope: &Scope) -> Result<Vec<UserRow>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
             let rows = self.rows(sql!("users"), values![scope_value(scope)]).await?;
@@ -111,6 +124,20 @@ impl Accounts for Store {
     }
 }
 
+/// What stands for the hash of who has no password: it is the hash of none.
+const NO_PASSWORD: &str = "";
+
+async fn insert_user(batch: &mut Batch<'_>, row: &UserRow, password_hash: &str) -> Result<Vec<Row>, sqlx::Error> {
+    let values = values![
+        row.name.as_str(),
+        password_hash,
+        row.role.as_str(),
+        row.tenants.as_deref().map(tenants_value),
+        row.created_at,
+    ];
+    batch.fetch(sql!("insert_user"), values).await
+}
+
 /// Makes a change with its line of the audit.
 pub(super) async fn change(batch: &mut Batch<'_>, change: &Change, audit: &AuditEntry) -> Result<bool, sqlx::Error> {
     let now = batch.now;
@@ -130,20 +157,41 @@ pub(super) async fn change(batch: &mut Batch<'_>, change: &Change, audit: &Audit
         Change::RevokeToken { scope, id } => {
             batch.fetch(sql!("revoke_token"), values![scope_value(scope), *id, now]).await?
         }
-        Change::AddUser { row, password_hash } => {
-            let values = values![
-                row.name.as_str(),
-                password_hash.as_str(),
-                row.role.as_str(),
-                row.tenants.as_deref().map(tenants_value),
-                row.created_at,
-            ];
-            batch.fetch(sql!("insert_user"), values).await?
+        Change::AddUser { row, password_hash } => insert_user(batch, row, password_hash).await?,
+        Change::AddLinkedUser { row, identity } => {
+            let (issuer, subject) = (identity.issuer.as_str(), identity.subject.as_str());
+            let added = insert_user(batch, row, NO_PASSWORD).await?;
+            if added.is_empty() {
+                return Ok(false);
+            }
+            let linked = batch.fetch(sql!("insert_identity"), values![issuer, subject, row.name.as_str(), now]).await?;
+            if linked.is_empty() {
+                // Somebody linked it a moment ago: the user just added is nobody's.
+                batch.fetch(sql!("delete_user"), values![scope_value(&Scope::All), row.name.as_str()]).await?;
+            }
+            linked
         }
+        Change::ChangeRights { user, rights } => {
+            let values = values![user.as_str(), rights.role.as_str(), scope_value(&rights.scope)];
+            batch.fetch(sql!("change_rights"), values).await?
+        }
+        Change::SwitchUser { scope, name, may_sign_in } => {
+            let changed = if *may_sign_in {
+                batch.fetch(sql!("enable_user"), values![scope_value(scope), name.as_str()]).await?
+            } else {
+                batch.fetch(sql!("disable_user"), values![scope_value(scope), name.as_str(), now]).await?
+            };
+            if !changed.is_empty() {
+                batch.fetch(sql!("delete_user_sessions"), values![name.as_str()]).await?;
+            }
+            changed
+        }
+        Change::CloseSessions { user } => batch.fetch(sql!("delete_user_sessions"), values![user.as_str()]).await?,
         Change::RemoveUser { scope, name } => {
             let removed = batch.fetch(sql!("delete_user"), values![scope_value(scope), name.as_str()]).await?;
             if !removed.is_empty() {
-                batch.execute(sql!("delete_user_sessions"), values![name.as_str()]).await?;
+                batch.fetch(sql!("delete_user_sessions"), values![name.as_str()]).await?;
+                batch.execute(sql!("delete_user_identities"), values![name.as_str()]).await?;
             }
             removed
         }

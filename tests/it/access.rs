@@ -2,7 +2,7 @@
 
 mod live;
 mod matrix;
-mod sessions;
+pub(crate) mod sessions;
 
 use std::{fmt::Write as _, fs, path::Path};
 

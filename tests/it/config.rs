@@ -67,6 +67,55 @@ fn what_the_example_files_leave_commented_is_understood_too() {
 }
 
 #[test]
+fn the_example_of_a_provider_is_understood_and_says_which_tenant_is_missing() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config");
+    let main = fs::read_to_string(folder.join("sluice.toml")).expect("an example file");
+    let block: Vec<&str> = main.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let text = format!("[admin]\npublic_url = 'https://gate.example'\n{}", block.join("\n"));
+    let environment = Environment::fixed([("OIDC", "a-secret")]);
+    let text = text.replace("file:oidc.secret", "env:OIDC");
+    let config = Input::new("cfg").environment(environment).main(&text).resolve().expect("a right configuration");
+    let oidc = config.admin.oidc.as_ref().expect("a provider");
+    assert_eq!(oidc.callback.as_str(), "https://gate.example/api/v1/session/provider/callback");
+    assert_eq!((oidc.roles.len(), oidc.roles[0].claim == oidc.roles[1].claim), (2, true));
+    assert!(warnings(&config).contains("admin.oidc.roles: names the tenant `acme`, which is not there"));
+}
+
+#[test]
+fn a_provider_that_would_let_in_nobody_or_too_many_is_refused() {
+    let told = |text: &str, expected: &[&str]| {
+        let errors = main_errors(text);
+        for line in expected {
+            assert!(errors.contains(line), "{line}:\n{errors}");
+        }
+        assert_eq!(errors.lines().count(), expected.len(), "{errors}");
+    };
+    told(
+        "[admin.oidc]\nissuer = 'login.example.com'\n",
+        &[
+            "sluice.toml:1: admin.oidc.client_id: is missing",
+            "sluice.toml:1: admin.oidc.client_secret: is missing",
+            "sluice.toml:1: admin.oidc.roles: names no role: nobody could sign in",
+            "sluice.toml:2: admin.oidc.issuer: is not a URL",
+            "sluice.toml:2: admin.oidc.issuer: needs `admin.public_url`",
+        ],
+    );
+    told(
+        "[admin]\npublic_url = 'https://gate.example/sluice'\n[admin.oidc]\nissuer = 'http://login.example.com'\n\
+         client_id = 'x'\nclient_secret = 'plain'\ndomain = 'x'\n[[admin.oidc.roles]]\nvalue = 'x'\nrole = 'root'\n\
+         [[admin.oidc.roles]]\nvalue = 'x'\nrole = 'admin'\ntenants = []\n",
+        &[
+            "sluice.toml:4: admin.oidc.issuer: `login.example.com` would be called over http outside loopback",
+            "sluice.toml:4: admin.oidc.issuer: needs an `admin.public_url` without a path",
+            "sluice.toml:6: admin.oidc.client_secret: is a plain value",
+            "sluice.toml:7: admin.oidc.domain: is not a known key; did you mean `domains`?",
+            "sluice.toml:10: admin.oidc.roles[0].role: `root` is not known here",
+            "sluice.toml:14: admin.oidc.roles[1].tenants: names no tenant",
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_key_is_named_with_the_one_that_was_meant() {
     insta::assert_snapshot!(
         main_errors("[edge]\nlisten = '127.0.0.1:1'\nmax_bdoy = '1MiB'\n\n[limts]\nconcurrency = 1"),

@@ -19,6 +19,7 @@ mod llama;
 mod load;
 mod memory;
 mod nodes;
+mod oidc;
 mod pull;
 mod recovery;
 mod redaction;

@@ -28,7 +28,7 @@ async function call(method, path, body) {
   }
   const value = await answer.json().catch(() => null);
   if (!answer.ok) {
-    if (answer.status === 401 && path !== "session") window.dispatchEvent(new Event("signed-out"));
+    if (answer.status === 401 && !path.startsWith("session")) window.dispatchEvent(new Event("signed-out"));
     throw new Refused(answer.status, value?.message ?? `The gateway answered ${answer.status}.`);
   }
   return value;
@@ -58,6 +58,12 @@ export async function whoami() {
     throw error;
   }
 }
+
+/** What people call whom they may sign in with; null where there is nobody. */
+export const provider = async () => (await call("GET", "session/provider")).name;
+
+/** Where a sign-in with the provider begins; it ends where the console is now. */
+export const toProvider = () => `/api/v1/session/provider/begin${query({ return_to: location.hash.slice(1) })}`;
 
 export const signIn = async (name, password) => known(await call("POST", "session", { name, password }));
 

@@ -1,6 +1,6 @@
 // The console: which page is shown, who is signed in, how it is kept fresh.
 
-import { signIn, signOut, whoami } from "./api.js";
+import { provider, signIn, signOut, toProvider, whoami } from "./api.js";
 import { h, say } from "./dom.js";
 import { event, job } from "./event.js";
 import { events, quarantine, refusals } from "./events.js";
@@ -87,6 +87,11 @@ function door() {
   const name = h("input", { id: "name", name: "name", autocomplete: "username", required: true, maxlength: 64 });
   const password = h("input", { id: "password", name: "password", type: "password", autocomplete: "current-password", required: true });
   const button = h("button", { class: "main" }, "Sign in");
+  const offered = h("p", {});
+  provider()
+    .then((label) => label && offered.replaceChildren(h("a", { class: "button", href: toProvider() }, `Sign in with ${label}`)))
+    // Who has a password needs no provider.
+    .catch(() => {});
   main.replaceChildren(
     h(
       "form",
@@ -116,6 +121,7 @@ function door() {
       h("label", { for: "password" }, "Password"),
       password,
       button,
+      offered,
       h("p", { class: "lead" }, "An admin adds users with ", h("code", {}, "sluice user add"), "."),
     ),
   );

@@ -204,6 +204,7 @@ pub(super) const TABLES: &[Table] = &[
             ("disabled_at", Int),
         ],
     ),
+    Table::new("identities", 2, &[("issuer", Text), ("subject", Text), ("user_name", Text), ("created_at", Int)]),
     Table::new("switches", 2, &[("tenant", Text), ("source", Text), ("off_at", Int)]),
     Table::new("lanes", 2, &[("tenant", Text), ("source", Text), ("epoch", Int), ("paused", Flag), ("breaker", Text)]),
 ];

@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use crate::harness::{App, Engine, Folder, World, completed, eventually, on_both_engines, summarising};
 
-pub(super) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// A session.
-pub(super) struct Session {
-    pub(super) cookie: String,
-    pub(super) csrf: String,
+pub(crate) struct Session {
+    pub(crate) cookie: String,
+    pub(crate) csrf: String,
 }
 
-pub(super) async fn sign_in(app: &App, name: &str) -> Session {
+pub(crate) async fn sign_in(app: &App, name: &str) -> Session {
     let ask = json!({ "name": name, "password": PASSWORD });
     let answer = app.anonymous(Method::POST, "/api/v1/session").json(&ask).send().await.unwrap();
     assert_eq!(answer.status(), 200);

@@ -1,0 +1,1 @@
+DELETE FROM identities WHERE user_name = $1
