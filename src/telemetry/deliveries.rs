@@ -38,7 +38,7 @@ impl IngestObserver {
     pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: config::Live) -> Self {
         metrics.webhook_rejections_total.with_label_values(&[UNKNOWN, Refusal::UnknownEndpoint.as_str()]);
         metrics.http_requests_in_flight.with_label_values(&[ROUTE]);
-        for code in ["200", "503"] {
+        for code in ["200", "401", "429", "503"] {
             metrics.http_requests_total.with_label_values(&[ROUTE, "POST", code]);
         }
         Self { metrics, lanes, config }

@@ -5,7 +5,13 @@ use std::collections::BTreeSet;
 
 use sluice_actors::domain::{CalleeId, DeadReason};
 
-use super::{calls, calls::Callees, deliveries, lanes::AttemptOutcome, metrics::Metrics};
+use super::{
+    calls,
+    calls::Callees,
+    deliveries,
+    lanes::AttemptOutcome,
+    metrics::{Metrics, NONE},
+};
 use crate::config::Config;
 
 /// Begins the series that a configuration lets expect: of its vendors, actions and callees. The others
@@ -33,5 +39,9 @@ pub fn begin_at_zero(metrics: &Metrics, callees: &Callees, config: &Config, call
     for kind in ["payloads", "events", "dead_letters", "other"] {
         metrics.retention_swept_total.with_label_values(&[kind]);
     }
-    metrics.dead_letter_replays_total.with_label_values(super::metrics::NONE);
+    for counter in
+        [&metrics.dead_letter_replays_total, &metrics.node_taken_for_dead_total, &metrics.node_stale_writes_total]
+    {
+        counter.with_label_values(NONE);
+    }
 }

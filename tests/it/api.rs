@@ -43,6 +43,26 @@ async fn prometheus_has_nothing_to_say_against_a_scrape() {
         (series(&scrape, "sluice_lane_attempts_total", &["source=\"chat\""]) >= 2).then_some(scrape)
     })
     .await;
+    // The first callback was refused for good, the second taken; both asked the model before.
+    for (name, labels, count) in [
+        ("sluice_outbound_requests_total", &["callee=\"llm:", "outcome=\"success\""][..], 2),
+        ("sluice_outbound_requests_total", &["callee=\"wordpress:", "outcome=\"success\""], 1),
+        ("sluice_outbound_requests_total", &["callee=\"wordpress:", "outcome=\"http_4xx\""], 1),
+        ("sluice_outbound_request_duration_seconds_count", &["callee=\"wordpress:"], 2),
+        ("sluice_llm_tokens_total", &["model=\"test-model\"", "direction=\"input\""], 200),
+        ("sluice_llm_tokens_total", &["model=\"test-model\"", "direction=\"output\""], 100),
+        ("sluice_jobs_enqueued_total", &["type=\"summarize_and_publish\""], 2),
+        ("sluice_http_requests_total", &["method=\"POST\"", "code=\"200\"", "route=\"/webhooks/"], 2),
+        ("sluice_http_requests_total", &["method=\"POST\"", "code=\"401\"", "route=\"/webhooks/"], 1),
+        ("sluice_http_requests_in_flight", &["route=\"/webhooks/"], 0),
+        ("sluice_lane_events_total", &["source=\"chat\""], 2),
+        ("sluice_lane_refusals_total", &["source=\"chat\""], 1),
+        ("sluice_db_query_duration_seconds_count", &["op=\"record\""], 2),
+        ("sluice_db_query_duration_seconds_count", &["op=\"end\""], 2),
+        ("sluice_db_errors_total", &[], 0),
+    ] {
+        assert_eq!(series(&scrape, name, labels), count, "{name} {labels:?}\n{scrape}");
+    }
     let checked = tokio::task::spawn_blocking(move || promtool(&scrape)).await.unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     app.finish().await;
