@@ -9,6 +9,7 @@ mod operations;
 pub mod runtime;
 pub mod sites;
 mod sweep;
+mod traffic;
 
 use std::{
     net::SocketAddr,
@@ -33,6 +34,7 @@ use crate::{
     actions::{Actions, ConfigPolicies, jwks},
     api::{
         self, Api, Door,
+        backlog::Backlogs,
         live::Changes,
         records::Records,
         scrape::{Scrape, ScrapeSources},
@@ -62,14 +64,16 @@ use crate::{
         metrics::Metrics,
         observe::TreeObserver,
         store::Timed,
+        traffic::Traffic,
     },
 };
 
 use self::{
     changes::Telling,
-    operations::{Operations, Reloading},
+    operations::{Operations, Previews, Reloading},
     runtime::Runtime,
     sites::{Arrivals, Changed, Desk, Listener, Pull, ReportPace, Sites},
+    traffic::Minutes,
 };
 
 /// Why the gateway cannot start or a command cannot do its work; an operator reads it.
@@ -141,6 +145,7 @@ pub struct Running {
     admin: Server,
     store: Store,
     tasks: Vec<JoinHandle<()>>,
+    minutes: Minutes,
     drain: DrainPlan,
     _runtime: runtime::Written,
     _folder: Option<folder::Held>,
@@ -195,16 +200,19 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         config: live.clone(),
     };
     let changes = Changes::default();
+    let traffic = Arc::new(Traffic::default());
+    let calls = Arc::new(Calls::new(metrics.clone(), callees.clone()));
+    let actions = Arc::new(Actions::new(live.clone(), client.clone(), calls, clock.clone()));
     let world = World {
         store: jobs.clone(),
-        action: Arc::new(Actions::new(
-            live.clone(),
-            client.clone(),
-            Arc::new(Calls::new(metrics.clone(), callees.clone())),
-            clock.clone(),
-        )),
+        action: actions.clone(),
         policies: Arc::new(nodes::Divided { whole: ConfigPolicies::new(live.clone()), users: users.clone() }),
-        observer: Arc::new(Telling { changes: changes.clone(), next: listener }),
+        observer: Arc::new(Telling {
+            changes: changes.clone(),
+            traffic: traffic.clone(),
+            clock: clock.clone(),
+            next: listener,
+        }),
         clock: clock.clone(),
         seed,
         limits: node,
@@ -233,6 +241,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         wake: Arc::new(move |lane: &LaneKey| wake.wake(lane)),
         observer: Arc::new(Telling {
             changes: changes.clone(),
+            traffic: traffic.clone(),
+            clock: clock.clone(),
             next: Arrivals {
                 ingest: IngestObserver::new(metrics.clone(), lanes.clone(), live.clone()),
                 changed,
@@ -258,6 +268,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         nodes: shared.clone(),
         records: records.clone(),
         switched: Mutex::new(switched),
+        previews: Previews::new(actions),
     };
     let operations = Arc::new(operations.started());
     let token = hex::encode(ids::secret_bytes());
@@ -268,6 +279,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         config: live.clone(),
         scrape: Scrape::new(metrics.clone(), ScrapeSources { lanes, callees, drift, host }),
         operations: operations.clone(),
+        backlogs: Backlogs::default(),
+        traffic: traffic.clone(),
         changes,
         door: Door::new(Arc::new(store.clone()), clock.clone(), Secret::new(token.clone().into_bytes())),
         provider,
@@ -288,9 +301,11 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
     })?;
     tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
-    let sweeper = sweep::run(records.clone(), live.clone(), clock, metrics.clone());
+    let sweeper = sweep::run(records.clone(), live.clone(), clock.clone(), metrics.clone());
+    let minutes = Minutes { traffic, records: records.clone(), clock };
     let mut tasks =
         vec![tokio::spawn(operations::follow(operations.clone())), tokio::spawn(sweeper), tokio::spawn(sites.run())];
+    tasks.push(tokio::spawn(minutes.clone().run()));
     if let Some(nodes) = shared {
         let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users };
         tasks.push(tokio::spawn(nodes::run(around)));
@@ -308,6 +323,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         admin,
         store,
         tasks,
+        minutes,
         drain,
         _runtime: written,
         _folder: held,
@@ -335,6 +351,7 @@ impl Running {
             task.abort();
         }
         self.admin.stop(self.drain.requests).await;
+        self.minutes.keep().await;
         self.store.close().await;
         let (finished, released) = (jobs.finished, jobs.released.len());
         tracing::info!(finished, released, cut_connections, "gateway stopped");

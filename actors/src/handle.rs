@@ -3,16 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorRef};
-use tokio::sync::{OnceCell, oneshot, watch};
+use tokio::{
+    sync::{OnceCell, oneshot, watch},
+    time::Instant,
+};
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, ENTER_WAIT},
     contained::{ContainedObserver, ContainedStore},
     dead_letter::{Letters, as_of},
-    domain::{CalleeId, LaneKey, Mandate},
+    domain::{CalleeId, HoldReason, LaneKey, Mandate},
     drain::drain,
-    lane::{Awake, InFlight, Phase, Surroundings},
-    ports::{DeadLetterFilter, Recovered, StoreUnavailable, Told},
+    lane::{Awake, InFlight, Phase, Surroundings, permit},
+    ports::{DeadLetterFilter, Permit, Recovered, StoreUnavailable, Told},
     supervisor::{self, Hints, Msg, SupervisorActor},
 };
 pub use crate::{
@@ -183,6 +186,17 @@ impl Gateway {
         self.tell(Msg::Probe(lane.clone(), reply))?;
         self.inner.world.store.tell(lane, Told::Probe);
         answer.await.map_err(|_| GatewayError::Draining)
+    }
+
+    /// Leave for one call of a lane outside of any job, by the rules that its attempts are under: the
+    /// rate, the concurrency and the breakers of the callee, waiting a little for the former. `Err` says
+    /// why it may not be made now.
+    pub async fn enter(&self, lane: &LaneKey, callee: &CalleeId) -> Result<Box<dyn Permit>, HoldReason> {
+        if self.inner.around.in_flight.phase() != Phase::Running {
+            return Err(HoldReason::Draining);
+        }
+        let pass = self.inner.admission.enter(lane, callee, Instant::now() + ENTER_WAIT).await?;
+        Ok(permit(pass))
     }
 
     /// Brings dead letters back, at most `per_second`, never ahead of fresh work. Returns at once

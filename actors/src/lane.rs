@@ -23,6 +23,7 @@ use tokio::{
 pub(crate) use self::{
     attempt::Surroundings,
     board::Board,
+    gate::permit,
     in_flight::{InFlight, Phase},
     seat::Awake,
 };

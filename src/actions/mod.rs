@@ -21,6 +21,7 @@ mod http_forward;
 mod llm;
 mod log;
 mod policies;
+mod preview;
 mod prompt;
 mod publish;
 mod reply;
@@ -49,6 +50,7 @@ use run::{Run, Step};
 
 pub use callees::configured as configured_callees;
 pub use policies::ConfigPolicies;
+pub use preview::Previewed;
 pub use token::{InvalidSigningKey, SigningKey, TOKEN_TTL_SECS, TOKEN_TYPE, jwks, jwks_of};
 pub use wordpress::TOKEN_HEADER;
 

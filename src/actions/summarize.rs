@@ -9,7 +9,8 @@ use serde_json::json;
 use sluice_actors::domain::JobResult;
 
 use super::{
-    callees, fetch, hostile, llm, prompt,
+    callees, fetch, hostile, llm,
+    prompt::{self, Messages},
     run::{Progress, Run, Step, invalid, not_configured},
     wordpress::{self, Place, Post},
 };
@@ -64,12 +65,17 @@ pub(crate) async fn run(run: &Run<'_>, prompt: &Prompt, publish: &Publish) -> St
 }
 
 async fn ask(run: &Run<'_>, prompt: &Prompt, progress: &Progress) -> Step<Summary> {
+    let nonce = ids::nonce();
+    let messages = prompt::messages(prompt, run.event(), progress.fetched.as_ref(), nonce);
+    answer(run, prompt, &messages, nonce).await
+}
+
+/// What the model makes of the messages, validated and cleaned. `nonce`: theirs.
+pub(crate) async fn answer(run: &Run<'_>, prompt: &Prompt, messages: &Messages, nonce: [u8; 16]) -> Step<Summary> {
     let Some(settings) = &run.tenant.llm else {
         return Err(not_configured(format!("[llm] of tenant {}", run.tenant.name)));
     };
-    let nonce = ids::nonce();
-    let messages = prompt::messages(prompt, run.event(), progress.fetched.as_ref(), nonce);
-    let call = llm::call(settings, prompt.model.as_deref(), &messages)
+    let call = llm::call(settings, prompt.model.as_deref(), messages)
         .map_err(|reason| not_configured(format!("[llm] of tenant {} ({reason})", run.tenant.name)))?;
     let callee = callees::llm(settings);
     let said = run.call(&callee, call, |answer, now| llm::judge(answer, now, &callee)).await?;

@@ -162,6 +162,10 @@ permissions! {
     RetryJobs = Grant::Roles(&[Site, Operator, Admin]);
     /// Pause, resume, probe, replay, release, cancel.
     Operate = Grant::Roles(&[Operator, Admin]);
+    /// The prompt of a route on a stored event, and what the model makes of it.
+    PreviewPrompts = Grant::Roles(&[Operator, Admin]);
+    /// What to write for a new source, and where its URL goes.
+    DraftSources = Grant::Roles(&[Operator, Admin]);
     /// A token that a vendor handed over: a secret, shown once.
     TakeHandshakes = Grant::Roles(&[Admin]);
     /// Users and tokens that may do no more than who makes them.

@@ -39,6 +39,8 @@ pub struct TokenRow {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// When it was presented last, to a minute.
+    pub used_at: Option<Timestamp>,
 }
 
 /// A user in a table.
@@ -54,6 +56,8 @@ pub struct UserRow {
     pub created_at: Timestamp,
     /// When somebody locked them out; none: they may sign in.
     pub disabled_at: Option<Timestamp>,
+    /// When they signed in last.
+    pub used_at: Option<Timestamp>,
 }
 
 /// A user whose password is to be verified.
@@ -153,6 +157,17 @@ pub enum Change {
         /// Which.
         name: String,
     },
+    /// A user has another password. Their other sessions end.
+    SetPassword {
+        /// Who.
+        user: String,
+        /// The hash of the old one: no change where it changed meanwhile.
+        old_hash: String,
+        /// Of the new one, in PHC form.
+        new_hash: String,
+        /// SHA-256 of the cookie of the session that stays.
+        keep: [u8; 32],
+    },
     /// A user signed in.
     OpenSession {
         /// SHA-256 of the cookie.
@@ -178,6 +193,8 @@ pub trait Accounts: Send + Sync + 'static {
     /// Whose token has this digest: its name and rights; none if it is unknown, revoked or over at
     /// `now`.
     async fn token(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<(String, Rights)>, StoreUnavailable>;
+    /// The token with this digest was presented.
+    async fn token_used(&self, digest: [u8; 32]) -> Result<(), StoreUnavailable>;
     /// Tokens that see no more than `scope`, newest first.
     async fn tokens(&self, scope: &Scope) -> Result<Vec<TokenRow>, StoreUnavailable>;
     /// A user with a password, by name.

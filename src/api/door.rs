@@ -1,7 +1,12 @@
 //! Who calls: finds the principal of a request by the data folder's token, a token of the API or the
 //! cookie of a session.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use argon2::{
     Argon2,
@@ -36,6 +41,8 @@ pub(super) const CSRF_HEADER: &str = "x-sluice-csrf";
 pub(super) const SESSION_SECONDS: u64 = 12 * 60 * 60;
 /// Bytes of a password.
 pub(super) const MAX_PASSWORD: usize = 1024;
+/// How often the use of a token is kept.
+const KEEP_USED: Duration = Duration::from_mins(1);
 /// Passwords that are hashed at once; each costs 19 MiB and a core.
 const HASHING: usize = 2;
 
@@ -51,6 +58,8 @@ pub struct Door {
     token: Secret,
     throttle: Throttle,
     hashing: Semaphore,
+    /// When tokens were last kept as used: not every request writes.
+    used: Mutex<HashMap<[u8; 32], Timestamp>>,
 }
 
 /// An attempt to sign in, held against who makes it until it succeeds.
@@ -78,7 +87,8 @@ pub(super) struct Opened {
 impl Door {
     /// Knows the accounts of a store, and who presents `token` as the holder of the data folder.
     pub fn new(accounts: Arc<dyn Accounts>, clock: Arc<dyn Clock>, token: Secret) -> Self {
-        Self { accounts, clock, token, throttle: Throttle::default(), hashing: Semaphore::new(HASHING) }
+        let (throttle, hashing) = (Throttle::default(), Semaphore::new(HASHING));
+        Self { accounts, clock, token, throttle, hashing, used: Mutex::default() }
     }
 
     /// The accounts behind it.
@@ -113,13 +123,36 @@ impl Door {
             return Ok(None);
         }
         // Looked up by digest: how long that takes says nothing about the secret.
-        let found = self.accounts.token(digest(presented), self.clock.now()).await?;
+        let digest = digest(presented);
+        let found = self.accounts.token(digest, self.clock.now()).await?;
+        if found.is_some() {
+            self.used(digest);
+        }
         Ok(found.map(|(name, Rights { role, scope })| Principal {
             actor: format!("token:{name}"),
             role,
             scope,
             proof: Proof::Token,
         }))
+    }
+
+    /// Keeps that a token was presented, unless that was kept a moment ago. Nobody waits for it.
+    fn used(&self, digest: [u8; 32]) {
+        let now = self.clock.now();
+        {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.retain(|_, kept| now.since(*kept) < KEEP_USED);
+            if used.contains_key(&digest) {
+                return;
+            }
+            used.insert(digest, now);
+        }
+        let accounts = self.accounts.clone();
+        tokio::spawn(async move {
+            if let Err(error) = accounts.token_used(digest).await {
+                tracing::debug!(%error, "the use of a token was not kept");
+            }
+        });
     }
 
     async fn by_session(&self, value: &[u8]) -> Result<Option<Principal>, ApiError> {
@@ -131,8 +164,13 @@ impl Door {
         }))
     }
 
-    /// Opens a session for who knows the password of `name`.
-    pub(super) async fn sign_in(&self, client: IpAddr, name: &str, password: &[u8]) -> Result<Opened, ApiError> {
+    /// The user, if who asks knows their password; not asked too often.
+    pub(super) async fn knows_password(
+        &self,
+        client: IpAddr,
+        name: &str,
+        password: &[u8],
+    ) -> Result<UserSecret, ApiError> {
         let attempt = self.attempt(client, name)?;
         let user = self.accounts.user(name).await?;
         let Some(user) = self.verified(user, password).await? else {
@@ -141,6 +179,12 @@ impl Door {
             return Err(ApiError::WrongPassword);
         };
         attempt.succeeded();
+        Ok(user)
+    }
+
+    /// Opens a session for who knows the password of `name`.
+    pub(super) async fn sign_in(&self, client: IpAddr, name: &str, password: &[u8]) -> Result<Opened, ApiError> {
+        let user = self.knows_password(client, name, password).await?;
         self.open(client, name, user).await?.ok_or(ApiError::WrongPassword)
     }
 

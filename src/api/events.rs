@@ -55,7 +55,7 @@ pub(super) async fn show(api: Arc<Api>, who: Allowed<See>, call: Call<()>) -> Re
     Ok(Json(event))
 }
 
-async fn found(api: &Api, scope: &Scope, id: EventId) -> Result<EventDetail, ApiError> {
+pub(super) async fn found(api: &Api, scope: &Scope, id: EventId) -> Result<EventDetail, ApiError> {
     api.records.event(scope, id).await?.ok_or_else(|| ApiError::NotFound("no such event".to_owned()))
 }
 

@@ -150,7 +150,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<LaneView>>, ApiError> {
     let filter = call.input.0;
     let (snapshot, backlog, owners) =
-        tokio::join!(api.gateway.snapshot(), api.records.backlog(), api.operations.owners());
+        tokio::join!(api.gateway.snapshot(), api.backlogs.of(&*api.records), api.operations.owners());
     let config = api.config.load();
     let mut owners = owners?;
     let at = api.clock.now();

@@ -8,8 +8,10 @@ pub mod access;
 pub mod accounts;
 pub mod answer;
 mod audit;
+pub mod backlog;
 pub mod dead_letters;
 mod door;
+mod drafts;
 pub mod error;
 pub mod events;
 pub mod health;
@@ -19,6 +21,7 @@ pub mod live;
 pub mod nodes;
 pub mod openapi;
 pub mod people;
+pub mod preview;
 mod provider;
 pub mod records;
 mod refusals;
@@ -28,13 +31,14 @@ mod server;
 pub mod session;
 pub mod sources;
 mod throttle;
+pub mod traffic;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use http::Method;
 use sluice_actors::{
-    domain::LaneKey,
+    domain::{EventEnvelope, LaneKey, RouteName},
     handle::Gateway,
     ports::{Clock, JobStore, StoreUnavailable},
 };
@@ -47,12 +51,14 @@ pub use server::serve;
 use self::{
     access::{Allowed, Configure},
     answer::{DONE, Json},
+    backlog::Backlogs,
     events::Reason,
+    preview::Preview,
     records::Records,
     request::{Body, Call, Route, route},
     scrape::Scrape,
 };
-use crate::{config, oidc::Provider};
+use crate::{config, oidc::Provider, telemetry::traffic::Traffic};
 
 /// What the API asks of the rest of the program.
 #[async_trait]
@@ -62,6 +68,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Puts into force what operators switched on and off.
     async fn follow_switches(&self) -> Result<(), StoreUnavailable>;
+
+    /// What a route makes of an event, without publishing. `Err` says why not.
+    async fn preview(&self, event: EventEnvelope, route: RouteName, ask_model: bool) -> Result<Preview, String>;
 
     /// Whether new deliveries are accepted (not while the process drains).
     fn is_accepting(&self) -> bool;
@@ -87,6 +96,10 @@ pub struct Api {
     pub scrape: Scrape,
     /// Reload, readiness.
     pub operations: Arc<dyn Operations>,
+    /// What pages are shown of the backlog.
+    pub backlogs: Backlogs,
+    /// What the minute that runs brought.
+    pub traffic: Arc<Traffic>,
     /// What pages are told.
     pub changes: live::Changes,
     /// Who is let in.
@@ -111,9 +124,11 @@ pub fn routes() -> Vec<Route> {
         route(get, "/api/v1/session/provider", "Whom people may sign in with", provider::offered),
         route(get, "/api/v1/session/provider/begin", "Go to the provider and sign in there", provider::begin),
         route(get, config::CALLBACK_PATH, "Come back from the provider", provider::finish),
+        route(post, "/api/v1/session/password", "Change one's own password", people::set_password),
         route(get, "/api/v1/events", "Events, newest first", events::list),
         route(get, "/api/v1/events/{id}", "An event with its payload, its forms and its jobs", events::show),
         route(post, "/api/v1/events/{id}/release", "Release a quarantined event", events::release),
+        route(post, "/api/v1/events/{id}/preview", "What a route's prompt makes of an event", preview::preview),
         route(post, "/api/v1/replay", "Run past events through a route", events::replay),
         route(get, "/api/v1/jobs", "Jobs, newest first", jobs::list),
         route(get, "/api/v1/jobs/{id}", "A job with its history", jobs::show),
@@ -128,10 +143,14 @@ pub fn routes() -> Vec<Route> {
         route(post, "/api/v1/lanes/{tenant}/{source}/resume", "Undo a pause or a parking", lanes::resume),
         route(post, "/api/v1/lanes/{tenant}/{source}/probe", "Let the next call of a lane go", lanes::probe),
         route(get, "/api/v1/sources", "Sources, their routes and when their secrets were used", sources::list),
+        route(get, "/api/v1/sources/{tenant}/{source}", "A source", sources::show),
         route(post, "/api/v1/sources/{tenant}/{source}/disable", "Take nothing more for a source", sources::disable),
         route(post, "/api/v1/sources/{tenant}/{source}/enable", "Undo it", sources::enable),
         route(post, "/api/v1/tenants/{tenant}/disable", "Take nothing more for a tenant", sources::disable_tenant),
         route(post, "/api/v1/tenants/{tenant}/enable", "Undo it", sources::enable_tenant),
+        route(get, "/api/v1/vendors", "Vendors, and how a source of each comes to its secret", drafts::vendors),
+        route(get, "/api/v1/source-draft", "What to write for a new source", drafts::draft),
+        route(get, "/api/v1/traffic", "Rates, acknowledgements and backlog, minute by minute", traffic::show),
         route(get, "/api/v1/live", "What changes, as server-sent events", live::stream),
         route(get, "/api/v1/refusals", "Refused deliveries, newest first", refusals::list),
         route(get, "/api/v1/refusals/{id}", "A refused delivery", refusals::show),

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Api, ApiError,
-    access::{Allowed, ManageAccounts, Role},
+    access::{Allowed, ManageAccounts, Principal, Proof, Role, SignedIn},
     accounts::{Change, TokenRow, UserRow},
     answer::{DONE, Done, Json, Rows},
     door::{MAX_PASSWORD, TOKEN_PREFIX, digest},
@@ -122,15 +122,53 @@ pub(super) async fn add_user(
     if role == Role::Site {
         return Err(ApiError::Invalid("a site presents a token; it is no user".to_owned()));
     }
+    check_password(&password)?;
+    let password_hash = api.door.hash(password.as_bytes()).await?;
+    let audit = who.acts("user.add", sole(tenants.as_deref()), &name, &reason.unwrap_or_default());
+    let row = UserRow { name, role, tenants, created_at: api.door.now(), disabled_at: None, used_at: None };
+    let added = api.door.accounts().change(Change::AddUser { row: row.clone(), password_hash }, audit).await?;
+    if added { Ok(Json(row)) } else { Err(ApiError::Conflict("there is a user of this name".to_owned())) }
+}
+
+fn check_password(password: &str) -> Result<(), ApiError> {
     if password.chars().count() < MIN_PASSWORD || password.len() > MAX_PASSWORD {
         let rule = format!("a password has at least {MIN_PASSWORD} characters and at most {MAX_PASSWORD} bytes");
         return Err(ApiError::Invalid(rule));
     }
-    let password_hash = api.door.hash(password.as_bytes()).await?;
-    let audit = who.acts("user.add", sole(tenants.as_deref()), &name, &reason.unwrap_or_default());
-    let row = UserRow { name, role, tenants, created_at: api.door.now(), disabled_at: None };
-    let added = api.door.accounts().change(Change::AddUser { row: row.clone(), password_hash }, audit).await?;
-    if added { Ok(Json(row)) } else { Err(ApiError::Conflict("there is a user of this name".to_owned())) }
+    Ok(())
+}
+
+/// A user's other password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    /// The one they sign in with now.
+    #[schema(value_type = String)]
+    password: Zeroizing<String>,
+    /// At least 12 characters.
+    #[schema(value_type = String)]
+    new_password: Zeroizing<String>,
+}
+
+pub(super) async fn set_password(
+    api: Arc<Api>,
+    who: Allowed<SignedIn>,
+    call: Call<Body<NewPassword>>,
+) -> Result<Json<Done>, ApiError> {
+    let Principal { actor, proof: Proof::Session { digest, .. }, .. } = who.principal() else {
+        return Err(ApiError::Conflict("only who is signed in with a password has one".to_owned()));
+    };
+    let NewPassword { password, new_password } = &call.input.0;
+    check_password(new_password)?;
+    let user = actor.strip_prefix("user:").unwrap_or_default();
+    let known = api.door.knows_password(call.request.client, user, password.as_bytes()).await?;
+    let new_hash = api.door.hash(new_password.as_bytes()).await?;
+    let audit = who.acts("user.password", None, user, "");
+    let change = Change::SetPassword { user: user.to_owned(), old_hash: known.password_hash, new_hash, keep: *digest };
+    if !api.door.accounts().change(change, audit).await? {
+        return Err(ApiError::WrongPassword);
+    }
+    Ok(DONE)
 }
 
 pub(super) async fn remove_user(
@@ -204,6 +242,7 @@ pub(super) async fn add_token(
         created_at: now,
         expires_at: Some(now.plus(Duration::from_hours(24 * u64::from(days)))),
         revoked_at: None,
+        used_at: None,
     };
     let change = Change::AddToken { row: token.clone(), digest: digest(secret.as_bytes()) };
     api.door.accounts().change(change, audit).await?;

@@ -175,6 +175,7 @@ async fn add(api: &Api, identity: &Identity, person: &Person, rights: &Rights) -
             tenants: person.tenants.clone(),
             created_at: api.door.now(),
             disabled_at: None,
+            used_at: None,
         };
         let what = format!("{}, by what {} says", describe(rights), identity.issuer);
         let audit = entry(name, "user.add", person.tenants.as_deref(), name, &what);

@@ -1,6 +1,9 @@
 //! What the API and the commands read of the store. Every query is scoped by [`Scope`].
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,7 @@ use utoipa::{
     openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema},
 };
 
+use super::traffic::{KeptTraffic, Minute, Whose};
 use crate::ingest::NewJob;
 
 /// Which tenants the caller may see. A foreign object is not found.
@@ -257,7 +261,7 @@ pub struct LaneBacklog {
     pub oldest_due: Option<Timestamp>,
 }
 
-/// When a secret of a source verified a delivery last.
+/// How often a secret of a source verified a delivery, and when.
 #[derive(Debug, Clone)]
 pub struct SecretUse {
     /// The tenant.
@@ -266,8 +270,12 @@ pub struct SecretUse {
     pub source: String,
     /// The reference that names the secret.
     pub secret_version: String,
-    /// When.
-    pub at: Timestamp,
+    /// How often it did since that is counted; 0 where it is known from the newest events alone.
+    pub uses: u64,
+    /// The first time that is known.
+    pub first: Timestamp,
+    /// The last time.
+    pub last: Timestamp,
 }
 
 /// What `sweep` removed.
@@ -378,6 +386,12 @@ pub trait Records: Send + Sync + 'static {
     ) -> Result<Page<DeadLetterRow>, StoreUnavailable>;
     /// The backlog of every lane that has jobs which are not over, or dead letters.
     async fn backlog(&self) -> Result<Vec<LaneBacklog>, StoreUnavailable>;
+    /// As [`Self::backlog`], but for when the oldest job was due: without a query.
+    fn counts(&self) -> Vec<LaneBacklog>;
+    /// Keeps a minute of this node.
+    async fn keep_traffic(&self, kept: KeptTraffic) -> Result<(), StoreUnavailable>;
+    /// The minutes since `since` in which any node ran.
+    async fn traffic(&self, whose: &Whose, since: Timestamp) -> Result<BTreeMap<Timestamp, Minute>, StoreUnavailable>;
     /// Jobs of one lane that are not over, for the `pending` cap; may be a few ms old.
     async fn pending(&self, tenant: &str, source: &str) -> Result<u64, StoreUnavailable>;
     /// Refused deliveries, newest first.
@@ -419,7 +433,7 @@ pub trait Records: Send + Sync + 'static {
     async fn switch(&self, switch: Switch, on: bool, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
     /// Cancels a job that is not over. `false`: it is.
     async fn cancel(&self, scope: &Scope, id: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
-    /// When secrets verified a delivery last, among the newest events.
+    /// How often secrets verified a delivery, and when.
     async fn secret_uses(&self, scope: &Scope) -> Result<Vec<SecretUse>, StoreUnavailable>;
     /// The audit, newest first.
     async fn audit_page(&self, scope: &Scope, filter: &AuditFilter) -> Result<Page<AuditRow>, StoreUnavailable>;

@@ -1,20 +1,26 @@
-//! Tells pages that look what the tree and ingest do, and passes all on.
+//! Tells pages that look what the tree and ingest do, counts it for what they draw, and passes all on.
 
-use sluice_actors::ports::{Observer, ObserverEvent};
+use std::sync::Arc;
+
+use sluice_actors::ports::{Clock, Observer, ObserverEvent};
 
 use crate::{
     api::live::{Change, Changes},
     ingest::{self, IngestEvent, Recorded},
+    telemetry::traffic::Traffic,
 };
 
-/// Tells, then passes on.
+/// Tells and counts, then passes on.
 pub(super) struct Telling<O> {
     pub(super) changes: Changes,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) next: O,
 }
 
 impl<O: Observer> Observer for Telling<O> {
     fn observe(&self, event: &ObserverEvent<'_>) {
+        self.traffic.worked(event);
         match event {
             ObserverEvent::AttemptBegan { job, .. }
             | ObserverEvent::AttemptEnded { job, .. }
@@ -34,6 +40,7 @@ impl<O: Observer> Observer for Telling<O> {
 
 impl<O: ingest::Observer> ingest::Observer for Telling<O> {
     fn observe(&self, event: &IngestEvent<'_>) {
+        self.traffic.ingested(event, self.clock.now());
         match event {
             IngestEvent::Recorded { place, recorded: Recorded::New(id), .. } => {
                 self.changes.tell(|| Change::Event { lane: place.lane.clone(), id: *id });

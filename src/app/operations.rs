@@ -12,18 +12,19 @@ use std::{
 
 use async_trait::async_trait;
 use sluice_actors::{
-    domain::LaneKey,
+    domain::{CalleeId, CheckpointStage, EventEnvelope, HoldReason, LaneKey, RouteName},
     handle::Gateway,
-    ports::{Clock, StoreUnavailable},
+    ports::{Clock, Fenced, Gate, Permit, StoreUnavailable},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::nodes::differing_tenants;
 use crate::{
-    actions::configured_callees,
+    actions::{Actions, Previewed, configured_callees},
     api::{
         self,
         nodes::NodeView,
+        preview::{Preview, PreviewAnswer},
         records::{Records, Switch},
     },
     config::{self, Config, Tls},
@@ -60,6 +61,40 @@ pub(super) struct Operations {
     pub(super) records: Arc<dyn Records>,
     /// What is switched off in the running configuration.
     pub(super) switched: Mutex<BTreeSet<Switch>>,
+    pub(super) previews: Previews,
+}
+
+/// Runs prompts that nobody publishes.
+pub(super) struct Previews {
+    actions: Arc<Actions>,
+    seats: Semaphore,
+}
+
+impl Previews {
+    /// Previews at once: they are for people who look.
+    const SEATS: usize = 2;
+
+    /// By the actions of jobs.
+    pub(super) fn new(actions: Arc<Actions>) -> Self {
+        Self { actions, seats: Semaphore::new(Self::SEATS) }
+    }
+}
+
+/// The way of a preview to callees: under the limits of the lane's own jobs, and without a store.
+struct PreviewGate {
+    gateway: Gateway,
+    lane: LaneKey,
+}
+
+#[async_trait]
+impl Gate for PreviewGate {
+    async fn enter(&self, callee: &CalleeId) -> Result<Box<dyn Permit>, HoldReason> {
+        self.gateway.enter(&self.lane, callee).await
+    }
+
+    async fn checkpoint(&self, _: CheckpointStage, _: &serde_json::Value) -> Result<Fenced, StoreUnavailable> {
+        Ok(Fenced::Applied)
+    }
 }
 
 impl Operations {
@@ -192,6 +227,20 @@ impl api::Operations for Operations {
             *last = off;
         }
         Ok(())
+    }
+
+    async fn preview(&self, event: EventEnvelope, route: RouteName, ask_model: bool) -> Result<Preview, String> {
+        let busy = |_| format!("{} previews run already; try again in a moment", Previews::SEATS);
+        let _seat = self.previews.seats.try_acquire().map_err(busy)?;
+        let gate = PreviewGate { gateway: self.gateway.clone(), lane: event.lane.clone() };
+        let gate: Option<Arc<dyn Gate>> = ask_model.then(|| Arc::new(gate) as _);
+        let Previewed { model, system, user, answer } = self.previews.actions.preview(event, &route, gate).await?;
+        let (answer, problem) = match answer {
+            Some(Ok((title, summary, category))) => (Some(PreviewAnswer { title, summary, category }), None),
+            Some(Err(problem)) => (None, Some(problem)),
+            None => (None, None),
+        };
+        Ok(Preview { model, system, user, answer, problem, took_ms: 0 })
     }
 
     fn is_accepting(&self) -> bool {

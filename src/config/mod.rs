@@ -3,6 +3,7 @@
 
 mod action;
 mod auth;
+pub mod draft;
 mod finding;
 mod input;
 mod limits;

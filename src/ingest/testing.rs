@@ -1,7 +1,7 @@
 //! A receiver whose world a test owns: store, records, clock, configuration, what was observed.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -18,9 +18,13 @@ use super::{
     EventStore, IngestEvent, NewEvent, NewForm, NewJob, Observer, Receiver, ReceiverParts, RecordError, Recorded,
 };
 use crate::{
-    api::records::{
-        AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept, Switch,
+    api::{
+        records::{
+            AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
+            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
+            Switch,
+        },
+        traffic::{KeptTraffic, Minute, Whose},
     },
     config::{Config, Input},
     schema::Drift,
@@ -316,6 +320,18 @@ impl Records for FakeRecords {
         }
         self.handshakes.lock().unwrap().push(handshake);
         Ok(())
+    }
+
+    fn counts(&self) -> Vec<LaneBacklog> {
+        unreachable!("receiving counts no jobs")
+    }
+
+    async fn keep_traffic(&self, _: KeptTraffic) -> Result<(), StoreUnavailable> {
+        unreachable!("receiving keeps no minutes")
+    }
+
+    async fn traffic(&self, _: &Whose, _: Timestamp) -> Result<BTreeMap<Timestamp, Minute>, StoreUnavailable> {
+        unreachable!("receiving reads no minutes")
     }
 
     async fn events(&self, _: &Scope, _: &RecordFilter) -> Result<Page<EventRow>, StoreUnavailable> {

@@ -44,6 +44,7 @@ fn token_row(row: &Row) -> Result<TokenRow, BadRow> {
         created_at: row.time("created_at")?,
         expires_at: row.time_or_none("expires_at")?,
         revoked_at: row.time_or_none("revoked_at")?,
+        used_at: row.time_or_none("used_at")?,
     })
 }
 
@@ -55,6 +56,7 @@ fn user_row(row: &Row) -> Result<UserRow, BadRow> {
         tenants: tenants(&row)?,
         created_at: row.time("created_at")?,
         disabled_at: row.time_or_none("disabled_at")?,
+        used_at: row.time_or_none("used_at")?,
     })
 }
 
@@ -68,6 +70,10 @@ impl Accounts for Store {
             Ok(Some((row.get("name")?, rights(&row)?)))
         };
         Ok(read().await?)
+    }
+
+    async fn token_used(&self, digest: [u8; 32]) -> Result<(), StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::TokenUsed { digest, reply }).await?)
     }
 
     async fn tokens(&self, scope: &Scope) -> Result<Vec<TokenRow>, StoreUnavailable> {
@@ -138,6 +144,13 @@ async fn insert_user(batch: &mut Batch<'_>, row: &UserRow, password_hash: &str) 
     batch.fetch(sql!("insert_user"), values).await
 }
 
+/// The token with this digest was presented now.
+pub(super) async fn token_used(batch: &mut Batch<'_>, digest: &[u8; 32]) -> Result<(), sqlx::Error> {
+    let now = batch.now;
+    batch.execute(sql!("token_used"), values![digest.as_slice(), now]).await?;
+    Ok(())
+}
+
 /// Makes a change with its line of the audit.
 pub(super) async fn change(batch: &mut Batch<'_>, change: &Change, audit: &AuditEntry) -> Result<bool, sqlx::Error> {
     let now = batch.now;
@@ -195,10 +208,22 @@ pub(super) async fn change(batch: &mut Batch<'_>, change: &Change, audit: &Audit
             }
             removed
         }
+        Change::SetPassword { user, old_hash, new_hash, keep } => {
+            let values = values![user.as_str(), old_hash.as_str(), new_hash.as_str()];
+            let set = batch.fetch(sql!("set_password"), values).await?;
+            if !set.is_empty() {
+                batch.execute(sql!("delete_other_sessions"), values![user.as_str(), keep.as_slice()]).await?;
+            }
+            set
+        }
         Change::OpenSession { digest, user, password_hash, expires_at } => {
             batch.execute(sql!("delete_old_sessions"), values![now]).await?;
             let values = values![digest.as_slice(), user.as_str(), now, *expires_at, password_hash.as_str()];
-            batch.fetch(sql!("insert_session"), values).await?
+            let opened = batch.fetch(sql!("insert_session"), values).await?;
+            if !opened.is_empty() {
+                batch.execute(sql!("user_used"), values![user.as_str(), now]).await?;
+            }
+            opened
         }
         Change::CloseSession { digest } => batch.fetch(sql!("delete_session"), values![digest.as_slice()]).await?,
     };

@@ -12,7 +12,7 @@ use super::{
     runs,
     session::Session,
     sql::{Bulk, Statement, sql},
-    sweep,
+    sweep, traffic,
     value::{Rows, Values},
 };
 
@@ -193,6 +193,8 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
             }
             reply.set(taken);
         }
+        Command::KeepTraffic { kept, reply } => reply.set(traffic::keep(batch, kept).await?),
+        Command::TokenUsed { digest, reply } => reply.set(accounts::token_used(batch, digest).await?),
         Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),
         Command::Ping { reply } => {
             batch.fetch(sql!("can_write"), Values::default()).await?;

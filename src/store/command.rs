@@ -10,6 +10,7 @@ use crate::{
     api::{
         accounts::Change,
         records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent, Switch},
+        traffic::KeptTraffic,
     },
     ingest::{
         NewEvent, NewForm, NewJob, Recorded,
@@ -37,6 +38,8 @@ pub(super) enum Command {
     KeepRefusal { row: Box<RefusalRow>, reply: Reply<()> },
     KeepHandshake { row: HandshakeRow, reply: Reply<()> },
     TakeHandshake { tenant: String, source: String, audit: AuditEntry, reply: Reply<Option<HandshakeRow>> },
+    KeepTraffic { kept: Box<KeptTraffic>, reply: Reply<()> },
+    TokenUsed { digest: [u8; 32], reply: Reply<()> },
     Sweep { victims: Victims, reply: Reply<u64> },
     Ping { reply: Reply<()> },
 }
@@ -79,6 +82,8 @@ impl writer::Command for Command {
             | Self::KeepRefusal { .. }
             | Self::KeepHandshake { .. }
             | Self::TakeHandshake { .. }
+            | Self::KeepTraffic { .. }
+            | Self::TokenUsed { .. }
             | Self::Ping { .. } => 1,
         }
     }
@@ -102,6 +107,8 @@ impl writer::Command for Command {
             | Self::Audit { reply, .. }
             | Self::KeepRefusal { reply, .. }
             | Self::KeepHandshake { reply, .. }
+            | Self::KeepTraffic { reply, .. }
+            | Self::TokenUsed { reply, .. }
             | Self::Ping { reply } => reply.settle(outcome),
         }
     }

@@ -37,6 +37,7 @@ mod sqlite;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod value;
 
 use std::{

@@ -1,10 +1,13 @@
 //! The store as people see it: every read is scoped in its SQL and bounded in what it looks at.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use async_trait::async_trait;
 use sluice_actors::{
-    domain::{DeadReason, EventId, JobId, LaneKey, TenantName, Timestamp, TraceId},
+    domain::{DeadReason, EventId, JobId, JobState, LaneKey, TenantName, Timestamp, TraceId},
     ports::{DeadLetterFilter, StoreUnavailable},
 };
 
@@ -17,9 +20,13 @@ use super::{
     value::{Values, values},
 };
 use crate::{
-    api::records::{
-        AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-        LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept, Switch,
+    api::{
+        records::{
+            AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
+            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
+            Switch,
+        },
+        traffic::{KeptTraffic, Minute, Whose},
     },
     ingest::{NewForm, NewJob},
 };
@@ -318,6 +325,10 @@ impl Store {
     }
 }
 
+fn backlog(lane: LaneKey, jobs: Vec<(JobState, u64)>, oldest_due: Option<Timestamp>) -> LaneBacklog {
+    LaneBacklog { tenant: lane.tenant.into(), source: lane.source.into(), jobs, oldest_due }
+}
+
 /// Whether the event fits the parts of the filter that its statement did not ask for.
 fn matches(filter: &RecordFilter, event: &EventRow) -> bool {
     let type_fits = |pattern: &String| match pattern.strip_suffix('*') {
@@ -363,13 +374,26 @@ impl Records for Store {
     async fn backlog(&self) -> Result<Vec<LaneBacklog>, StoreUnavailable> {
         let due: std::collections::HashMap<LaneKey, Timestamp> = self.oldest_due().await?.into_iter().collect();
         let now = self.shared.clock.now();
-        let lanes = self.shared.counters.all().into_iter().map(|(lane, jobs)| LaneBacklog {
-            oldest_due: due.get(&lane).copied().filter(|at| *at <= now),
-            tenant: lane.tenant.into(),
-            source: lane.source.into(),
-            jobs,
-        });
-        Ok(lanes.collect())
+        let lanes = self.shared.counters.all().into_iter();
+        Ok(lanes
+            .map(|(lane, jobs)| {
+                let oldest_due = due.get(&lane).copied().filter(|at| *at <= now);
+                backlog(lane, jobs, oldest_due)
+            })
+            .collect())
+    }
+
+    fn counts(&self) -> Vec<LaneBacklog> {
+        self.shared.counters.all().into_iter().map(|(lane, jobs)| backlog(lane, jobs, None)).collect()
+    }
+
+    async fn keep_traffic(&self, kept: KeptTraffic) -> Result<(), StoreUnavailable> {
+        let kept = Box::new(kept);
+        Ok(self.shared.writer.submit(|reply| Command::KeepTraffic { kept, reply }).await?)
+    }
+
+    async fn traffic(&self, whose: &Whose, since: Timestamp) -> Result<BTreeMap<Timestamp, Minute>, StoreUnavailable> {
+        Ok(self.minutes(whose, since).await?)
     }
 
     async fn pending(&self, tenant: &str, source: &str) -> Result<u64, StoreUnavailable> {

@@ -9,7 +9,10 @@ use sqlx::{Decode, Row as _, TypeInfo, ValueRef, postgres::PgRow, sqlite::Sqlite
 use uuid::Uuid;
 
 use super::{postgres::nul, sqlite::connection::EmbeddedRow};
-use crate::api::records::{AttemptRow, AuditRow, DeadLetterRow, EventRow, JobRow, RefusalRow, SecretUse, Switch};
+use crate::api::{
+    records::{AttemptRow, AuditRow, DeadLetterRow, EventRow, JobRow, RefusalRow, SecretUse, Switch},
+    traffic::{ACK_BOUNDS, Counts, Minute},
+};
 
 /// A row of either engine.
 pub(super) enum Row {
@@ -349,13 +352,37 @@ pub(super) fn switch(row: &Row) -> Result<Switch, BadRow> {
 
 /// When a secret verified last.
 pub(super) fn secret_use(row: &Row) -> Result<SecretUse, BadRow> {
-    let row = Reader::new(row, "events", "at");
+    let row = Reader::new(row, "secret_uses", "last_at");
     Ok(SecretUse {
         tenant: row.get("tenant")?,
         source: row.get("source")?,
         secret_version: row.get("secret_version")?,
-        at: row.time("at")?,
+        uses: row.number("uses")?,
+        first: row.time("first_at")?,
+        last: row.time("last_at")?,
     })
+}
+
+/// Of each of [`ACK_BOUNDS`].
+const ACK_COLUMNS: [&str; ACK_BOUNDS.len()] =
+    ["acks_2", "acks_5", "acks_10", "acks_25", "acks_50", "acks_100", "acks_250", "acks_1000", "acks_2000"];
+
+/// A minute of traffic.
+pub(super) fn minute(row: &Row) -> Result<(Timestamp, Minute), BadRow> {
+    let row = Reader::new(row, "traffic", "at");
+    let mut counts = Counts {
+        events: row.number("events")?,
+        refused: row.number("refused")?,
+        succeeded: row.number("succeeded")?,
+        failed: row.number("failed")?,
+        dead: row.number("dead")?,
+        acks: row.number("acks")?,
+        ..Counts::default()
+    };
+    for (within, column) in counts.within.iter_mut().zip(ACK_COLUMNS) {
+        *within = row.number(column)?;
+    }
+    Ok((row.time("at")?, Minute { counts, waiting: row.number("waiting")? }))
 }
 
 /// A line of the audit.

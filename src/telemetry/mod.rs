@@ -17,3 +17,4 @@ pub mod logs;
 pub mod metrics;
 pub mod observe;
 pub mod store;
+pub mod traffic;

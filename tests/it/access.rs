@@ -1,5 +1,6 @@
 //! Who may do what at the admin listener: every route for every caller, sessions, the audit.
 
+mod console;
 mod live;
 mod matrix;
 pub(crate) mod sessions;

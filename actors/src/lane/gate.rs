@@ -47,12 +47,17 @@ impl Gate for AttemptGate {
             Some(pass) => pass.complete(until).await?,
             None => self.admission.enter(&self.lane, callee, until).await?,
         };
-        Ok(Box::new(CallPermit(pass.use_it())))
+        Ok(permit(pass))
     }
 
     async fn checkpoint(&self, stage: CheckpointStage, state: &Value) -> Result<Fenced, StoreUnavailable> {
         self.store.checkpoint(self.job, self.fence, stage, state).await
     }
+}
+
+/// Leave for one call by a pass that is used for it.
+pub(crate) fn permit(pass: Pass) -> Box<dyn Permit> {
+    Box::new(CallPermit(pass.use_it()))
 }
 
 struct CallPermit(Pass);

@@ -23,7 +23,7 @@ INSERT INTO refusals VALUES (
     1, 'acme', 'pay', 1767225600000, 'bad_signature', '192.0.2.1', 'POST /webhooks/acme/pay', '{}', '{}', 2, 'another key'
 );
 INSERT INTO audit (seq, at, actor, action, object, reason) VALUES (1, 1767225600000, 'ops', 'dead.replay', 'job_1', 'mended');
-INSERT INTO tokens VALUES (zeroblob(16), zeroblob(32), 'cli', 'admin', NULL, 1767225600000, NULL, NULL);
-INSERT INTO users VALUES ('ops', 'x', 'operator', '["acme"]', 1767225600000, NULL);
+INSERT INTO tokens (id, digest, name, role, tenants, created_at, expires_at, revoked_at) VALUES (zeroblob(16), zeroblob(32), 'cli', 'admin', NULL, 1767225600000, NULL, NULL);
+INSERT INTO users (name, password_hash, role, tenants, created_at, disabled_at) VALUES ('ops', 'x', 'operator', '["acme"]', 1767225600000, NULL);
 INSERT INTO nodes VALUES ('node-1', 1767225600000, 1767225610000);
 INSERT INTO lanes VALUES ('acme', 'pay', NULL, 0, 1, '[]');

@@ -2,7 +2,6 @@
 //! its place at once. Comments stay.
 
 use std::{
-    fmt::Write,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -13,7 +12,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::files::{self, Made, Readers, SECRETS},
-    config::{Config, Errors, Input},
+    config::{
+        Config, Errors, Input,
+        draft::{self, SecretFrom},
+    },
     error_code::ErrorCode,
     secrets::{Reference, Secret},
     vendors::{self, Key, Vendor},
@@ -85,7 +87,8 @@ impl Addition {
             None => bail!("no such vendor: {}", self.vendor),
         };
         let keyed = self.keyed(&tenant, vendor.as_ref())?;
-        let text = appended(&old, &self.table(&tenant, &options, &keyed));
+        let text =
+            appended(&old, &draft::table(&tenant, &self.name, &self.vendor, keyed.reference().as_deref(), &options));
 
         let dir = file.parent().and_then(Path::parent).unwrap_or(Path::new(""));
         let mut made = Made::default();
@@ -132,7 +135,7 @@ impl Addition {
             }
             bail!("--secret {plain}; write it into a file that only you can read and name that with file:PATH");
         }
-        if HANDED_OVER.contains(&self.vendor.as_str()) {
+        if draft::secret_from(&self.vendor) == SecretFrom::HandedOver {
             return Ok(Keyed::HandedOver);
         }
         let text = if WHSEC.contains(&self.vendor.as_str()) { files::whsec_secret() } else { files::hex_secret() };
@@ -145,49 +148,28 @@ impl Addition {
             ),
         }
     }
-
-    /// The source as it is written.
-    fn table(&self, tenant: &TenantName, options: &toml::Table, keyed: &Keyed) -> String {
-        let Self { name, vendor, .. } = self;
-        let mut text =
-            format!("# Deliveries come to /webhooks/{tenant}/{name}.\n[sources.{name}]\nvendor = \"{vendor}\"\n");
-        let secret = match keyed {
-            Keyed::By(reference) => Some(reference.clone()),
-            Keyed::Made { file, .. } => Some(format!("file:{file}")),
-            Keyed::HandedOver => None,
-        };
-        match secret {
-            Some(secret) => writeln!(text, "secrets = [{}]", toml::Value::String(secret)),
-            None => {
-                writeln!(text, "# Until the token came; then name it under `secrets` instead.\nawait_handshake = true")
-            }
-        }
-        .expect("a text takes all of it");
-        for (key, value) in options {
-            writeln!(text, "{key} = {value}").expect("a text takes all of it");
-        }
-        // An event that no route wants would be stored and wait.
-        write!(text, "\n[[sources.{name}.routes]]\nname = \"log\"\naction = \"log\"\n")
-            .expect("a text takes all of it");
-        text
-    }
 }
 
-/// Vendors that send their secret to the URL.
-const HANDED_OVER: [&str; 1] = ["notion"];
 /// Vendors whose secrets are written as `whsec_…`.
 const WHSEC: [&str; 4] = ["openai", "standard", "stripe", "svix"];
-/// Vendors that let us choose the secret; the others choose it themselves.
-const OURS: [&str; 3] = ["custom", "generic", "github"];
 
 impl Keyed {
+    /// The entry of `secrets`; none where the vendor hands it over.
+    fn reference(&self) -> Option<String> {
+        match self {
+            Self::By(reference) => Some(reference.clone()),
+            Self::Made { file, .. } => Some(format!("file:{file}")),
+            Self::HandedOver => None,
+        }
+    }
+
     /// The entry of `secrets`, and what is to be done about it.
     fn told(&self, addition: &Addition, tenant: &TenantName, dir: &Path) -> (Option<String>, String) {
         match self {
             Self::By(reference) => (Some(reference.clone()), format!("Its secret is {reference}.")),
             Self::Made { file, .. } => {
                 let path = dir.join(file);
-                let about = if OURS.contains(&addition.vendor.as_str()) {
+                let about = if draft::secret_from(&addition.vendor) == SecretFrom::Us {
                     format!("The secret is in {}.", path.display())
                 } else {
                     format!(
@@ -294,7 +276,7 @@ mod tests {
     #[test]
     fn every_vendor_can_be_added_or_says_what_it_needs() {
         let dir = folder("# mine\n");
-        for name in [&HANDED_OVER[..], &WHSEC, &OURS].concat() {
+        for name in WHSEC {
             assert!(vendors::NAMES.contains(&name), "{name}");
         }
         for name in vendors::NAMES {

@@ -190,6 +190,7 @@ pub(super) const TABLES: &[Table] = &[
             ("created_at", Int),
             ("expires_at", Int),
             ("revoked_at", Int),
+            ("used_at", Int),
         ],
     ),
     Table::new(
@@ -202,10 +203,23 @@ pub(super) const TABLES: &[Table] = &[
             ("tenants", Text),
             ("created_at", Int),
             ("disabled_at", Int),
+            ("used_at", Int),
         ],
     ),
     Table::new("identities", 2, &[("issuer", Text), ("subject", Text), ("user_name", Text), ("created_at", Int)]),
     Table::new("switches", 2, &[("tenant", Text), ("source", Text), ("off_at", Int)]),
+    Table::new(
+        "secret_uses",
+        3,
+        &[
+            ("tenant", Text),
+            ("source", Text),
+            ("secret_version", Text),
+            ("uses", Int),
+            ("first_at", Int),
+            ("last_at", Int),
+        ],
+    ),
     Table::new("lanes", 2, &[("tenant", Text), ("source", Text), ("epoch", Int), ("paused", Flag), ("breaker", Text)]),
 ];
 
@@ -218,6 +232,7 @@ pub fn copied_columns() -> impl Iterator<Item = String> {
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("_sqlx_migrations", "the target has run the migrations of its own engine"),
     ("sessions", "people sign in anew where they are served anew"),
+    ("traffic", "the last hours of the processes that served the source; the target begins its own"),
     ("nodes", "processes that served the source; none of them serves the target"),
     ("lanes.owner", "nobody runs a lane of the target before a gateway takes it"),
     ("lanes.held", "as its owner"),

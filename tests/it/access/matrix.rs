@@ -53,9 +53,11 @@ const TABLE: &[Line] = &[
     // None is configured; `oidc` has tests of its own.
     ("GET", "/api/v1/session/provider/begin", ANYONE, false, Nothing, &[404]),
     ("GET", "/api/v1/session/provider/callback", ANYONE, false, Nothing, &[404]),
+    ("POST", "/api/v1/session/password", ALL, false, Nothing, &[200, 409]),
     ("GET", "/api/v1/events", LOOK, false, List, &[200]),
     ("GET", "/api/v1/events/{id}", LOOK, false, Object, &[200]),
     ("POST", "/api/v1/events/{id}/release", ACT, false, Object, &[200, 409]),
+    ("POST", "/api/v1/events/{id}/preview", ACT, false, Object, &[200]),
     ("POST", "/api/v1/replay", ACT, false, Object, &[200]),
     ("GET", "/api/v1/jobs", ALL, false, List, &[200]),
     ("GET", "/api/v1/jobs/{id}", ALL, false, Object, &[200]),
@@ -70,10 +72,14 @@ const TABLE: &[Line] = &[
     ("POST", "/api/v1/lanes/{tenant}/{source}/resume", ACT, false, Object, &[200]),
     ("POST", "/api/v1/lanes/{tenant}/{source}/probe", ACT, false, Object, &[200]),
     ("GET", "/api/v1/sources", LOOK, false, List, &[200]),
+    ("GET", "/api/v1/sources/{tenant}/{source}", LOOK, false, Object, &[200]),
     ("POST", "/api/v1/sources/{tenant}/{source}/disable", ACT, false, Object, &[200, 409]),
     ("POST", "/api/v1/sources/{tenant}/{source}/enable", ACT, false, Object, &[200, 409]),
     ("POST", "/api/v1/tenants/{tenant}/disable", ACT, false, Object, &[200, 409]),
     ("POST", "/api/v1/tenants/{tenant}/enable", ACT, false, Object, &[200, 409]),
+    ("GET", "/api/v1/vendors", LOOK, false, Nothing, &[200]),
+    ("GET", "/api/v1/source-draft", ACT, false, Object, &[200]),
+    ("GET", "/api/v1/traffic", LOOK, false, List, &[200]),
     ("GET", "/api/v1/live", LOOK, false, Nothing, &[200]),
     ("GET", "/api/v1/refusals", LOOK, false, List, &[200]),
     ("GET", "/api/v1/refusals/{id}", LOOK, false, Object, &[200]),
@@ -125,6 +131,9 @@ struct Objects {
 fn tenant_file(api: &StandInApi, secret: &str) -> String {
     format!(
         r#"
+[llm]
+base_url = "{}"
+model = "none"
 [sources.chat]
 vendor = "generic"
 secrets = ["{secret}"]
@@ -136,10 +145,15 @@ url = "{}"
 [[sources.chat.routes]]
 name = "noted"
 action = "log"
+[[sources.chat.routes]]
+name = "summed"
+event_types = ["never.*"]
+action = "summarize_and_publish"
 [sources.pages]
 vendor = "generic"
 secrets = ["{secret}-2"]
 "#,
+        api.url("/v1"),
         api.url("/sink")
     )
 }
@@ -228,7 +242,7 @@ async fn callers(app: &App) -> Vec<Caller> {
 fn filled(line: &Line, of: &Objects, nth: usize) -> (String, Value) {
     let (method, path, ..) = *line;
     let id = match path {
-        "/api/v1/events/{id}" => of.event.clone(),
+        "/api/v1/events/{id}" | "/api/v1/events/{id}/preview" => of.event.clone(),
         "/api/v1/events/{id}/release" => of.quarantined.clone(),
         "/api/v1/jobs/{id}/result" => of.done.clone(),
         "/api/v1/jobs/{id}/cancel" => of.waiting.clone(),
@@ -239,6 +253,10 @@ fn filled(line: &Line, of: &Objects, nth: usize) -> (String, Value) {
     let filled = path.replace("{id}", &id).replace("{name}", &of.user).replace("{tenant}", of.tenant);
     let body = match (method, path) {
         ("POST", "/api/v1/session") => json!({ "name": "nobody", "password": "a wrong password" }),
+        ("POST", "/api/v1/session/password") => {
+            json!({ "password": sessions::PASSWORD, "new_password": sessions::PASSWORD })
+        }
+        ("POST", "/api/v1/events/{id}/preview") => json!({ "route": "summed", "reason": "the matrix" }),
         ("POST", "/api/v1/replay") => json!({ "tenant": of.tenant, "source": "chat", "route": "noted", "reason": "x" }),
         ("POST", "/api/v1/dead-letters/replay") => json!({ "filter": { "source": "nowhere" }, "reason": "x" }),
         ("POST", "/api/v1/handshakes/take") => json!({ "tenant": of.tenant, "source": "pages" }),
@@ -251,7 +269,11 @@ fn filled(line: &Line, of: &Objects, nth: usize) -> (String, Value) {
         ("POST" | "DELETE", _) => json!({ "reason": "the matrix" }),
         _ => Value::Null,
     };
-    (filled.replace("{source}", "chat"), body)
+    let query = match path {
+        "/api/v1/source-draft" => format!("?tenant={}&source=new&vendor=stripe", of.tenant),
+        _ => String::new(),
+    };
+    (filled.replace("{source}", "chat") + &query, body)
 }
 
 fn request(app: &App, caller: &Caller, method: &str, path: &str, body: &Value) -> RequestBuilder {

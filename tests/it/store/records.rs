@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use sluice::{
-    api::records::{HandshakeRow, RecordFilter, Records, RefusalRow, RoutedEvent, Scope},
+    api::{
+        records::{HandshakeRow, RecordFilter, Records, RefusalRow, RoutedEvent, Scope},
+        traffic::{ACK_BOUNDS, Counts, KeptTraffic, LaneMinute, Uses, Whose, minute},
+    },
     ingest::{EventStatus, EventStore, NewEvent, NewForm},
     vendors::Refusal,
 };
 use sluice_actors::{
-    domain::{DeadReason, EventId, JobId, JobResult, JobState, Mandate},
+    domain::{DeadReason, EventId, JobId, JobResult, JobState, LaneKey, Mandate, Timestamp},
     ports::{AttemptEnd, Begin, DeadLetterFilter, Fenced, JobStore, Verdict},
     testing::contract::{Fixture, taken},
 };
@@ -30,6 +33,7 @@ on_both! {
     a_job_whose_form_is_gone_is_a_dead_letter
     the_last_50_refusals_of_a_source_are_kept
     a_handed_over_token_is_shown_once
+    minutes_of_several_nodes_are_one_and_old_ones_are_forgotten
 }
 
 async fn the_counters_agree_with_the_rows_after_every_kind_of_change(mut world: World) {
@@ -55,6 +59,44 @@ async fn the_counters_agree_with_the_rows_after_every_kind_of_change(mut world: 
     world.next_life().await;
     assert_eq!(world.store.backlog().await.unwrap()[0].jobs, expected);
     assert_eq!(world.pending("nobody/here").await, 0);
+}
+
+async fn minutes_of_several_nodes_are_one_and_old_ones_are_forgotten(mut world: World) {
+    let lane = |name: &str| {
+        let (tenant, source) = name.split_once('/').unwrap();
+        LaneKey::new(tenant.parse().unwrap(), source.parse().unwrap())
+    };
+    let at = minute(world.now());
+    let keep = async |world: &World, at: Timestamp, events: u64, waiting: u64| {
+        let counts = Counts { events, acks: events, within: [events; ACK_BOUNDS.len()], ..Counts::default() };
+        let of = |lane| LaneMinute { lane, at, counts, waiting };
+        let minutes = vec![of(None), of(Some(lane("acme/pay"))), of(Some(lane("bravo/pay")))];
+        let secrets = vec![(lane("acme/pay"), "env:NEW".into(), Uses { count: events, first: at, last: at })];
+        let forget_before = at.minus(Duration::from_mins(60));
+        world.store.keep_traffic(KeptTraffic { minutes, secrets, forget_before }).await.unwrap();
+    };
+    keep(&world, at.minus(Duration::from_mins(61)), 100, 1).await;
+    keep(&world, at, 2, 7).await;
+    // The same node again within the minute: more came, and what waits is what waits now.
+    keep(&world, at, 1, 5).await;
+    world.next_life().await;
+    keep(&world, at, 4, 6).await;
+    let of = async |whose: Whose| {
+        let found = world.store.traffic(&whose, Timestamp::from_secs(0)).await.unwrap();
+        found
+            .into_iter()
+            .map(|(at, minute)| (at, minute.counts.events, minute.counts.within[0], minute.waiting))
+            .collect::<Vec<_>>()
+    };
+    let (acme, bravo) = ("acme".parse().unwrap(), "bravo".parse().unwrap());
+    assert_eq!(of(Whose::All).await, [(at, 7, 7, 6)], "what waits is the same for each node");
+    assert_eq!(of(Whose::Lanes(vec![acme], Some("pay".parse().unwrap()))).await, [(at, 7, 7, 6)]);
+    let both = vec!["acme".parse().unwrap(), bravo];
+    assert_eq!(of(Whose::Lanes(both, None)).await, [(at, 14, 14, 12)]);
+    assert_eq!(of(Whose::Lanes(vec!["nobody".parse().unwrap()], None)).await, [(at, 0, 0, 0)]);
+    let uses = world.store.secret_uses(&Scope::All).await.unwrap();
+    assert_eq!(uses.iter().map(|used| used.uses).collect::<Vec<_>>(), [107]);
+    assert_eq!((uses[0].last, uses[0].first), (at, at.minus(Duration::from_mins(61))));
 }
 
 async fn a_job_has_its_history(world: World) {

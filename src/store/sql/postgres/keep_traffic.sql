@@ -1,0 +1,37 @@
+-- $1: rows as JSON arrays: tenant, source, minute, numbers in the order of the columns. $2: the node.
+INSERT INTO traffic (tenant, source, at, node, events, refused, succeeded, failed, dead, waiting, acks, acks_2, acks_5, acks_10, acks_25, acks_50, acks_100, acks_250, acks_1000, acks_2000)
+SELECT r ->> 0, r ->> 1, (r ->> 2)::bigint, $2,
+    (r ->> 3)::bigint,
+    (r ->> 4)::bigint,
+    (r ->> 5)::bigint,
+    (r ->> 6)::bigint,
+    (r ->> 7)::bigint,
+    (r ->> 8)::bigint,
+    (r ->> 9)::bigint,
+    (r ->> 10)::bigint,
+    (r ->> 11)::bigint,
+    (r ->> 12)::bigint,
+    (r ->> 13)::bigint,
+    (r ->> 14)::bigint,
+    (r ->> 15)::bigint,
+    (r ->> 16)::bigint,
+    (r ->> 17)::bigint,
+    (r ->> 18)::bigint
+FROM jsonb_array_elements($1::text::jsonb) AS r
+ON CONFLICT (tenant, source, at, node) DO UPDATE SET
+    events = traffic.events + excluded.events,
+    refused = traffic.refused + excluded.refused,
+    succeeded = traffic.succeeded + excluded.succeeded,
+    failed = traffic.failed + excluded.failed,
+    dead = traffic.dead + excluded.dead,
+    waiting = excluded.waiting,
+    acks = traffic.acks + excluded.acks,
+    acks_2 = traffic.acks_2 + excluded.acks_2,
+    acks_5 = traffic.acks_5 + excluded.acks_5,
+    acks_10 = traffic.acks_10 + excluded.acks_10,
+    acks_25 = traffic.acks_25 + excluded.acks_25,
+    acks_50 = traffic.acks_50 + excluded.acks_50,
+    acks_100 = traffic.acks_100 + excluded.acks_100,
+    acks_250 = traffic.acks_250 + excluded.acks_250,
+    acks_1000 = traffic.acks_1000 + excluded.acks_1000,
+    acks_2000 = traffic.acks_2000 + excluded.acks_2000

@@ -1,0 +1,37 @@
+-- ?1: rows as JSON arrays: tenant, source, minute, numbers in the order of the columns. ?2: the node.
+INSERT INTO traffic (tenant, source, at, node, events, refused, succeeded, failed, dead, waiting, acks, acks_2, acks_5, acks_10, acks_25, acks_50, acks_100, acks_250, acks_1000, acks_2000)
+SELECT value ->> 0, value ->> 1, value ->> 2, ?2,
+    value ->> 3,
+    value ->> 4,
+    value ->> 5,
+    value ->> 6,
+    value ->> 7,
+    value ->> 8,
+    value ->> 9,
+    value ->> 10,
+    value ->> 11,
+    value ->> 12,
+    value ->> 13,
+    value ->> 14,
+    value ->> 15,
+    value ->> 16,
+    value ->> 17,
+    value ->> 18
+FROM json_each(?1) WHERE true
+ON CONFLICT (tenant, source, at, node) DO UPDATE SET
+    events = traffic.events + excluded.events,
+    refused = traffic.refused + excluded.refused,
+    succeeded = traffic.succeeded + excluded.succeeded,
+    failed = traffic.failed + excluded.failed,
+    dead = traffic.dead + excluded.dead,
+    waiting = excluded.waiting,
+    acks = traffic.acks + excluded.acks,
+    acks_2 = traffic.acks_2 + excluded.acks_2,
+    acks_5 = traffic.acks_5 + excluded.acks_5,
+    acks_10 = traffic.acks_10 + excluded.acks_10,
+    acks_25 = traffic.acks_25 + excluded.acks_25,
+    acks_50 = traffic.acks_50 + excluded.acks_50,
+    acks_100 = traffic.acks_100 + excluded.acks_100,
+    acks_250 = traffic.acks_250 + excluded.acks_250,
+    acks_1000 = traffic.acks_1000 + excluded.acks_1000,
+    acks_2000 = traffic.acks_2000 + excluded.acks_2000
