@@ -1,5 +1,5 @@
 // What operators do in the console, in a browser, against a real gateway.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
@@ -88,10 +88,11 @@ const click = async (page, label, selector = 'main') => {
 		(selector, label) => {
 			const found = [...document.querySelectorAll(`${selector} button, ${selector} a`)].find((one) => (one.getAttribute('aria-label') ?? one.textContent) === label);
 			// At once: a page that looks again by itself may put another in its place.
-			if (found && !found.disabled) {
+			const may = found && !found.disabled;
+			if (may) {
 				found.click();
 			}
-			return found && !found.disabled;
+			return may;
 		},
 		{},
 		selector,
@@ -122,6 +123,21 @@ async function clean(page) {
 	holds(page.troubles.length === 0, page.troubles.join('\n'));
 }
 
+/** Fills a form in: values by the ids of its fields. */
+async function fill(page, values) {
+	for (const [id, value] of Object.entries(values)) {
+		const kind = await page.$eval(`#${id}`, (element) => element.tagName);
+		if (kind === 'SELECT') {
+			await page.select(`#${id}`, value);
+		} else {
+			await page.$eval(`#${id}`, (element) => { element.value = ''; });
+			await page.type(`#${id}`, value);
+		}
+	}
+}
+
+const NOTES = { source: 'acme/notes', secret: 'a-secret-of-the-console-tests-32b-notes' };
+
 const tests = {
 	async 'who does not know the password stays out, and is told so'() {
 		const page = await visitor();
@@ -147,7 +163,8 @@ const tests = {
 		for (const step of ['received and stored', 'crm: job made', 'crm: attempt 1', 'crm: done']) {
 			holds(steps.some((found) => found.includes(step)), `no step "${step}" in ${steps}`);
 		}
-		holds(await page.$('svg.trace rect'), 'the trace is a picture too');
+		holds(steps.some((found) => /attempt 1, (waited .*, )?took/.test(found)), `how long it took: ${steps}`);
+		holds((await page.$$('svg.trace rect')).length >= steps.length - 1, 'the trace is a picture too');
 		await page.click('summary');
 		await shows(page, 'The order was shipped.');
 		await picture(page, 'event');
@@ -184,12 +201,19 @@ const tests = {
 		const page = await as('ada');
 		await go(page, 'dead?reason=rejected', 'Dead letters');
 		holds((await page.$$('tbody tr')).length === 3, 'three dead letters are shown');
-		await click(page, 'Dry run');
+		// By the keyboard alone.
+		await page.evaluate(() => [...document.querySelectorAll('main button')].find((button) => button.textContent === 'Dry run').focus());
+		await page.keyboard.press('Enter');
 		await shows(page, '3 dead letters would be replayed.', '#matched');
 		await picture(page, 'dead-letters');
 		holds((await gateway.get('jobs?state=deadletter')).items.length === 3, 'a dry run changes nothing');
-		await click(page, 'Replay them');
-		await answerDialog(page, 'the CRM is back', 'Replay');
+		await page.keyboard.press('Tab');
+		await page.keyboard.press('Enter');
+		await page.waitForSelector('dialog[open] #reason');
+		holds(await page.evaluate(() => document.activeElement.id === 'reason'), 'the dialog asks for the reason');
+		await page.keyboard.type('the CRM is back');
+		await page.keyboard.press('Enter');
+		await page.waitForFunction(() => !document.querySelector('dialog'));
 		for (const id of dead) {
 			await gateway.job(id, 'succeeded');
 		}
@@ -213,6 +237,14 @@ const tests = {
 		await go(page, 'lanes', 'Lanes');
 		holds(!(await text(page)).includes('bravo'), 'no lane of another tenant');
 		holds((await page.$$('main tbody button')).length === 0, 'no button acts');
+		const pages = await text(page, 'nav');
+		holds(['Users', 'Tokens', 'Audit'].every((title) => !pages.includes(title)), `no page that is refused: ${pages}`);
+		for (const place of ['users', 'tokens', 'audit', 'add']) {
+			await go(page, place, 'There is no such page');
+		}
+		await go(page, 'sources', 'Sources');
+		holds(!(await text(page)).includes('Add a source'), 'no source to add');
+		await go(page, 'source/bravo/leads', 'This cannot be shown');
 		await go(page, 'events', 'Events');
 		holds(!(await text(page)).includes('of-bravo'), 'no event of another tenant');
 		await click(page, 'assistant.completed');
@@ -284,7 +316,7 @@ const tests = {
 	},
 
 	async 'the pages work by keyboard and tell what they are'() {
-		const page = await as('ada');
+		const page = await as('root');
 		await go(page, 'events', 'Events');
 		holds(await page.evaluate(() => document.activeElement.matches('main h1')), 'a new page is told by its heading');
 		await page.reload();
@@ -293,7 +325,7 @@ const tests = {
 		holds(await page.evaluate(() => document.activeElement.className === 'skip'), 'the first stop leads to the content');
 		await page.keyboard.press('Enter');
 		holds(await page.evaluate(() => document.activeElement.id === 'main'), 'and does');
-		for (const place of ['lanes', 'events', 'jobs', 'dead', 'quarantine', 'refusals', 'sources', 'audit']) {
+		for (const place of ['lanes', 'traffic', 'events', 'jobs', 'dead', 'quarantine', 'refusals', 'sources', 'audit', 'users', 'tokens']) {
 			await page.evaluate((hash) => { location.hash = hash; }, `#/${place}`);
 			await page.waitForFunction((place) => document.querySelector(`nav a[aria-current="page"]`)?.hash === `#/${place}` && !document.querySelector('[aria-busy="true"]'), {}, place);
 			const nameless = await page.evaluate(() => {
@@ -306,13 +338,185 @@ const tests = {
 		await clean(page);
 	},
 
-	async 'in the dark it is dark, and on a phone nothing is cut off'() {
+	async 'traffic is drawn, in the dark too, and is a table for who does not see it'() {
+		gateway.pastHour();
 		const page = await as('ada');
+		await go(page, 'traffic', 'Traffic');
+		await page.waitForFunction(() => document.querySelectorAll('.plot canvas').length === 4);
+		const drawn = () => page.$$eval('.plot canvas', (all) => all.map((canvas) => {
+			const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+			const colours = new Set();
+			for (let at = 0; at < data.length; at += 4) {
+				if (data[at + 3] === 255) {
+					colours.add(`${data[at]},${data[at + 1]},${data[at + 2]}`);
+				}
+			}
+			return [...colours].join(' ');
+		}));
+		const light = await drawn();
+		holds(light.every((colours) => colours.length > 0), `each chart is drawn: ${light}`);
+		await picture(page, 'traffic');
+		await page.click('.chart details summary');
+		await page.waitForSelector('.chart details[open] tbody tr');
+		const rows = await page.$$eval('.chart details[open] tbody tr', (rows) => rows.map((row) => row.innerText));
+		holds(rows.length >= 59 && rows.some((row) => row.includes('no gateway ran')), `the table has every minute: ${rows}`);
+		await page.waitForFunction(() => document.querySelector('.chart details[open]'));
+		await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
+		await page.waitForFunction(() => document.querySelectorAll('.plot canvas').length === 4);
+		await page.click('.chart details summary');
+		await picture(page, 'traffic-dark');
+		const dark = await drawn();
+		holds(dark[0] !== light[0], 'in the dark it has other colours');
+		await go(page, 'traffic?tenant=acme&source=chat&minutes=180', 'Traffic');
+		await page.waitForFunction(() => document.querySelectorAll('.plot canvas').length === 4);
+		await clean(page);
+	},
+
+	async 'a prompt is tried on an event; nothing is published, and what the model says is only text'() {
+		const { event_id: id } = await gateway.send('n-1', completed('order-9'), NOTES);
+		await gateway.job(id, 'succeeded');
+		const page = await as('ada');
+		await go(page, `event/${id}`, 'assistant.completed');
+		await click(page, 'Show the prompt');
+		await shows(page, 'Say what happened, for the editors.');
+		await shows(page, 'order-9');
+		holds((await gateway.get('audit?action=prompt.preview')).items.length === 0, 'nobody was asked');
+		await click(page, 'Ask the model');
+		await shows(page, 'It costs the tokens of one job', 'dialog[open]');
+		await answerDialog(page, 'new instructions', 'Ask');
+		await shows(page, 'The order left the house.');
+		await shows(page, '{{7*7}}', '.answer .text');
+		await picture(page, 'preview');
+		const detail = await gateway.get(`events/${id}`);
+		holds(detail.jobs.length === 1 && detail.jobs[0].attempts === 1, `no job of it: ${JSON.stringify(detail.jobs)}`);
+		const [line] = (await gateway.get('audit?action=prompt.preview')).items;
+		holds(line.actor === 'user:ada' && line.reason === 'new instructions', JSON.stringify(line));
+		callee.status = 503;
+		await click(page, 'Ask the model');
+		await answerDialog(page, '', 'Ask');
+		await shows(page, 'No answer:');
+		callee.status = 200;
+		await clean(page);
+	},
+
+	async 'a source is added as the page tells, and its first event is waited for'() {
+		const page = await as('root');
+		await go(page, 'sources', 'Sources');
+		await click(page, 'Add a source');
+		await page.waitForSelector('#add-vendor');
+		await fill(page, { 'add-vendor': 'generic', 'add-tenant': 'acme', 'add-source': 'orders' });
+		await click(page, 'Show the steps');
+		await shows(page, 'https://hooks.example.com/webhooks/acme/orders');
+		await shows(page, 'not in the running configuration yet');
+		await picture(page, 'add-source');
+		const command = await page.$eval('[aria-label=Command]', (element) => element.textContent);
+		gateway.run([...command.split(' ').slice(1), '--no-wait']);
+		await shows(page, 'Waiting for its first event');
+		await gateway.send('o-1', completed('o-1'), { source: 'acme/orders', secret: 'a-guessed-secret' });
+		await shows(page, 'Refused meanwhile');
+		await shows(page, 'bad signature');
+		const secret = readFileSync(join(gateway.folder, 'secrets/acme-orders'), 'utf8').trim();
+		await gateway.send('o-2', completed('o-2'), { source: 'acme/orders', secret });
+		await shows(page, 'The first event came');
+		await picture(page, 'add-source-came');
+		await click(page, 'acme/orders, its secrets and its traffic');
+		await shows(page, 'acme/orders', 'h1');
+		await clean(page);
+	},
+
+	async 'a source tells which of its secrets is still used, and how to rotate it'() {
+		await gateway.send('n-2', completed('n-2'), { ...NOTES, secret: `${NOTES.secret}-old` });
+		const page = await as('ada');
+		await go(page, 'source/acme/notes', 'acme/notes');
+		const rows = await page.$$eval('tbody tr', (rows) => rows.map((row) => row.innerText));
+		holds(rows.some((row) => row.includes('file:notes-old') && row.includes('keep it')), `the old one is in use: ${rows}`);
+		await shows(page, 'secrets = ["file:secrets/acme-notes-2", "file:notes"]');
+		await page.waitForFunction(() => document.querySelectorAll('.plot canvas').length === 4);
+		await picture(page, 'source');
+		await clean(page);
+	},
+
+	async 'an admin adds a user, switches them off, and makes and revokes a token'() {
+		const page = await as('root');
+		await go(page, 'users', 'Users');
+		await page.click('details.panel summary');
+		await fill(page, { 'user-name': 'pat', 'user-password': PASSWORD, 'user-role': 'operator', 'user-tenants': 'acme' });
+		await picture(page, 'users');
+		await click(page, 'Add');
+		await shows(page, 'pat', 'tbody');
+		await click(page, 'Disable pat');
+		await answerDialog(page, 'on leave', 'Disable');
+		await shows(page, 'disabled', 'tbody');
+		const out = await visitor();
+		await signIn(out, 'pat');
+		await shows(out, 'name or password is wrong', '#said');
+		await click(page, 'Enable pat');
+		await answerDialog(page, 'back', 'Enable');
+		await page.waitForFunction(() => !document.querySelector('.state.disabled'));
+		await go(page, 'tokens', 'Tokens');
+		await page.click('details.panel summary');
+		await fill(page, { 'token-name': 'ci', 'token-role': 'viewer', 'token-days': '7' });
+		await click(page, 'Make');
+		await page.waitForSelector('[aria-label=Secret]');
+		const secret = await page.$eval('[aria-label=Secret]', (element) => element.textContent);
+		const look = async () => (await fetch(`${gateway.runtime.admin}/api/v1/lanes`, { headers: { authorization: `Bearer ${secret}` } })).status;
+		holds((await look()) === 200, 'the token is good');
+		await eventually('its use is kept', async () => (await gateway.get('tokens')).find((token) => token.name === 'ci').used_at);
+		await go(page, 'users', 'Users');
+		await go(page, 'tokens', 'Tokens');
+		holds(!(await page.$('[aria-label=Secret]')), 'the secret is shown once');
+		await page.click('details.panel summary');
+		await fill(page, { 'token-name': 'ci-2', 'token-role': 'viewer', 'token-days': '7' });
+		await click(page, 'Make');
+		await page.waitForSelector('[aria-label=Secret]');
+		await shows(page, 'ci-2', 'tbody');
+		await page.$eval('[aria-label=Secret]', (element) => { element.textContent = 'slu_0123456789abcdef… (a secret, shown once)'; });
+		await picture(page, 'tokens');
+		await click(page, 'I have it');
+		await page.waitForFunction(() => !document.querySelector('[aria-label=Secret]'));
+		await click(page, 'Revoke ci');
+		await answerDialog(page, 'no longer needed', 'Revoke');
+		await shows(page, 'revoked', 'tbody');
+		holds((await look()) === 401, 'the token is no good any more');
+		const acts = (await gateway.get('audit?actor=user:root')).items.map((line) => line.action);
+		holds(['token.revoke', 'token.add', 'user.enable', 'user.disable', 'user.add'].every((act) => acts.includes(act)), `${acts}`);
+		await clean(page);
+	},
+
+	async 'who knows their password gives themselves another'() {
+		const page = await as('pat');
+		await page.click('.account .who');
+		await page.waitForSelector('#new_password');
+		await picture(page, 'account');
+		await fill(page, { password: PASSWORD, new_password: 'another battery staple', again: 'another battery stapler' });
+		await click(page, 'Change it');
+		await shows(page, 'not the same twice', '#said');
+		await fill(page, { password: PASSWORD, new_password: 'another battery staple', again: 'another battery staple' });
+		await click(page, 'Change it');
+		await shows(page, 'The password is changed', '#said');
+		await click(page, 'Sign out', '.account');
+		await page.waitForSelector('#password');
+		await signIn(page, 'pat', 'another battery staple');
+		await page.waitForSelector('nav a');
+		await clean(page);
+	},
+
+	async 'in the dark it is dark, and on a phone nothing is cut off'() {
+		const page = await as('root');
 		await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
 		await go(page, 'lanes', 'Lanes');
 		await picture(page, 'dark');
 		await page.setViewport({ width: 390, height: 800 });
-		holds(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page does not scroll sideways');
+		const event = (await gateway.get('events?source=notes&limit=1')).items[0].id;
+		for (const place of ['lanes', 'traffic', 'events', `event/${event}`, 'dead', 'sources', 'source/acme/notes', 'add?vendor=stripe&tenant=acme&source=pay', 'users', 'tokens', 'account']) {
+			await page.evaluate((hash) => { location.hash = hash; }, `#/${place}`);
+			await page.waitForFunction((hash) => location.hash === hash && document.querySelector('main h1') && !document.querySelector('[aria-busy="true"]'), {}, `#/${place}`);
+			const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+			holds(!wide, `${place} scrolls sideways`);
+		}
+		await go(page, 'traffic', 'Traffic');
+		await page.waitForFunction(() => document.querySelectorAll('.plot canvas').length === 4);
+		await picture(page, 'phone');
 		await clean(page);
 	},
 
@@ -351,9 +555,8 @@ const tests = {
 let failed = 0;
 let passed = 0;
 try {
-	for (const [name, role, tenants] of [['ada', 'operator', []], ['vic', 'viewer', ['--tenant', 'acme']]]) {
-		const { execFileSync } = await import('node:child_process');
-		execFileSync(gateway.binary, ['user', 'add', name, '--role', role, ...tenants, '--password-stdin'], { cwd: gateway.folder, input: PASSWORD });
+	for (const [name, role, tenants] of [['ada', 'operator', []], ['vic', 'viewer', ['--tenant', 'acme']], ['root', 'admin', []]]) {
+		gateway.run(['user', 'add', name, '--role', role, ...tenants, '--password-stdin'], PASSWORD);
 	}
 	for (const [name, test] of Object.entries(tests)) {
 		if (process.env.SLUICE_ONLY && !name.includes(process.env.SLUICE_ONLY)) {

@@ -25,7 +25,7 @@ export async function eventually(what, look, patience = 60_000) {
 	}
 }
 
-/** Answers with the status it is told; its error page is as hostile as the rest. */
+/** Answers with the status it is told; its error page is as hostile as the rest, and so is its model. */
 export class Callee {
 	static async start() {
 		const callee = new Callee();
@@ -33,12 +33,19 @@ export class Callee {
 		callee.server = createServer((request, answer) => {
 			request.resume();
 			request.on('end', () => {
+				if (request.url.endsWith('/chat/completions')) {
+					const content = JSON.stringify({ title: `Order shipped ${HOSTILE}`.slice(0, 120), summary: `The order left the house. ${HOSTILE}`, category: 'customer' });
+					answer.writeHead(callee.status, { 'content-type': 'application/json' });
+					answer.end(JSON.stringify({ choices: [{ message: { content } }] }));
+					return;
+				}
 				answer.writeHead(callee.status, { 'content-type': 'text/html' });
 				answer.end(callee.status === 200 ? '{"ok":true}' : HOSTILE);
 			});
 		});
 		await new Promise((ready) => callee.server.listen(0, '127.0.0.1', ready));
-		callee.url = `http://127.0.0.1:${callee.server.address().port}/sink`;
+		callee.origin = `http://127.0.0.1:${callee.server.address().port}`;
+		callee.url = `${callee.origin}/sink`;
 		return callee;
 	}
 
@@ -80,7 +87,21 @@ event_types = ["assistant.*"]
 action = "http_call"
 url = "${callee.url}"
 `;
-		writeFileSync(join(folder, 'tenants/acme.toml'), source('chat', 'secret'));
+		const notes = `
+[llm]
+base_url = "${callee.origin}/v1"
+model = "small-model"
+[sources.notes]
+vendor = "generic"
+secrets = ["file:notes", "file:notes-old"]
+[[sources.notes.routes]]
+name = "summary"
+action = "summarize_and_publish"
+prompt = "Say what happened, for the editors."
+`;
+		writeFileSync(join(folder, 'notes'), `${SECRET}-notes`, { mode: 0o600 });
+		writeFileSync(join(folder, 'notes-old'), `${SECRET}-notes-old`, { mode: 0o600 });
+		writeFileSync(join(folder, 'tenants/acme.toml'), source('chat', 'secret') + notes);
 		writeFileSync(join(folder, 'tenants/bravo.toml'), source('leads', 'other'));
 		gateway.child = spawn(binary, ['serve'], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
 		gateway.log = '';
@@ -123,6 +144,32 @@ url = "${callee.url}"
 			return tried.status < 500 && tried;
 		});
 		return answer.json();
+	}
+
+	/** Runs a command of the binary in its folder. */
+	run(words, input) {
+		return execFileSync(this.binary, words, { cwd: this.folder, encoding: 'utf8', input });
+	}
+
+	/** The minutes of an hour with work in it, as nodes keep them. */
+	pastHour() {
+		const script = `
+import math, sqlite3, sys, time
+store = sqlite3.connect(sys.argv[1], timeout=30)
+minute = int(time.time()) // 60 * 60000
+for ago in range(1, 60):
+    if 31 <= ago <= 33:
+        continue
+    wave = 1 + math.sin(ago / 7)
+    events, bad = int(900 + 500 * wave), 240 if 18 < ago < 24 else 6
+    within = [int(events * share) for share in (0.05, 0.4 + 0.1 * wave, 0.85, 0.97, 0.99, 1, 1, 1, 1)]
+    waiting = 4000 - 150 * ago if 2 < ago < 24 else 40
+    numbers = [events, bad, int(events * 0.9), 90 if 18 < ago < 24 else 2, 3 if 18 < ago < 24 else 0, waiting, events, *within]
+    for tenant, source in (("", ""), ("acme", "chat")):
+        store.execute("INSERT INTO traffic VALUES (" + ", ".join("?" * 20) + ")", [tenant, source, minute - ago * 60000, "life", *numbers])
+store.commit()
+`;
+		execFileSync('python3', ['-c', script, join(this.folder, 'sluice.db')]);
 	}
 
 	/** Waits until the job of an event is in this state. */

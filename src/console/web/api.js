@@ -42,6 +42,7 @@ export function query(values) {
 }
 
 export const get = (path, values = {}) => call("GET", path + query(values));
+export const del = (path, body = {}) => call("DELETE", path, body);
 export const post = (path, body = {}) => call("POST", path, body);
 
 function known(who) {

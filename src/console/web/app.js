@@ -1,5 +1,7 @@
 // The console: which page is shown, who is signed in, how it is kept fresh.
 
+import { account as own, tokens, users } from "./accounts.js";
+import { add } from "./add.js";
 import { provider, signIn, signOut, toProvider, whoami } from "./api.js";
 import { h, say } from "./dom.js";
 import { event, job } from "./event.js";
@@ -9,14 +11,24 @@ import { lanes } from "./lanes.js";
 import { list } from "./list.js";
 import * as live from "./live.js";
 import { may } from "./may.js";
+import { source } from "./source.js";
 import { audit, sources } from "./sources.js";
+import { traffic } from "./traffic.js";
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
 const account = document.getElementById("account");
 
-const LISTS = [lanes, events, jobs, dead, quarantine, refusals, sources, audit];
-const DETAILS = { event: { show: event, of: "events" }, job: { show: job, of: "jobs" } };
+const LISTS = [lanes, traffic, events, jobs, dead, quarantine, refusals, sources, audit, users, tokens];
+/** Pages that not everybody may see. */
+const ONLY = { audit: may.audit, users: may.manage, tokens: may.manage, add: may.operate };
+const DETAILS = {
+  event: { show: event, of: "events", title: "Event" },
+  job: { show: job, of: "jobs", title: "Job" },
+  source: { show: source, of: "sources", title: "Source" },
+  add: { show: add, of: "sources", title: "Add a source" },
+  account: { show: own, title: "Your password" },
+};
 
 let who = null;
 let turn = 0;
@@ -36,6 +48,8 @@ function theme() {
       localStorage.setItem("theme", now);
       set(now);
       button.textContent = `Colours: ${now}`;
+      // Pictures have the colours that they were drawn with.
+      show();
     },
   }, `Colours: ${now}`);
   return button;
@@ -47,7 +61,7 @@ function bar(current) {
     account.replaceChildren(theme());
     return;
   }
-  const pages = LISTS.filter((page) => page !== audit || may.audit());
+  const pages = LISTS.filter((page) => ONLY[page.name]?.() ?? true);
   nav.replaceChildren(h("ul", {}, pages.map((page) => h("li", {}, h("a", { href: `#/${page.name}`, "aria-current": page.name === current ? "page" : null }, page.title)))));
 }
 
@@ -55,7 +69,7 @@ function signedIn() {
   const fresh = h("span", { class: "fresh", title: "How this page is kept up to date" }, "…");
   account.replaceChildren(
     fresh,
-    h("span", { class: "who" }, `${who.actor.replace(/^user:/, "")}, ${who.role}${who.tenants ? ` of ${who.tenants.join(", ")}` : ""}`),
+    h("a", { class: "who", href: "#/account", title: "Change your password" }, `${who.actor.replace(/^user:/, "")}, ${who.role}${who.tenants ? ` of ${who.tenants.join(", ")}` : ""}`),
     theme(),
     h("button", { onclick: leave }, "Sign out"),
   );
@@ -130,8 +144,8 @@ function door() {
 
 function where() {
   const [path, search = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name = "", id = ""] = path.split("/");
-  return { name: name || "lanes", id, values: Object.fromEntries(new URLSearchParams(search)) };
+  const [name = "", ...id] = path.split("/");
+  return { name: name || "lanes", id: id.join("/"), values: Object.fromEntries(new URLSearchParams(search)) };
 }
 
 async function show() {
@@ -146,13 +160,14 @@ async function show() {
   const page = LISTS.find((page) => page.name === name);
   const detail = DETAILS[name];
   bar(page?.name ?? detail?.of);
-  document.title = `${page?.title ?? name} – Sluice`;
+  document.title = `${page?.title ?? detail?.title ?? name} – Sluice`;
   const stage = h("div", { class: "stage" });
   try {
-    const again = page ? await list(stage, page, values) : detail ? await detail.show(stage, id) : null;
+    const refused = ONLY[name] && !ONLY[name]();
+    const again = refused ? null : page ? await list(stage, page, values) : detail ? await detail.show(stage, id, values) : null;
     // Another page was asked for meanwhile.
     if (mine !== turn) return;
-    if (!again) stage.replaceChildren(h("h1", { tabindex: -1 }, "There is no such page"));
+    if (!stage.firstChild) stage.replaceChildren(h("h1", { tabindex: -1 }, "There is no such page"));
     main.replaceChildren(stage);
     live.watch(again);
   } catch (error) {
@@ -172,6 +187,7 @@ window.addEventListener("hashchange", () => {
   show();
 });
 window.addEventListener("signed-out", () => who && (say("You are signed out."), forget()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => who && show());
 document.querySelector(".skip").addEventListener("click", (click) => {
   // The address names the page; the jump is made by hand.
   click.preventDefault();

@@ -19,11 +19,43 @@ export const h = (tag, attributes = {}, ...children) => fill(document.createElem
 export const svg = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 
+/** Puts children into an element in place of what is there. */
+export function put(element, ...children) {
+  element.replaceChildren();
+  return fill(element, {}, children);
+}
+
 /** Says something to who reads the page by ear or by eye. */
 export function say(text, isBad = false) {
   const said = document.getElementById("said");
   said.replaceChildren(text ? h("p", { class: isBad ? "bad" : "good" }, text) : "");
 }
+
+/** Puts what `place` puts into `body`, and the focus back to the control of the same key. */
+export function keepFocus(body, place) {
+  const key = body.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  place();
+  if (key) body.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+/** A button that copies a text. */
+export const copy = (text, label) =>
+  h(
+    "button",
+    {
+      type: "button",
+      "data-key": label,
+      onclick: async () => {
+        try {
+          await navigator.clipboard.writeText(text);
+          say("Copied.");
+        } catch {
+          say("The browser does not let it be copied; mark it by hand.", true);
+        }
+      },
+    },
+    label,
+  );
 
 /** Asks for the reason of an act; resolves with it, or with null where it was called off. */
 export function askReason(title, detail, verb) {

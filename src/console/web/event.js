@@ -1,14 +1,15 @@
 // One event, from its delivery to what became of it.
 
 import { get, post } from "./api.js";
-import { askReason, facts, h, link, say, state, svg, table, verbatim } from "./dom.js";
+import { askReason, facts, h, keepFocus, link, say, state, svg, table, verbatim } from "./dom.js";
 import { may } from "./may.js";
-import { exact, span, when } from "./time.js";
+import { preview } from "./preview.js";
+import { age, exact, span, when } from "./time.js";
 
 const WIDTH = 1000;
 const ROW = 26;
 
-/** The steps of a delivery: when each began, how long it took, what came of it. */
+/** The steps of a delivery: when each began, what it waited for before, how long it took, what came of it. */
 function steps(event, jobs) {
   const at = (text) => Date.parse(text);
   const all = [
@@ -17,51 +18,59 @@ function steps(event, jobs) {
   ];
   for (const { job, attempts, dead_letter, result } of jobs) {
     const route = `${job.route}: `;
+    const over = job.finished_at ?? (["succeeded", "deadletter", "superseded", "cancelled"].includes(job.state) ? job.updated_at : null);
     all.push({ name: `${route}job made`, from: at(job.created_at), mark: true });
+    // What it waits for is its lane, its limits and, after a failure, its next moment.
+    let free = at(job.created_at);
     for (const attempt of attempts) {
-      all.push({
-        name: `${route}attempt ${attempt.number}`,
-        from: at(attempt.started_at),
-        took: attempt.duration_ms,
-        outcome: attempt.outcome,
-        detail: attempt.error,
-      });
+      const from = at(attempt.started_at);
+      all.push({ name: `${route}attempt ${attempt.number}`, waited: from - free, from, took: attempt.duration_ms, outcome: attempt.outcome, detail: attempt.error });
+      free = Math.max(from, from + attempt.duration_ms);
     }
+    if (over === null) all.push({ name: `${route}${job.state === "running" ? "an attempt runs" : "waits"}`, from: free, took: Math.max(Date.now() - free, 0), outcome: "waiting", detail: job.last_error });
     if (dead_letter) all.push({ name: `${route}dead letter`, from: at(dead_letter.at), mark: true, outcome: "deadletter", detail: dead_letter.detail });
     if (job.state === "succeeded") {
       const post = result?.post_id ? `WordPress post ${result.post_id}` : "done";
-      all.push({ name: `${route}${post}`, from: at(job.finished_at ?? job.updated_at), mark: true, outcome: "succeeded" });
+      all.push({ name: `${route}${post}`, from: at(over), mark: true, outcome: "succeeded" });
     }
+    if (job.state === "superseded" || job.state === "cancelled") all.push({ name: `${route}${job.state}`, from: at(over), mark: true, outcome: job.state });
   }
-  return all.sort((a, b) => a.from - b.from);
+  // Those of one moment stay in the order in which one follows from the other.
+  return all.map((step, nth) => ({ step, nth })).sort((a, b) => a.step.from - b.step.from || a.nth - b.nth).map(({ step }) => step);
 }
 
-/** The steps as a picture: bars on one axis of time. What happened long before the delivery has no place on it. */
+/** The steps as a picture: bars on one axis of time, pale for what they waited. What happened long before the delivery has no place on it. */
 function picture(all) {
   const shown = all.filter((step) => !step.before);
   const first = Math.min(...shown.map((step) => step.from));
   const last = Math.max(...shown.map((step) => step.from + (step.took ?? 0)), first + 1);
   const x = (time) => 4 + ((time - first) / (last - first)) * (WIDTH - 8);
+  const height = shown.length * ROW;
   return svg(
     "svg",
-    { class: "trace", viewBox: `0 0 ${WIDTH} ${shown.length * ROW + 20}`, "aria-hidden": "true", focusable: "false" },
+    { class: "trace", viewBox: `0 0 ${WIDTH} ${height + 20}`, "aria-hidden": "true", focusable: "false" },
+    [0.25, 0.5, 0.75].map((share) => svg("line", { class: "rule", x1: share * WIDTH, x2: share * WIDTH, y1: 0, y2: height })),
     shown.map((step, row) => {
       const left = x(step.from);
-      const onLeft = left > WIDTH * 0.6;
+      const waits = step.waited > 0 ? x(step.from - step.waited) : left;
       const width = Math.max(x(step.from + (step.took ?? 0)) - left, 5);
-      const label = step.took === undefined ? step.name : `${step.name}, ${span(step.took / 1000)}`;
+      // Beside its bar where there is room, else in it.
+      const place = left + width < WIDTH * 0.6 ? { x: left + width + 6 } : left > WIDTH * 0.4 ? { x: Math.min(left, WIDTH) - 6, "text-anchor": "end" } : { x: left + 6 };
       return svg(
         "g",
         {},
         svg("line", { class: "rule", x1: 0, x2: WIDTH, y1: row * ROW + ROW, y2: row * ROW + ROW }),
+        left - waits > 1 && svg("rect", { class: "bar-wait", x: waits, y: row * ROW + 10, width: left - waits, height: ROW - 20 }),
         svg("rect", { class: `bar-${step.outcome ?? "plain"}`, x: left, y: row * ROW + 6, width, height: ROW - 12, rx: 2 }),
-        svg("text", { x: onLeft ? left - 6 : left + width + 6, y: row * ROW + 17, "text-anchor": onLeft ? "end" : "start" }, label),
+        svg("text", { ...place, y: row * ROW + 17 }, `${step.name}${lasted(step)}`),
       );
     }),
-    svg("text", { class: "axis", x: 4, y: shown.length * ROW + 15 }, exact(new Date(first).toISOString())),
-    svg("text", { class: "axis", x: WIDTH - 4, y: shown.length * ROW + 15, "text-anchor": "end" }, `+ ${span((last - first) / 1000)}`),
+    svg("text", { class: "axis", x: 4, y: height + 15 }, exact(new Date(first).toISOString())),
+    svg("text", { class: "axis", x: WIDTH - 4, y: height + 15, "text-anchor": "end" }, `+ ${span((last - first) / 1000)}`),
   );
 }
+
+const lasted = (step) => (step.took === undefined ? "" : `, ${step.waited > 0 ? `waited ${span(step.waited / 1000)}, ` : ""}took ${span(step.took / 1000)}`);
 
 function timeline(event, jobs) {
   const all = steps(event, jobs);
@@ -78,7 +87,7 @@ function timeline(event, jobs) {
           "li",
           {},
           h("span", { class: "at" }, exact(new Date(step.from).toISOString())),
-          h("span", {}, step.name, step.took !== undefined && ` took ${span(step.took / 1000)}`),
+          h("span", {}, `${step.name}${lasted(step)}`),
           step.outcome && state(step.outcome),
           step.detail && h("span", { class: "why" }, step.detail),
         ),
@@ -119,12 +128,20 @@ async function release(id, again) {
 }
 
 export async function event(main, id) {
+  const body = h("div", {});
+  let last = null;
   const render = async () => {
     const detail = await get(`events/${id}`);
     const jobs = await Promise.all(detail.jobs.map((job) => get(`jobs/${job.id}`)));
+    const text = JSON.stringify([detail, jobs]);
+    if (text === last) {
+      age(body);
+      return;
+    }
+    last = text;
     const row = detail.event;
-    const open = main.querySelector("details")?.open ?? false;
-    main.replaceChildren(
+    const open = body.querySelector("details")?.open ?? false;
+    keepFocus(body, () => body.replaceChildren(
       h("h1", { tabindex: -1 }, row.event_type),
       facts([
         ["State", state(row.status)],
@@ -140,7 +157,7 @@ export async function event(main, id) {
         ["Revises", row.revises && link(`#/event/${row.revises}`, row.revises)],
         ["Quarantined", detail.quarantine_reason],
       ]),
-      ...(row.status === "quarantined" && may.operate() ? [h("div", { class: "buttons" }, h("button", { class: "main", onclick: () => release(id, again) }, "Release"))] : []),
+      ...(row.status === "quarantined" && may.operate() ? [h("div", { class: "buttons" }, h("button", { class: "main", "data-key": "release", onclick: () => release(id, again) }, "Release"))] : []),
       timeline(row, jobs),
       h("h2", {}, "Jobs"),
       table(
@@ -156,17 +173,29 @@ export async function event(main, id) {
         ]),
         "No route took this event.",
       ),
-      h("details", { open }, h("summary", {}, h("h2", {}, "Payload")), payload(detail)),
-    );
+      h("details", { open }, h("summary", { "data-key": "payload" }, h("h2", {}, "Payload")), payload(detail)),
+    ));
+    return row;
   };
   const again = () => render().catch((error) => say(error.message, true));
-  await render();
+  const row = await render();
+  // It stands beside what is looked at again: an answer is not taken away.
+  const asked = may.operate() && (await preview(row));
+  main.replaceChildren(...[body, asked].filter(Boolean));
   return again;
 }
 
 export async function job(main, id) {
+  let last = null;
   const render = async () => {
-    const { job, attempts, result, dead_letter } = await get(`jobs/${id}`);
+    const found = await get(`jobs/${id}`);
+    const text = JSON.stringify(found);
+    if (text === last) {
+      age(main);
+      return;
+    }
+    last = text;
+    const { job, attempts, result, dead_letter } = found;
     const act = (verb, path, title, detail) => async () => {
       const reason = await askReason(title, detail, verb);
       if (reason === null) return;
@@ -179,7 +208,7 @@ export async function job(main, id) {
       await again();
     };
     const over = ["succeeded", "superseded", "cancelled", "deadletter"].includes(job.state);
-    main.replaceChildren(
+    keepFocus(main, () => main.replaceChildren(
       h("h1", { tabindex: -1 }, `${job.type} for ${job.event_type}`),
       facts([
         ["State", state(job.state)],
@@ -200,8 +229,8 @@ export async function job(main, id) {
             h(
               "div",
               { class: "buttons" },
-              job.state === "deadletter" && h("button", { class: "main", onclick: act("Replay", "retry", "Replay this dead letter?", "It comes back behind fresh work.") }, "Replay"),
-              !over && h("button", { onclick: act("Cancel", "cancel", "Cancel this job?", "What an attempt does meanwhile is not taken back; its result is dropped.") }, "Cancel the job"),
+              job.state === "deadletter" && h("button", { class: "main", "data-key": "replay", onclick: act("Replay", "retry", "Replay this dead letter?", "It comes back behind fresh work.") }, "Replay"),
+              !over && h("button", { "data-key": "cancel", onclick: act("Cancel", "cancel", "Cancel this job?", "What an attempt does meanwhile is not taken back; its result is dropped.") }, "Cancel the job"),
             ),
           ]
         : []),
@@ -213,7 +242,7 @@ export async function job(main, id) {
         "Not tried yet.",
       ),
       ...(result ? [h("h2", {}, "Result"), verbatim("Result", JSON.stringify(result, null, 2))] : []),
-    );
+    ));
   };
   const again = () => render().catch((error) => say(error.message, true));
   await render();

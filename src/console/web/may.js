@@ -1,9 +1,17 @@
 // What the signed-in user may do, so that nothing is offered that would be refused. The gateway decides.
 
-let role = null;
+let user = null;
+
+const is = (...roles) => roles.includes(user?.role);
 
 export const may = {
-  is: (who) => (role = who?.role ?? null),
-  operate: () => role === "operator" || role === "admin",
-  audit: () => role === "operator" || role === "admin",
+  is: (who) => (user = who ?? null),
+  operate: () => is("operator", "admin"),
+  audit: () => is("operator", "admin"),
+  manage: () => is("admin"),
+  configure: () => is("admin") && may.whole(),
+  /** Whether they see all tenants. */
+  whole: () => user !== null && user.tenants === null,
+  /** The tenants they see; null for all. */
+  tenants: () => user?.tenants ?? null,
 };

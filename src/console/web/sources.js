@@ -1,7 +1,7 @@
 // Sources and their secrets, and who did what.
 
 import { post } from "./api.js";
-import { askReason, h, say, state, table } from "./dom.js";
+import { askReason, h, link, say, state, table } from "./dom.js";
 import { may } from "./may.js";
 import { exact, when } from "./time.js";
 
@@ -28,20 +28,21 @@ function act(source, again) {
 export const sources = {
   name: "sources",
   title: "Sources",
-  lead: "Where vendors deliver. Secrets are named by their references; when each verified a delivery last tells whether a rotation is through.",
+  lead: "Where vendors deliver. Secrets are named by their references; a source's page tells which of them is still used.",
   path: "sources",
   fields: [{ name: "tenant", label: "Tenant" }],
+  aside: () => may.operate() && h("p", {}, h("a", { class: "button", href: "#/add" }, "Add a source")),
   rows: (items, again) =>
     table(
       "Sources",
       ["Source", "Vendor", "State", "URL", "Routes", "Secrets", ...(may.operate() ? ["Act"] : [])],
       items.map((source) => [
-        `${source.tenant}/${source.source}`,
+        link(`#/source/${source.tenant}/${source.source}`, `${source.tenant}/${source.source}`),
         source.vendor,
         state(source.enabled ? "enabled" : "disabled"),
         h("td", { class: "id" }, source.url),
         h("ul", {}, source.routes.map((route) => h("li", {}, `${route.name}: ${route.event_types.join(", ") || "all"} → ${route.action}`))),
-        h("ul", {}, source.secrets.map((secret) => h("li", {}, secret.version, ", last used ", secret.last_used_at ? when(secret.last_used_at) : "never", secret.not_after && [", until ", when(secret.not_after)]))),
+        h("ul", {}, source.secrets.map((secret) => h("li", {}, secret.version, ", last used ", secret.last_used_at ? when(secret.last_used_at) : "never", secret.not_after && [", until ", when(secret.not_after)], secret.standing === "safe_to_retire" && [" ", state("safe_to_retire")]))),
         ...(may.operate() ? [act(source, again)] : []),
       ]),
       "No source is configured.",
