@@ -5,6 +5,7 @@ Everything is compared within one run, in turns.
 
 import argparse, asyncio, hashlib, hmac, json, re, subprocess, time
 
+from console import console
 from harness import (NODE_UNLIMITED, UNLIMITED, Ceiling, Process, Sender, Sluice, exited, load, median,
                      quantile, run, secret, source, table)
 
@@ -247,7 +248,7 @@ def memory(tools, folder):
     return bodies and done == 3 * len(lanes) and idle - base <= 20
 
 
-PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory}
+PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory, "console": console}
 
 
 def main():
@@ -258,6 +259,8 @@ def main():
     options.add_argument("--rounds", type=int, default=4, help="turns of `whole`")
     options.add_argument("--open-seconds", type=int, default=60)
     options.add_argument("--hang-seconds", type=int, default=20)
+    options.add_argument("--jobs", type=int, default=1_000_000, help="of `console`")
+    options.add_argument("--node", help="the folder in which `scripts/test-console` has what drives a browser")
     options.add_argument("--idle-seconds", type=int, default=95)
     run(options, PARTS)
 
