@@ -495,7 +495,7 @@ const tests = {
 		await click(page, 'Change it');
 		await shows(page, 'The password is changed', '#said');
 		await click(page, 'Sign out', '.account');
-		await page.waitForSelector('#password');
+		await page.waitForSelector('#name');
 		await signIn(page, 'pat', 'another battery staple');
 		await page.waitForSelector('nav a');
 		await clean(page);

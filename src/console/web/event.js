@@ -55,7 +55,12 @@ function picture(all) {
       const waits = step.waited > 0 ? x(step.from - step.waited) : left;
       const width = Math.max(x(step.from + (step.took ?? 0)) - left, 5);
       // Beside its bar where there is room, else in it.
-      const place = left + width < WIDTH * 0.6 ? { x: left + width + 6 } : left > WIDTH * 0.4 ? { x: Math.min(left, WIDTH) - 6, "text-anchor": "end" } : { x: left + 6 };
+      const place =
+        width > WIDTH * 0.45
+          ? { class: "in", x: left + 8 }
+          : left + width < WIDTH * 0.6
+            ? { x: left + width + 6 }
+            : { x: Math.min(left, WIDTH) - 6, "text-anchor": "end" };
       return svg(
         "g",
         {},
