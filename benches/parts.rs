@@ -14,7 +14,6 @@ use http::{HeaderMap, Method};
 use sluice::{
     clock::SystemClock,
     config::{Config, Input, Source},
-    ids,
     ingest::{
         EventStore, NewEvent,
         prepare::{Delivery, prepare_all},
@@ -23,6 +22,7 @@ use sluice::{
     schema::Drift,
     secrets::{Environment, Secret},
     store::{OpenOptions, Store},
+    trace::{DeliveryTrace, Untraced},
     vendors::{Outgoing, Reading, Request},
 };
 use sluice_actors::{
@@ -89,8 +89,7 @@ fn prepared(source: &Source, n: u64, drift: &Drift) -> Vec<NewEvent> {
         received_at: now,
         signed_at: verified.signed_at,
         secret_version: "bench".into(),
-        trace_id: ids::trace_id(),
-        trace_link: None,
+        trace: DeliveryTrace::of(&headers, false, &Untraced),
         drift,
     };
     prepare_all(source, envelopes, &delivery)

@@ -3,7 +3,7 @@
 Everything is compared within one run, in turns.
 """
 
-import argparse, asyncio, hashlib, hmac, json, re, subprocess, time
+import argparse, asyncio, contextlib, hashlib, hmac, http.server, json, re, subprocess, threading, time
 
 from console import console
 from harness import (NODE_UNLIMITED, UNLIMITED, Ceiling, Process, Sender, Sluice, exited, load, median,
@@ -248,15 +248,90 @@ def memory(tools, folder):
     return bodies and done == 3 * len(lanes) and idle - base <= 20
 
 
-PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory, "console": console}
+class Taker(http.server.BaseHTTPRequestHandler):
+    """Takes spans and reports, and counts the bytes."""
+
+    protocol_version, taken = "HTTP/1.1", 0
+
+    def do_POST(self):
+        Taker.taken += len(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def scraped(sluice):
+    """A scrape each second, as Prometheus would."""
+    over = threading.Event()
+
+    def scrape():
+        while not over.wait(1):
+            sluice.metrics()
+
+    scraper = threading.Thread(target=scrape)
+    scraper.start()
+    yield
+    over.set()
+    scraper.join()
+
+
+TELEMETRY_FLOOR = 0.9
+
+
+def telemetry(tools, folder):
+    print("## All telemetry on\n\n"
+          "As `whole`, in turns: without traces, Sentry and scrapes; with all three, of every trace (the default) and of every tenth.\n")
+    taker = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+    threading.Thread(target=taker.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{taker.server_port}"
+    (folder / "sentry.dsn").write_text(f"http://key@{host}/1")
+    on = (f'[telemetry.traces]\nendpoint = "http://{host}"\nratio = {{}}\n'
+          f'[telemetry.sentry]\ndsn = "file:{folder / "sentry.dsn"}"\n')
+    modes = {"off": "", "1.0": on.format("1.0"), "0.1": on.format("0.1")}
+    tenants = {"acme": source("app", UNLIMITED.format("app"))}
+    nodes = {mode: Sluice(tools.sluice, folder / mode, tenants, NODE_UNLIMITED + more) for mode, more in modes.items()}
+    arguments = ("--connections", "64", "--seconds", str(tools.seconds))
+    for node in nodes.values():
+        load(tools.sluice, folder, node, "--connections", "64", "--seconds", "2")
+    runs = {mode: [] for mode in modes}
+    for turn in range(tools.rounds):
+        # Each in another place of each turn: what came before leaves something to do.
+        order = list(modes)[turn % 3:] + list(modes)[:turn % 3]
+        for mode in order:
+            with contextlib.nullcontext() if mode == "off" else scraped(nodes[mode]):
+                run = load(tools.sluice, folder, nodes[mode], *arguments)
+            assert run["accepted"] == run["answered"], run["statuses"]
+            runs[mode].append(run)
+            time.sleep(2)
+    ratios = {mode: [on["per_second"] / off["per_second"] for on, off in zip(runs[mode], runs["off"])] for mode in modes}
+    rows = []
+    for mode, of in runs.items():
+        sums, _ = nodes[mode].metrics()
+        stored = nodes[mode].count("events")
+        rows.append([mode, f"{median([run['per_second'] for run in of]):.0f}", f"**{median(ratios[mode]):.3f}**",
+                     f"{min(ratios[mode]):.3f} … {max(ratios[mode]):.3f}", f"{median([run['server_us'] for run in of]):.0f}",
+                     stored, f"{sums.get('sluice_telemetry_dropped_total', 0):.0f}"])
+    table(["traces kept", "acks /s", "share of off", "of all turns", "µs of processor per delivery", "events", "spans dropped"], rows)
+    print(f"At least {TELEMETRY_FLOOR} is asked. The receiver took {Taker.taken / 1e6:.0f} MB, on the same processors.\n", flush=True)
+    for node in nodes.values():
+        node.end()
+    taker.shutdown()
+    return Taker.taken > 0 and all(median(of) >= TELEMETRY_FLOOR for of in ratios.values())
+
+
+PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory, "console": console, "telemetry": telemetry}
 
 
 def main():
     options = argparse.ArgumentParser(prog="scripts/bench")
     for tool in ("sluice", "ceiling", "standins"):
         options.add_argument(f"--{tool}", required=True)
-    options.add_argument("--seconds", type=int, default=8, help="of one turn of `whole`")
-    options.add_argument("--rounds", type=int, default=4, help="turns of `whole`")
+    options.add_argument("--seconds", type=int, default=8, help="of one turn of `whole` and `telemetry`")
+    options.add_argument("--rounds", type=int, default=4, help="turns of `whole` and `telemetry`")
     options.add_argument("--open-seconds", type=int, default=60)
     options.add_argument("--hang-seconds", type=int, default=20)
     options.add_argument("--jobs", type=int, default=1_000_000, help="of `console`")

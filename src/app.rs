@@ -56,6 +56,7 @@ use crate::{
     secrets::Secret,
     store::{OpenError, Store},
     telemetry::{
+        Reports,
         calls::{Callees, Calls},
         deliveries::IngestObserver,
         host::{self, Connections, Host},
@@ -64,6 +65,7 @@ use crate::{
         metrics::Metrics,
         observe::TreeObserver,
         store::Timed,
+        traces::Traces,
         traffic::Traffic,
     },
 };
@@ -109,6 +111,10 @@ pub struct AppOptions {
     pub logs: Option<Logs>,
     /// How often WordPress sites are told what became of jobs.
     pub reports: ReportPace,
+    /// Where series go.
+    pub metrics: Metrics,
+    /// Where the log reports errors, to be waited for at the end.
+    pub errors: Reports,
 }
 
 impl Default for AppOptions {
@@ -121,6 +127,8 @@ impl Default for AppOptions {
             config_path: None,
             logs: None,
             reports: ReportPace::default(),
+            metrics: Metrics::new(),
+            errors: Reports::default(),
         }
     }
 }
@@ -147,6 +155,8 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
     minutes: Minutes,
     drain: DrainPlan,
+    traces: Traces,
+    errors: Reports,
     _runtime: runtime::Written,
     _folder: Option<folder::Held>,
 }
@@ -156,7 +166,7 @@ pub struct Running {
 /// # Errors
 /// A [`Refused`] for what an operator can mend; nothing was changed then.
 pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Running> {
-    let AppOptions { clock, seed, drain, node, config_path, logs, reports } = options;
+    let AppOptions { clock, seed, drain, node, config_path, logs, reports, metrics, errors } = options;
     let public_listener = bind("edge.listen", config.edge.listen)?;
     let admin_listener = bind("admin.listen", config.admin.listen)?;
     let admin_options = admin_listener_options(&config.admin)?;
@@ -175,7 +185,9 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
 
     let client = HttpClient::new(config.outbound.allow_private.clone())?;
     let node = NodeLimits { concurrency: config.limits.concurrency, ..node };
-    let metrics = Metrics::new();
+    let traces = Traces::start(&config.telemetry.traces, metrics.telemetry_dropped_total.with_label_values(&["spans"]))
+        .map_err(|error| Refused::new(ErrorCode::Configuration, error.to_string()))?;
+    let tracer = Arc::new(traces.clone());
     let lanes = Arc::new(Lanes::new(&metrics, config.limits.metric_lanes));
     let callees = Arc::new(Callees::new(config.limits.metric_lanes));
     let host = Arc::new(stands_on(&config, &folder, &store));
@@ -195,14 +207,14 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
 
     let changed = Arc::new(Changed::default());
     let listener = Listener {
-        tree: TreeObserver::new(metrics.clone(), lanes.clone(), callees.clone(), live.clone()),
+        tree: TreeObserver::new(metrics.clone(), lanes.clone(), callees.clone(), live.clone(), traces.clone()),
         changed: changed.clone(),
         config: live.clone(),
     };
     let changes = Changes::default();
     let traffic = Arc::new(Traffic::default());
     let calls = Arc::new(Calls::new(metrics.clone(), callees.clone()));
-    let actions = Arc::new(Actions::new(live.clone(), client.clone(), calls, clock.clone()));
+    let actions = Arc::new(Actions::new(live.clone(), client.clone(), calls, clock.clone(), tracer.clone()));
     let world = World {
         store: jobs.clone(),
         action: actions.clone(),
@@ -244,12 +256,13 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
             traffic: traffic.clone(),
             clock: clock.clone(),
             next: Arrivals {
-                ingest: IngestObserver::new(metrics.clone(), lanes.clone(), live.clone()),
+                ingest: IngestObserver::new(metrics.clone(), lanes.clone(), live.clone(), traces.clone()),
                 changed,
                 config: live.clone(),
             },
         }),
         drift: drift.clone(),
+        tracer,
     }));
     let public = edge::serve(public_listener, receiver, edge_options)?;
 
@@ -325,6 +338,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         tasks,
         minutes,
         drain,
+        traces,
+        errors,
         _runtime: written,
         _folder: held,
     })
@@ -353,6 +368,8 @@ impl Running {
         self.admin.stop(self.drain.requests).await;
         self.minutes.keep().await;
         self.store.close().await;
+        let within = self.drain.telemetry;
+        tokio::join!(self.traces.shutdown(within), self.errors.flush(within));
         let (finished, released) = (jobs.finished, jobs.released.len());
         tracing::info!(finished, released, cut_connections, "gateway stopped");
         ShutdownReport { cut_connections, jobs }
@@ -368,9 +385,20 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
     let config = config::load(path)?;
     let before = before.starting(&config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let logs = install_logs(&config, clock.clone())?;
+    let metrics = Metrics::new();
+    let dropped = metrics.telemetry_dropped_total.with_label_values(&["sentry"]);
+    let errors = Reports::start(config.telemetry.sentry.as_ref(), dropped)
+        .map_err(|error| Refused::new(ErrorCode::Configuration, error.to_string()))?;
+    let logs = install_logs(&config, clock.clone(), errors.clone())?;
     let mut signals = Signals::register().context("cannot take over signals")?;
-    let options = AppOptions { clock, config_path: Some(path.to_owned()), logs: Some(logs), ..AppOptions::default() };
+    let options = AppOptions {
+        clock,
+        config_path: Some(path.to_owned()),
+        logs: Some(logs),
+        metrics,
+        errors: errors.clone(),
+        ..AppOptions::default()
+    };
     for warning in &config.warnings {
         tracing::warn!(%warning, "configuration");
     }
@@ -413,6 +441,7 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         Ending::WriterEnded => tracing::error!("stopping, because the writer of the store is gone"),
         Ending::DiskFailed => {
             tracing::error!("ending at once, because the disk did not take what was written");
+            errors.flush(DrainPlan::default().telemetry).await;
             // Nothing is drained or closed in order: that would copy out of a log with a hole.
             return ending.into_result();
         }
@@ -478,9 +507,9 @@ async fn until_end(
 }
 
 /// Sets the process's log up.
-fn install_logs(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Logs> {
+fn install_logs(config: &Config, clock: Arc<dyn Clock>, reports: Reports) -> anyhow::Result<Logs> {
     let options =
-        logs::Options { format: config.telemetry.format, filter: config.telemetry.filter.clone(), sink: None };
+        logs::Options { format: config.telemetry.format, filter: config.telemetry.filter.clone(), sink: None, reports };
     let (subscriber, logs) = logs::subscriber(options, clock)
         .map_err(|error| Refused::new(ErrorCode::Configuration, format!("telemetry.filter: {error}")))?;
     tracing::subscriber::set_global_default(subscriber).context("a log is already set up")?;

@@ -14,6 +14,12 @@ impl Clock for SystemClock {
     }
 }
 
+/// The wall clock finer than [`Timestamp`] has it, for spans, which nothing decides by.
+#[expect(clippy::disallowed_methods, reason = "the one home of the wall clock")]
+pub fn fine() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,4 +25,5 @@ pub mod secrets;
 pub mod standins;
 pub mod store;
 pub mod telemetry;
+pub mod trace;
 pub mod vendors;

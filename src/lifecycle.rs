@@ -20,11 +20,18 @@ pub struct DrainPlan {
     pub requests: Duration,
     /// How long attempts in flight may take.
     pub jobs: Duration,
+    /// How long spans and reports that wait may take to their receivers.
+    pub telemetry: Duration,
 }
 
 impl Default for DrainPlan {
     fn default() -> Self {
-        Self { announce: Duration::from_secs(2), requests: Duration::from_secs(10), jobs: Duration::from_secs(25) }
+        Self {
+            announce: Duration::from_secs(2),
+            requests: Duration::from_secs(10),
+            jobs: Duration::from_secs(25),
+            telemetry: Duration::from_secs(3),
+        }
     }
 }
 

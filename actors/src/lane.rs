@@ -99,6 +99,8 @@ pub(crate) struct EndedMsg(Ended);
 /// What it holds.
 pub(crate) struct State {
     key: LaneKey,
+    /// Names the lane in what is logged while it acts.
+    span: tracing::Span,
     epoch: Epoch,
     policy: LanePolicy,
     around: Surroundings,
@@ -148,6 +150,7 @@ impl Actor for LaneActor {
             _seat: args.around.awake.take(),
             queue: Queue::new(policy.queue),
             unconfigured: Unconfigured::default(),
+            span: tracing::error_span!("lane", tenant = %args.key.tenant, source = %args.key.source),
             key: args.key,
             epoch: args.epoch,
             policy,
@@ -174,6 +177,9 @@ impl Actor for LaneActor {
     }
 
     async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        // A panic is logged where it happens: the line tells whose it is.
+        let span = state.span.clone();
+        let _entered = span.enter();
         match message {
             Msg::Wake => state.wake(),
             Msg::Read(jobs, limit) => state.take_in(jobs, limit),

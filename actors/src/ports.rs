@@ -407,6 +407,8 @@ pub enum ObserverEvent<'a> {
         job: &'a Job,
         /// The trace that began with its delivery.
         trace_id: crate::domain::TraceId,
+        /// Whether the spans of that trace are kept.
+        sampled: bool,
     },
     /// An attempt ended; `fenced` tells whether its write took effect.
     AttemptEnded {
@@ -414,12 +416,16 @@ pub enum ObserverEvent<'a> {
         job: &'a Job,
         /// The trace that began with its delivery.
         trace_id: crate::domain::TraceId,
+        /// Whether the spans of that trace are kept.
+        sampled: bool,
         /// What was decided.
         verdict: &'a Verdict,
         /// Whether it was written.
         fenced: Fenced,
         /// How long it ran.
         duration: Duration,
+        /// From where it began to run to now: with the writing of its end.
+        elapsed: Duration,
         /// How long it had waited after it was due.
         waited: Duration,
         /// From its creation to now.

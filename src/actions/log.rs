@@ -5,17 +5,7 @@ use sluice_actors::domain::JobResult;
 use super::run::Run;
 
 pub(crate) fn run(run: &Run<'_>) -> JobResult {
-    let event = run.event();
-    tracing::info!(
-        event_id = %event.id,
-        job_id = %run.job().id,
-        tenant = %event.lane.tenant,
-        source = %event.lane.source,
-        vendor = %event.vendor,
-        route = %run.route.name,
-        event_type = %event.event_type,
-        trace_id = %event.trace_id,
-        "event"
-    );
+    // Whose it is, is told by the span of the attempt.
+    tracing::info!(event_type = %run.event().event_type, "event");
     JobResult::default()
 }

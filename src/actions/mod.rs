@@ -39,12 +39,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sluice_actors::{
     domain::{CalleeId, CheckpointStage, HoldReason, Job, JobResult, Outcome},
-    ports::{Action, Attempt, Clock},
+    ports::{Action, Attempt, Begun, Clock},
 };
+use tracing::Instrument;
 
 use crate::{
     config::{ActionConfig, Config, Live, Route, Source, Tenant},
     http_client::{CallObserver, HttpClient},
+    trace::{AttemptTrace, Tracer},
 };
 use run::{Run, Step};
 
@@ -60,6 +62,7 @@ struct World {
     calls: Arc<dyn CallObserver>,
     clock: Arc<dyn Clock>,
     tokens: auth::Tokens,
+    tracer: Arc<dyn Tracer>,
 }
 
 /// All actions, over the configuration in force.
@@ -69,9 +72,16 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Follows `config` through its reloads; makes all calls with `http` and tells `calls` of them.
-    pub fn new(config: Live, http: HttpClient, calls: Arc<dyn CallObserver>, clock: Arc<dyn Clock>) -> Self {
-        let world = World { http, calls, clock, tokens: auth::Tokens::default() };
+    /// Follows `config` through its reloads; makes all calls with `http` and tells `calls` and `tracer`
+    /// of them.
+    pub fn new(
+        config: Live,
+        http: HttpClient,
+        calls: Arc<dyn CallObserver>,
+        clock: Arc<dyn Clock>,
+        tracer: Arc<dyn Tracer>,
+    ) -> Self {
+        let world = World { http, calls, clock, tokens: auth::Tokens::default(), tracer };
         Self { config, world }
     }
 }
@@ -112,8 +122,16 @@ impl Action for Actions {
             Ok(found) => found,
             Err(reason) => return Outcome::Hold { reason, after: None },
         };
-        let run = Run { attempt: &attempt, config: &config, tenant, source, route, world: &self.world };
-        match dispatch(&run).await {
+        let Begun { job, event, .. } = &attempt.begun;
+        let trace = AttemptTrace::of(job, event.trace_id, event.sampled, &*self.world.tracer);
+        // Whatever is logged meanwhile tells whose it is; a panic as well.
+        let span = tracing::error_span!(
+            "attempt", event_id = %event.id, job_id = %job.id, tenant = %job.lane.tenant, source = %job.lane.source,
+            vendor = %event.vendor, route = %job.route, attempt = attempt.number, trace_id = %trace.span.trace,
+            span_id = trace.span.logged()
+        );
+        let run = Run { attempt: &attempt, config: &config, tenant, source, route, world: &self.world, trace };
+        match dispatch(&run).instrument(span).await {
             Ok(result) => Outcome::Delivered(result),
             Err(end) => end.into(),
         }

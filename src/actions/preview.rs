@@ -13,7 +13,11 @@ use sluice_actors::{
 };
 
 use super::{Actions, fetch, prompt, run::Run, summarize};
-use crate::{config::ActionConfig, ids};
+use crate::{
+    config::ActionConfig,
+    ids,
+    trace::{AttemptTrace, Untraced},
+};
 
 /// The whole of a preview, a route's `fetch` included.
 const DEADLINE: Duration = Duration::from_secs(45);
@@ -92,6 +96,8 @@ impl Actions {
             fence: Fence(0),
             stage: CheckpointStage::None,
         };
+        // Nobody waits for it behind a delivery: its calls are in no trace that is kept.
+        let trace = AttemptTrace::of(&job, event.trace_id, false, &Untraced);
         let is_asked = gate.is_some();
         let attempt = Attempt {
             begun: Begun { job, event, checkpoint: None },
@@ -99,7 +105,7 @@ impl Actions {
             deadline: tokio::time::Instant::now() + DEADLINE,
             gate: gate.unwrap_or_else(|| Arc::new(Closed)),
         };
-        let run = Run { attempt: &attempt, config: &config, tenant, source, route: found, world: &self.world };
+        let run = Run { attempt: &attempt, config: &config, tenant, source, route: found, world: &self.world, trace };
         let mut progress = run.progress();
         let mut failed = None;
         if is_asked && let Err(end) = fetch::ensure(&run, &mut progress).await {

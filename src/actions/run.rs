@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_actors::{
-    domain::{CalleeId, CheckpointStage, DeadReason, EventEnvelope, HoldReason, Job, Outcome, Timestamp, TraceId},
+    domain::{CalleeId, CheckpointStage, DeadReason, EventEnvelope, HoldReason, Job, Outcome, Timestamp},
     ports::{Attempt, Fenced},
 };
 use tokio::time::Instant;
@@ -15,8 +14,8 @@ use super::{World, classify::Judged, summarize::Summary};
 use crate::{
     config::{Config, Route, Source, Tenant},
     http_client::{Answer, Call, CallError, CallEvent, CallOutcome},
-    ids,
     redact::Redactor,
+    trace::{AttemptTrace, Called, Context, SpanId, TRACEPARENT},
 };
 
 /// A step of an attempt: a value, or the attempt's end.
@@ -58,6 +57,7 @@ pub(crate) struct Run<'a> {
     pub(crate) source: &'a Source,
     pub(crate) route: &'a Route,
     pub(crate) world: &'a World,
+    pub(crate) trace: AttemptTrace,
 }
 
 impl Run<'_> {
@@ -95,10 +95,17 @@ impl Run<'_> {
         };
         let left = self.attempt.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
         call.timeout = call.timeout.min(left);
-        call.headers.entry("traceparent").or_insert_with(|| traceparent(self.event().trace_id, ids::nonce()));
+        let span = Context::new(self.trace.span.trace, SpanId::fresh(), self.trace.span.is_sampled());
+        call.headers.insert(TRACEPARENT, span.header());
+        let called = span.is_sampled().then(|| (call.method.clone(), call.url.clone()));
         let begun = Instant::now();
         let answer = self.world.http.send(call).await;
         let (seen, took) = (CallOutcome::of(&answer), begun.elapsed());
+        if let Some((method, url)) = called {
+            let answer = answer.as_ref().map(|answer| answer.status).map_err(|_| seen.as_str());
+            let attempt = &self.trace;
+            self.world.tracer.called(&Called { attempt, span, callee, method: &method, url: &url, answer, took });
+        }
         let judged = judge(answer, self.now());
         permit.report(judged.report);
         self.tell(&CallEvent::Ended { callee, outcome: seen.judged(judged.report), took: Some(took) });
@@ -133,12 +140,6 @@ impl Run<'_> {
             Err(unavailable) => Err(End::from(Outcome::Retry { after: None, error: unavailable.to_string() })),
         }
     }
-}
-
-/// A W3C `traceparent` of a call: the trace of the delivery and a span id of its own.
-pub(crate) fn traceparent(trace: TraceId, nonce: [u8; 16]) -> HeaderValue {
-    let span = hex::encode(&nonce[..8]);
-    HeaderValue::from_str(&format!("00-{trace}-{span}-01")).expect("hexadecimal digits and dashes")
 }
 
 /// What a job's checkpoint holds: paid for or loaded once, used by every later attempt.

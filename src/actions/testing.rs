@@ -21,6 +21,7 @@ pub(crate) fn event() -> EventEnvelope {
         api_version: None,
         data: json!({ "amount": 1200 }),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".parse().unwrap(),
+        sampled: true,
     }
 }
 

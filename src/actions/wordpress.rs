@@ -15,7 +15,7 @@ use super::{
     callees,
     classify::{self, Body, Fate, Judged},
     hostile,
-    run::{Run, Step, invalid, not_configured, traceparent},
+    run::{Run, Step, invalid, not_configured},
     template::{self, Target},
     token::{self, Claims, SigningKey, Vouched},
 };
@@ -162,7 +162,6 @@ impl Callback<'_> {
         let token = self.key.sign(&Claims::new(&vouched, now, jti));
         let mut call = Call::new(Method::POST, endpoint(self.site)?);
         call.headers = headers(&token, self.site.authorization_header);
-        call.headers.insert("traceparent", traceparent(self.event.trace_id, jti));
         call.body = Some(body.into());
         Ok(call)
     }
@@ -300,7 +299,6 @@ mod tests {
                 "content-type": header("content-type"),
                 "x-sluice-authorization": header(TOKEN_HEADER),
                 "authorization": header("authorization"),
-                "traceparent": header("traceparent"),
             },
             "body": std::str::from_utf8(call.body.as_ref().unwrap()).unwrap(),
         })

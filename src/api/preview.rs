@@ -84,6 +84,7 @@ fn envelope(detail: EventDetail) -> Result<EventEnvelope, ApiError> {
         api_version: event.api_version,
         data,
         trace_id,
+        sampled: false,
     })
 }
 

@@ -27,7 +27,7 @@ use crate::{
         preview::{Preview, PreviewAnswer},
         records::{Records, Switch},
     },
-    config::{self, Config, Tls},
+    config::{self, Config, Sentry, Tls},
     http_client::HttpClient,
     store::nodes::{Member, Nodes},
     telemetry::{
@@ -155,6 +155,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("limits.metric_lanes", old.limits.metric_lanes != new.limits.metric_lanes),
         ("limits.ingest_per_second", old.limits.ingest_per_second != new.limits.ingest_per_second),
         ("limits.body_memory", old.limits.body_memory != new.limits.body_memory),
+        ("telemetry.traces", old.telemetry.traces != new.telemetry.traces),
+        ("telemetry.sentry", is_other_sentry(old.telemetry.sentry.as_ref(), new.telemetry.sentry.as_ref())),
         ("telemetry.format", old.telemetry.format != new.telemetry.format),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
@@ -164,6 +166,14 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 fn is_other_tls(old: Option<&Tls>, new: Option<&Tls>) -> bool {
     match (old, new) {
         (Some(old), Some(new)) => old.cert.expose() != new.cert.expose() || old.key.expose() != new.key.expose(),
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
+fn is_other_sentry(old: Option<&Sentry>, new: Option<&Sentry>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.dsn.expose() != new.dsn.expose() || old.environment != new.environment,
         (None, None) => false,
         (Some(_), None) | (None, Some(_)) => true,
     }
@@ -284,7 +294,12 @@ mod tests {
             (made.cert.pem(), made.signing_key.serialize_pem())
         };
         let ((cert, key), (scrape, _)) = (certificate(), certificate());
-        let environment = Environment::fixed([("CERT", &*cert), ("KEY", &*key), ("SCRAPE", &*scrape)]);
+        let environment = Environment::fixed([
+            ("CERT", &*cert),
+            ("KEY", &*key),
+            ("SCRAPE", &*scrape),
+            ("DSN", "https://key@sentry.example/1"),
+        ]);
         Input::new("cfg").main(main).environment(environment).resolve().unwrap()
     }
 
@@ -306,6 +321,8 @@ mod tests {
             ("[limits]\ningest_per_second = 1", "limits.ingest_per_second"),
             ("[limits]\nbody_memory = '2MiB'", "limits.body_memory"),
             ("[telemetry]\nformat = 'json'", "telemetry.format"),
+            ("[telemetry]\ntraces = { endpoint = 'http://127.0.0.1:1' }", "telemetry.traces"),
+            ("[telemetry]\nsentry = { dsn = 'env:DSN' }", "telemetry.sentry"),
         ] {
             assert_eq!(needs_restart(&plain, &config(main)), [key], "{main}");
         }

@@ -12,6 +12,7 @@ mod route;
 mod section;
 mod server;
 mod source;
+mod telemetry;
 mod tenant;
 mod tree;
 mod units;
@@ -35,8 +36,9 @@ pub use input::Input;
 pub use limits::SourceLimits;
 pub use oidc::{CALLBACK_PATH, Oidc, OidcRole, RoleRule};
 pub use route::{Filter, Route, TypePattern};
-pub use server::{Admin, Database, Edge, Limits, LogFormat, Outbound, Telemetry, Tls};
+pub use server::{Admin, Database, Edge, Limits, Outbound, Tls};
 pub use source::{LiveKey, Off, PiiPattern, RedactMethod, RedactRule, Source};
+pub use telemetry::{LogFormat, Sentry, Telemetry, Traces};
 pub use tenant::{Llm, Tenant, WordPress};
 pub(crate) use units::parse_duration;
 pub use watch::{Before, Watch};
@@ -56,7 +58,7 @@ pub struct Config {
     pub limits: Limits,
     /// Calls to others.
     pub outbound: Outbound,
-    /// Logs and traces.
+    /// Logs, traces, Sentry.
     pub telemetry: Telemetry,
     /// The node's LLM, for tenants without their own.
     pub llm: Option<Arc<Llm>>,

@@ -1,4 +1,4 @@
-//! `[edge]`, `[admin]`, `[database]`, `[limits]`, `[outbound]`, `[telemetry]` of `sluice.toml`.
+//! `[edge]`, `[admin]`, `[database]`, `[limits]`, `[outbound]` of `sluice.toml`.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,12 +10,7 @@ use ipnet::IpNet;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use url::Url;
 
-use super::{
-    finding::Problem,
-    oidc::Oidc,
-    section::Section,
-    units::{self, FromItem},
-};
+use super::{finding::Problem, oidc::Oidc, section::Section, units};
 use crate::secrets::{Environment, Reference, Secret, Secrets};
 
 /// The largest body where nobody says otherwise (DESIGN §10).
@@ -373,52 +368,5 @@ fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified(),
-    }
-}
-
-/// `[telemetry]`.
-#[derive(Debug)]
-pub struct Telemetry {
-    /// How logs look.
-    pub format: LogFormat,
-    /// The filter, in the form of `RUST_LOG`.
-    pub filter: String,
-}
-
-/// How logs look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Human lines on a terminal, JSON otherwise.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// Human lines.
-    Human,
-}
-
-/// What is logged unless the operator says otherwise.
-const DEFAULT_FILTER: &str = "info";
-
-impl Telemetry {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
-        let telemetry = Self {
-            format: section.get("format", LogFormat::Auto),
-            filter: section.get("filter", DEFAULT_FILTER.to_owned()),
-        };
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&telemetry.filter) {
-            section.error(
-                "filter",
-                format!("is not a filter ({error})"),
-                "write one such as \"info\" or \"info,sluice=debug\"",
-            );
-        }
-        section.finish();
-        telemetry
-    }
-}
-
-impl FromItem for LogFormat {
-    fn from_item(item: &super::tree::Item) -> Result<Self, Problem> {
-        units::word(item, &[("auto", Self::Auto), ("json", Self::Json), ("human", Self::Human)])
     }
 }

@@ -181,11 +181,11 @@ impl Edge {
         headers: HeaderMap,
         body: impl Stream<Item = std::result::Result<B, warp::Error>>,
     ) -> Answer {
-        let mut begun = Instant::now();
-        let mut bytes = 0;
+        let arrived = Instant::now();
+        let (mut begun, mut bytes) = (arrived, 0);
+        let (asked, https) = (method.clone(), arrival.https);
         let door = self.receiver.door(&tenant, &source);
         let _present = Present::of(self.receiver.observer());
-        let asked = method.clone();
         let answer = match self.read(&door, arrival, method, headers, body).await {
             Err(refused) => refused.response(),
             Ok(inbound) if inbound.method == Method::GET => match self.receiver.get_handshake(&door, &inbound) {
@@ -203,8 +203,11 @@ impl Edge {
         self.receiver.observer().observe(&IngestEvent::Answered {
             place: door.place(),
             method: &asked,
+            https,
+            trace: door.trace(),
             status: answer.status(),
             took: begun.elapsed(),
+            whole: arrived.elapsed(),
             bytes,
         });
         answer

@@ -16,7 +16,6 @@ mod refused;
 mod reply;
 #[cfg(test)]
 pub(crate) mod testing;
-mod trace;
 pub mod writer;
 
 use std::sync::Arc;
@@ -132,6 +131,8 @@ pub struct NewEvent {
     pub status: EventStatus,
     /// Its trace.
     pub trace_id: TraceId,
+    /// Whether the spans of its trace are kept.
+    pub sampled: bool,
     /// The vendor's own `traceparent`, to be linked.
     pub trace_link: Option<String>,
     /// The redacted raw bytes.

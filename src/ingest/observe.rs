@@ -3,10 +3,10 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
-use sluice_actors::domain::{LaneKey, TraceId};
+use sluice_actors::domain::LaneKey;
 
 use super::{EventStatus, Recorded};
-use crate::vendors::Refusal;
+use crate::{trace::DeliveryTrace, vendors::Refusal};
 
 /// Is told what happens at the edge and in ingest. Must return at once.
 pub trait Observer: Send + Sync + 'static {
@@ -37,11 +37,17 @@ pub enum IngestEvent<'a> {
         place: Option<Place<'a>>,
         /// Its method.
         method: &'a Method,
+        /// Whether it came over https.
+        https: bool,
+        /// Its trace, if it verified.
+        trace: Option<DeliveryTrace>,
         /// The status.
         status: StatusCode,
         /// From the last byte of the request to the answer; for a request that was not read to its
         /// end, from its header block.
         took: Duration,
+        /// From its header block to the answer.
+        whole: Duration,
         /// Bytes of body that were read.
         bytes: usize,
     },
@@ -83,9 +89,11 @@ pub enum IngestEvent<'a> {
         /// The actions of the jobs stored with it; none for a duplicate.
         jobs: &'a [Arc<str>],
         /// The trace of the delivery.
-        trace_id: TraceId,
+        trace: DeliveryTrace,
         /// From its receipt to its commit.
         took: Duration,
+        /// Of that, the time in the store's hands.
+        storing: Duration,
     },
     /// A vendor's handshake was answered.
     Handshake {

@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
-use sluice_actors::domain::{Timestamp, TraceId};
+use sluice_actors::domain::Timestamp;
 
 use super::{
     EventStatus, NewEvent, NewForm, NewJob,
@@ -17,6 +17,7 @@ use crate::{
     ids,
     redact::{self, Redactor},
     schema::{self, Catalog, Drift},
+    trace::DeliveryTrace,
     vendors::Envelope,
 };
 
@@ -33,10 +34,8 @@ pub struct Delivery<'a> {
     pub signed_at: Option<Timestamp>,
     /// The label of the secret that verified it.
     pub secret_version: Arc<str>,
-    /// The trace of the delivery.
-    pub trace_id: TraceId,
-    /// The vendor's own `traceparent`, to be linked.
-    pub trace_link: Option<String>,
+    /// Its trace.
+    pub trace: DeliveryTrace,
     /// Where drift is counted.
     pub drift: &'a Drift,
 }
@@ -107,8 +106,9 @@ pub fn prepare(source: &Source, envelope: Envelope, raw: Bytes, delivery: &Deliv
         secret_version: delivery.secret_version.clone(),
         api_version,
         status,
-        trace_id: delivery.trace_id,
-        trace_link: delivery.trace_link.clone(),
+        trace_id: delivery.trace.request.trace,
+        sampled: delivery.trace.request.is_sampled(),
+        trace_link: delivery.trace.theirs.map(|theirs| theirs.to_string()),
         raw: stored,
         redacted,
         headers: redactor.headers(delivery.headers),

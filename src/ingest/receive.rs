@@ -8,16 +8,21 @@
 //! made for nothing. Whatever tells sources apart (their own media types, their rate, their backlog)
 //! is looked at only after the signature.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Method, StatusCode, uri::PathAndQuery};
 use sha2::Sha256;
 use sluice_actors::{
-    domain::{LaneKey, SourceName, TenantName, Timestamp, TraceId},
+    domain::{LaneKey, SourceName, TenantName, Timestamp},
     ports::Clock,
 };
+use tokio::time::Instant;
 
 use super::{
     EventStore, IngestEvent, NewEvent, Observer, Recorded, Rejection,
@@ -29,13 +34,13 @@ use super::{
     prepare::{Delivery, prepare_all},
     refused::{Keeper, Reason},
     reply::{Reply, Told, success},
-    trace::trace,
 };
 use crate::{
     api::records::{HandshakeRow, Records},
     config::{Config, Live, Source},
     ids,
     schema::Drift,
+    trace::{DeliveryTrace, Tracer},
     vendors::{Answer, Malformed, Reading, Refusal, Request, Verified},
 };
 
@@ -72,6 +77,8 @@ pub struct ReceiverParts {
     pub observer: Arc<dyn Observer>,
     /// Where drift of schemas is counted.
     pub drift: Arc<Drift>,
+    /// Who decides which traces are kept.
+    pub tracer: Arc<dyn Tracer>,
 }
 
 /// Receives deliveries. One per process; share it by `Arc`.
@@ -88,6 +95,8 @@ pub struct Door {
     /// The source that a path which leads nowhere is treated as.
     decoy: Option<Arc<Intake>>,
     max_body: usize,
+    /// Known once the delivery verified.
+    trace: OnceLock<DeliveryTrace>,
 }
 
 impl Door {
@@ -109,6 +118,11 @@ impl Door {
     /// Where it leads, for [`IngestEvent::Answered`].
     pub fn place(&self) -> Option<super::Place<'_>> {
         self.intake.as_ref().map(|intake| intake.place())
+    }
+
+    /// The trace of a delivery that verified, for [`IngestEvent::Answered`].
+    pub fn trace(&self) -> Option<DeliveryTrace> {
+        self.trace.get().copied()
     }
 }
 
@@ -138,7 +152,7 @@ impl Receiver {
         let decoy = if intake.is_none() { directory.decoy(tenant, source).cloned() } else { None };
         let max_body = intake.as_ref().or(decoy.as_ref()).map(|intake| intake.source.limits.max_body);
         let max_body = max_body.unwrap_or(directory.config.edge.max_body);
-        Door { directory, intake, decoy, max_body }
+        Door { directory, intake, decoy, max_body, trace: OnceLock::new() }
     }
 
     /// Takes one delivery to its reply. A success is replied only after its events and jobs are
@@ -176,11 +190,14 @@ impl Receiver {
             Ok(verified) => verified,
         };
         line.tell_verified(intake, &live, verified, now);
+        let trace = *door.trace.get_or_init(|| {
+            DeliveryTrace::of(&arrived.inbound.headers, intake.source.continue_trace, &*line.parts.tracer)
+        });
         if let Some(reply) = line.limits(intake, &arrived).await {
             return reply;
         }
         let config = door.directory.config.clone();
-        self.afterlife.lend(line.clone().take(config, intake.clone(), live, arrived, verified)).await
+        self.afterlife.lend(line.clone().take(config, intake.clone(), live, arrived, verified, trace)).await
     }
 
     /// The answer to a GET handshake; `None` for every path and request that is not one, whatever
@@ -221,7 +238,7 @@ enum Under {
 /// What an authentic delivery asks for.
 enum Asked {
     Answer(Answer),
-    Recording { events: Vec<NewEvent>, trace_id: TraceId, answer: Option<Answer> },
+    Recording { events: Vec<NewEvent>, answer: Option<Answer> },
 }
 
 /// The steps of the pipeline, shared by all deliveries.
@@ -305,6 +322,7 @@ impl Line {
         live: Arc<LiveKeys>,
         arrived: Arrived,
         verified: Verified,
+        trace: DeliveryTrace,
     ) -> Reply {
         let (line, source, now) = (self.clone(), intake.source.clone(), arrived.now);
         // Held until the commit: what waits for a slow store keeps its place in the memory of bodies.
@@ -312,13 +330,13 @@ impl Line {
         let (arrived, asked) = self
             .heavy
             .run(body.len(), move || {
-                let asked = line.ask(&source, &live, &arrived, verified);
+                let asked = line.ask(&source, &live, &arrived, verified, trace);
                 (arrived, asked)
             })
             .await;
         match asked {
-            Ok(Asked::Recording { events, trace_id, answer }) => {
-                let reply = self.record(&intake, events, trace_id, now).await;
+            Ok(Asked::Recording { events, answer }) => {
+                let reply = self.record(&intake, events, trace, now).await;
                 answer.filter(|_| reply.status.is_success()).map_or(reply, Reply::from)
             }
             Ok(Asked::Answer(answer)) => self.handshake(&intake, answer, None, now).await,
@@ -332,36 +350,43 @@ impl Line {
     }
 
     /// Reads an authentic delivery and prepares its events.
-    fn ask(&self, source: &Source, live: &LiveKeys, arrived: &Arrived, verified: Verified) -> Result<Asked, Malformed> {
+    fn ask(
+        &self,
+        source: &Source,
+        live: &LiveKeys,
+        arrived: &Arrived,
+        verified: Verified,
+        trace: DeliveryTrace,
+    ) -> Result<Asked, Malformed> {
         let request = arrived.request();
         let envelopes = match source.vendor.read(&request, &verified, &live.keys)? {
             Reading::Handshake(answer) => return Ok(Asked::Answer(answer)),
             Reading::Events(envelopes) => envelopes,
         };
-        let (trace_id, trace_link) = trace(request.headers, source.continue_trace);
         let delivery = Delivery {
             raw: arrived.inbound.body.clone(),
             headers: request.headers,
             received_at: arrived.now,
             signed_at: verified.signed_at,
             secret_version: live.versions[verified.key].clone(),
-            trace_id,
-            trace_link,
+            trace,
             drift: &self.parts.drift,
         };
         let events = prepare_all(source, envelopes, &delivery);
-        Ok(Asked::Recording { events, trace_id, answer: source.vendor.success_answer(&request) })
+        Ok(Asked::Recording { events, answer: source.vendor.success_answer(&request) })
     }
 
-    async fn record(&self, intake: &Intake, events: Vec<NewEvent>, trace_id: TraceId, now: Timestamp) -> Reply {
+    async fn record(&self, intake: &Intake, events: Vec<NewEvent>, trace: DeliveryTrace, now: Timestamp) -> Reply {
         let told: Vec<Told> = events.iter().map(Told::of).collect();
+        let begun = Instant::now();
         let recorded = if events.is_empty() { Ok(Vec::new()) } else { self.parts.store.record(events).await };
         match recorded {
             Ok(recorded) => {
-                self.tell_recorded(intake, &told, &recorded, trace_id, now);
+                self.tell_recorded(intake, &told, &recorded, trace, (now, begun.elapsed()));
                 success(intake.source.vendor.profile().success, &told, &recorded)
             }
             Err(error) => {
+                let trace_id = trace.request.trace;
                 tracing::warn!(lane = %intake.source.lane, %trace_id, %error, "delivery not recorded");
                 self.reject(intake, Rejection::Store);
                 Reply::unavailable()
@@ -374,8 +399,8 @@ impl Line {
         intake: &Intake,
         told: &[Told],
         recorded: &[Recorded],
-        trace_id: TraceId,
-        received_at: Timestamp,
+        trace: DeliveryTrace,
+        (received_at, storing): (Timestamp, Duration),
     ) {
         let took = self.parts.clock.now().since(received_at);
         let mut new_jobs = 0;
@@ -388,8 +413,9 @@ impl Line {
                 event_type: &told.event_type,
                 status: told.status,
                 jobs,
-                trace_id,
+                trace,
                 took,
+                storing,
             });
         }
         if new_jobs > 0 {

@@ -29,6 +29,7 @@ use crate::{
     config::{Config, Input},
     schema::Drift,
     secrets::{Environment, Secret},
+    trace::Untraced,
     vendors::Outgoing,
 };
 
@@ -146,6 +147,7 @@ impl World {
             wake: Arc::new(move |lane: &LaneKey| told.lock().unwrap().push(lane.clone())),
             observer: seen.clone(),
             drift: Arc::new(Drift::default()),
+            tracer: Arc::new(Untraced),
         });
         Self { config, store, records, seen, clock, woken, receiver: Arc::new(receiver) }
     }

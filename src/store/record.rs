@@ -138,6 +138,7 @@ async fn store(batch: &mut Batch<'_>, new: &[New<'_>], mut watermarks: Watermark
         values.add(event.status.as_str());
         values.add(event.trace_id.as_bytes().as_slice());
         values.add(event.keys_expire);
+        values.add(event.sampled);
     });
     let payloads = Rows::of(new, |New { seq, event, .. }, values| {
         values.add(*seq);

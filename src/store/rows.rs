@@ -267,6 +267,7 @@ pub(super) fn envelope(row: &Row, lane: LaneKey) -> Result<EventEnvelope, BadRow
         api_version: row.opt("api_version")?,
         data: row.json("form")?,
         trace_id: row.trace_id("trace_id")?,
+        sampled: row.get("sampled")?,
     })
 }
 

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use sluice_actors::domain::LaneKey;
 
-use super::{lanes::Lanes, metrics::Metrics};
+use super::{
+    lanes::Lanes,
+    metrics::Metrics,
+    traces::{Request, StoredEvent, Traces},
+};
 use crate::{
     config,
     ingest::{EventStatus, IngestEvent, Observer, Place, Recorded, Rejection},
@@ -30,18 +34,19 @@ pub struct IngestObserver {
     metrics: Metrics,
     lanes: Arc<Lanes>,
     config: config::Live,
+    traces: Traces,
 }
 
 impl IngestObserver {
-    /// Counts into `metrics` and `lanes`; whether a secret is the newest is looked up in the running
-    /// configuration.
-    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: config::Live) -> Self {
+    /// Counts into `metrics` and `lanes`, sends spans to `traces`; whether a secret is the newest is
+    /// looked up in the running configuration.
+    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: config::Live, traces: Traces) -> Self {
         metrics.webhook_rejections_total.with_label_values(&[UNKNOWN, Refusal::UnknownEndpoint.as_str()]);
         metrics.http_requests_in_flight.with_label_values(&[ROUTE]);
         for code in ["200", "401", "429", "503"] {
             metrics.http_requests_total.with_label_values(&[ROUTE, "POST", code]);
         }
-        Self { metrics, lanes, config }
+        Self { metrics, lanes, config, traces }
     }
 
     /// Whether a secret is the newest of its source.
@@ -100,7 +105,11 @@ impl Observer for IngestObserver {
         match event {
             IngestEvent::Arrived => self.metrics.http_requests_in_flight.with_label_values(&[ROUTE]).inc(),
             IngestEvent::Left => self.metrics.http_requests_in_flight.with_label_values(&[ROUTE]).dec(),
-            IngestEvent::Answered { place, method, status, took, bytes } => {
+            IngestEvent::Answered { place, method, https, trace, status, took, whole, bytes } => {
+                if let Some(place) = *place {
+                    let (trace, https, status, took, bytes) = (*trace, *https, *status, *whole, *bytes);
+                    self.traces.request(&Request { place, method, https, trace, status, took, bytes });
+                }
                 let labels = [ROUTE, method_label(method), status.as_str()];
                 self.metrics.http_requests_total.with_label_values(&labels).inc();
                 self.metrics.http_request_duration_seconds.with_label_values(&[ROUTE]).observe(took.as_secs_f64());
@@ -141,8 +150,15 @@ impl Observer for IngestObserver {
                 let reason = reason.as_str();
                 tracing::warn!(tenant = %lane.tenant, source = %lane.source, vendor, reason, "delivery not taken");
             }
-            IngestEvent::Recorded { place, recorded, event_type, status, jobs, trace_id, took } => {
+            IngestEvent::Recorded { place, recorded, event_type, status, jobs, trace, took, storing } => {
                 let outcome = self.recorded(*place, *recorded, *status);
+                let id = recorded.event_id();
+                let mut span = trace.request;
+                if let Recorded::New(_) = recorded {
+                    let (place, trace, status, jobs, took) = (*place, *trace, *status, jobs.len(), *storing);
+                    self.traces.stored(&StoredEvent { place, id, trace, status, jobs, took });
+                    span = trace.stored(id);
+                }
                 let Place { lane, vendor } = place;
                 for kind in *jobs {
                     self.metrics.jobs_enqueued_total.with_label_values(&[vendor, &**kind]).inc();
@@ -150,9 +166,9 @@ impl Observer for IngestObserver {
                 let jobs = jobs.len();
                 let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(
-                    event_id = %recorded.event_id(), tenant = %lane.tenant, source = %lane.source, vendor,
+                    event_id = %id, tenant = %lane.tenant, source = %lane.source, vendor,
                     r#type = event_type, state = status.as_str(), outcome, jobs, duration_ms,
-                    trace_id = %trace_id, "event recorded"
+                    trace_id = %span.trace, span_id = span.logged(), "event recorded"
                 );
             }
             IngestEvent::Handshake { place } => {

@@ -8,6 +8,7 @@ use std::{
     borrow::Cow,
     fmt::{self, Write as _},
     io::{IsTerminal, Write},
+    panic::PanicHookInfo,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -25,6 +26,7 @@ use tracing_subscriber::{
     reload,
 };
 
+use super::sentry::{PANICKED, Reports};
 use crate::config::LogFormat;
 
 /// Bytes of one field's value; longer ones are cut and end in `…`.
@@ -41,6 +43,8 @@ pub struct Options {
     pub filter: String,
     /// Where lines go; `None` is standard output.
     pub sink: Option<Sink>,
+    /// Where lines that are errors are reported besides.
+    pub reports: Reports,
 }
 
 /// The filter is not in the form of `RUST_LOG`.
@@ -78,18 +82,21 @@ pub fn subscriber(
     };
     let sink = options.sink.unwrap_or_else(|| Arc::new(Mutex::new(stdout)));
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&options.filter)?);
-    let subscriber = Registry::default().with(filter).with(Lines { form, sink, clock });
+    let subscriber = Registry::default().with(filter).with(Lines { form, sink, clock, reports: options.reports });
     Ok((subscriber, Logs { filter: handle }))
 }
 
 /// Replaces the default panic message, which could show a payload, by a log line that tells only
 /// where it happened.
 pub fn log_panics_by_place() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let thread = std::thread::current();
-        tracing::error!(place, thread = thread.name().unwrap_or("unnamed"), "panicked");
-    }));
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Logs where a panic happened, with the names of whose work it was; not what it says.
+pub fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(place, thread = thread.name().unwrap_or("unnamed"), "{PANICKED}");
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +110,7 @@ struct Lines {
     form: Form,
     sink: Sink,
     clock: Arc<dyn Clock>,
+    reports: Reports,
 }
 
 /// The fields of a span or an event, in the order they were given; a later one replaces.
@@ -206,6 +214,9 @@ where
             None => String::new(),
         };
         let meta = event.metadata();
+        if *meta.level() == Level::ERROR {
+            self.reports.error(&message, meta.target(), &fields.0);
+        }
         let line = match self.form {
             Form::Json => json_line(self.clock.now(), *meta.level(), &message, meta.target(), &fields.0),
             Form::Human { colour } => human_line(self.clock.now(), *meta.level(), &message, &fields.0, colour),
@@ -349,7 +360,7 @@ mod tests {
     fn logged(format: LogFormat, filter: &str, act: impl FnOnce(&Logs)) -> String {
         let buffer = Arc::new(Mutex::new(Vec::new()));
         let sink: Sink = buffer.clone();
-        let options = Options { format, filter: filter.to_owned(), sink: Some(sink) };
+        let options = Options { format, filter: filter.to_owned(), sink: Some(sink), reports: Reports::default() };
         let (subscriber, logs) = subscriber(options, Arc::new(At("2026-11-24T08:00:00.123Z"))).unwrap();
         tracing::subscriber::with_default(subscriber, || act(&logs));
         let bytes = buffer.lock().unwrap().clone();

@@ -203,6 +203,9 @@ metrics! {
         /// 1 while a callee is held because it refuses our credentials. Folded callees count theirs.
         callee_unauthorized: IntGaugeVec ["callee"];
 
+        /// Spans and reports of errors that did not reach their receiver.
+        telemetry_dropped_total: IntCounterVec ["signal"];
+
         /// Seconds of a request to the store as whoever asked saw it: its wait for a transaction and a connection is within it.
         db_query_duration_seconds: HistogramVec ["op"] in STORE;
         /// Requests to the store that failed.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sluice_actors::{
-    domain::{CalleeId, Job, JobState, LaneKey, TraceId},
+    domain::{CalleeId, Job, JobState, LaneKey},
     ports::{BreakerState, Fenced, Observer, ObserverEvent, Verdict},
 };
 
@@ -12,8 +12,9 @@ use super::{
     calls::Callees,
     lanes::{AttemptOutcome, Lanes},
     metrics::{Metrics, NONE},
+    traces::{EndedAttempt, Traces},
 };
-use crate::config;
+use crate::{config, trace::AttemptTrace};
 
 /// The vendor label of a lane whose source is not configured (any more).
 const UNKNOWN: &str = "unknown";
@@ -24,22 +25,30 @@ pub struct TreeObserver {
     lanes: Arc<Lanes>,
     callees: Arc<Callees>,
     config: config::Live,
+    traces: Traces,
 }
 
 impl TreeObserver {
-    /// Counts into `metrics`, `lanes` and by `callees`; vendors' names come from the running
-    /// configuration.
-    pub fn new(metrics: Metrics, lanes: Arc<Lanes>, callees: Arc<Callees>, config: config::Live) -> Self {
-        Self { metrics, lanes, callees, config }
+    /// Counts into `metrics`, `lanes` and by `callees`, sends spans to `traces`; vendors' names come from
+    /// the running configuration.
+    pub fn new(
+        metrics: Metrics,
+        lanes: Arc<Lanes>,
+        callees: Arc<Callees>,
+        config: config::Live,
+        traces: Traces,
+    ) -> Self {
+        Self { metrics, lanes, callees, config, traces }
     }
 
     fn vendor(&self, lane: &LaneKey) -> &'static str {
         self.config.load().source(lane).map_or(UNKNOWN, |(_, source)| source.vendor.name())
     }
 
-    fn attempt_ended(&self, job: &Job, trace_id: TraceId, end: &Ended<'_>) {
+    fn attempt_ended(&self, job: &Job, trace: AttemptTrace, end: &Ended<'_>) {
         let vendor = self.vendor(&job.lane);
         let (state, outcome, error) = told(job, end.verdict, end.fenced);
+        self.traces.attempted(&EndedAttempt { job, trace, vendor, outcome, took: end.elapsed });
         self.lanes.attempt(&job.lane, vendor, outcome);
         let outcome_labels = [vendor, &*job.kind, outcome.as_str()];
         self.metrics.job_attempts_total.with_label_values(&outcome_labels).inc();
@@ -50,13 +59,16 @@ impl TreeObserver {
             self.metrics.job_end_to_end_seconds.with_label_values(&[vendor]).observe(end.age.as_secs_f64());
         }
         let duration_ms = u64::try_from(end.duration.as_millis()).unwrap_or(u64::MAX);
+        let (trace_id, span_id) = (trace.span.trace, trace.span.logged());
+        // Of a replay, which is a trace of its own: where its delivery is.
+        let replay_of = trace.is_replay().then_some(tracing::field::display(trace.stored.trace));
         // The level is part of a line's static metadata, hence one call for each.
         macro_rules! line {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
                     event_id = %job.event_id, job_id = %job.id, tenant = %job.lane.tenant, source = %job.lane.source,
                     vendor, route = %job.route, r#type = %job.kind, state = state.as_str(), attempt = job.attempts + 1,
-                    duration_ms, trace_id = %trace_id, error, $message
+                    duration_ms, trace_id = %trace_id, span_id, replay_of, error, $message
                 )
             };
         }
@@ -106,6 +118,7 @@ struct Ended<'a> {
     verdict: &'a Verdict,
     fenced: Fenced,
     duration: std::time::Duration,
+    elapsed: std::time::Duration,
     waited: std::time::Duration,
     age: std::time::Duration,
 }
@@ -131,14 +144,18 @@ fn told(job: &Job, verdict: &Verdict, fenced: Fenced) -> (JobState, AttemptOutco
 impl Observer for TreeObserver {
     fn observe(&self, event: &ObserverEvent<'_>) {
         match event {
-            ObserverEvent::AttemptBegan { job, trace_id } => tracing::debug!(
+            ObserverEvent::AttemptBegan { job, trace_id, sampled } => {
+                let span = self.traces.attempt(job, *trace_id, *sampled).span;
+                tracing::debug!(
                 event_id = %job.event_id, job_id = %job.id, tenant = %job.lane.tenant, source = %job.lane.source,
                 vendor = self.vendor(&job.lane), route = %job.route, r#type = %job.kind, state = job.state.as_str(),
-                attempt = job.attempts + 1, trace_id = %trace_id, "attempt began"
-            ),
-            ObserverEvent::AttemptEnded { job, trace_id, verdict, fenced, duration, waited, age } => {
-                let end = Ended { verdict, fenced: *fenced, duration: *duration, waited: *waited, age: *age };
-                self.attempt_ended(job, *trace_id, &end);
+                attempt = job.attempts + 1, trace_id = %span.trace, span_id = span.logged(), "attempt began"
+                );
+            }
+            ObserverEvent::AttemptEnded { job, trace_id, sampled, verdict, fenced, duration, elapsed, waited, age } => {
+                let trace = self.traces.attempt(job, *trace_id, *sampled);
+                let (fenced, duration, elapsed, waited, age) = (*fenced, *duration, *elapsed, *waited, *age);
+                self.attempt_ended(job, trace, &Ended { verdict, fenced, duration, elapsed, waited, age });
             }
             ObserverEvent::LaneBreaker { lane, callee, state } => self.lane_breaker(lane, callee.as_str(), *state),
             ObserverEvent::CalleeBreaker { callee, state } => self.callee_breaker(callee, *state),
@@ -154,7 +171,8 @@ impl Observer for TreeObserver {
                 let vendor = self.vendor(lane);
                 self.lanes.restarted(lane, vendor);
                 let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                tracing::error!(tenant = %lane.tenant, source = %lane.source, vendor, after_ms, restarts, "lane panicked, restarts");
+                // The panic itself was logged as an error where it happened.
+                tracing::warn!(tenant = %lane.tenant, source = %lane.source, vendor, after_ms, restarts, "lane panicked, restarts");
             }
             ObserverEvent::LaneParked { lane, until } => {
                 tracing::error!(tenant = %lane.tenant, source = %lane.source, vendor = self.vendor(lane), %until, "lane parked");

@@ -213,6 +213,9 @@ mod tests {
         let (pay, chat) = (lane("pay"), lane("chat"));
         let answered = |lane, status, took| IngestEvent::Answered {
             method: &Method::POST,
+            https: false,
+            trace: None,
+            whole: Duration::from_millis(took),
             place: Some(Place { lane, vendor: "generic" }),
             status,
             took: Duration::from_millis(took),

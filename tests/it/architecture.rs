@@ -188,16 +188,17 @@ fn the_parts_of_the_gateway_know_each_other_only_as_designed() {
             ("clock", &[]),
             ("error_code", &[]),
             ("ids", &[]),
+            ("trace", &["ids"]),
             ("secrets", &["http_client"]),
             ("http_client", &[]),
             ("vendors", &["json", "secrets"]),
             ("schema", &["json", "vendors"]),
             ("redact", &["json", "config"]),
             ("config", &["secrets", "vendors", "actions", "error_code"]),
-            ("ingest", &["json", "ids", "config", "vendors", "schema", "redact", "api", "secrets"]),
+            ("ingest", &["json", "ids", "config", "vendors", "schema", "redact", "api", "secrets", "trace"]),
             ("store", &["ingest", "api", "vendors"]),
-            ("actions", &["config", "http_client", "json", "ids", "redact", "secrets"]),
-            ("telemetry", &["config", "http_client", "ingest", "vendors", "schema"]),
+            ("actions", &["config", "http_client", "json", "ids", "redact", "secrets", "trace"]),
+            ("telemetry", &["config", "ingest", "vendors", "schema", "clock", "ids", "trace", "redact", "http_client"]),
             ("edge", &["config", "ingest", "vendors", "secrets"]),
             ("oidc", &["config", "http_client", "ids", "secrets"]),
             ("api", &["config", "edge", "ingest", "vendors", "telemetry", "schema", "ids", "secrets", "oidc"]),
@@ -217,6 +218,10 @@ fn each_library_has_one_home() {
         ("sqlx", &["store"]),
         ("rusqlite", &["store"]),
         ("prometheus", &["telemetry"]),
+        ("opentelemetry", &["telemetry"]),
+        ("opentelemetry_sdk", &["telemetry"]),
+        ("opentelemetry_otlp", &["telemetry"]),
+        ("sentry", &["telemetry"]),
         ("reqwest", &["http_client"]),
         ("jsonwebtoken", &["actions", "standins"]),
         ("minijinja", &["actions"]),
@@ -246,7 +251,7 @@ fn each_library_has_one_home() {
 fn the_actors_do_not_depend_on_the_world() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/Cargo.toml"))
         .expect("the manifest of the actors");
-    for world in ["warp", "sqlx", "rusqlite", "reqwest", "prometheus", "hyper"] {
+    for world in ["warp", "sqlx", "rusqlite", "reqwest", "prometheus", "hyper", "opentelemetry", "sentry"] {
         assert!(!manifest.lines().any(|line| line.starts_with(world)), "the actors depend on {world}");
     }
 }

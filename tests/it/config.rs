@@ -145,6 +145,44 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn where_telemetry_goes_is_checked_and_a_dsn_is_not_repeated() {
+    let with = |dsn: &str, text: &str| {
+        let environment = Environment::fixed([("DSN", dsn)]);
+        let resolved = Input::new("cfg").environment(environment).main(text).resolve();
+        resolved.map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    let plain = with("", "[telemetry.sentry]\ndsn = 'https://hunter2@sentry.example/1'").unwrap_err();
+    assert!(plain.contains("telemetry.sentry.dsn") && !plain.contains("hunter2"), "{plain}");
+    insta::assert_snapshot!(
+        main_errors("[telemetry.traces]\nendpoint = 'collector:4318'\nratio = 1.5\n[telemetry.sentry]\nenvironment = 'a/b'"),
+        @r#"
+    cfg/sluice.toml:2: telemetry.traces.endpoint: is not a URL of http or https; write one such as "https://example.com"
+    cfg/sluice.toml:3: telemetry.traces.ratio: 1.5 is no part of a whole; write a number from 0 to 1, such as 0.1
+    cfg/sluice.toml:4: telemetry.sentry.dsn: is missing; write a reference such as "file:PATH" or "env:NAME"
+    cfg/sluice.toml:5: telemetry.sentry.environment: is not the name of an environment: 1 to 64 characters without blanks and slashes; write one such as "production"
+    "#
+    );
+    insta::assert_snapshot!(main_errors("[telemetry.traces]\nendpoint = 'http://c:4318/v1/traces'\nratios = 1"), @r#"
+    cfg/sluice.toml:2: telemetry.traces.endpoint: names the path of the spans, which is added to it; leave `/v1/traces` away: write where the collector listens, such as "http://127.0.0.1:4318"
+    cfg/sluice.toml:3: telemetry.traces.ratios: is not a known key; did you mean `ratio`?
+    "#);
+    let sentry = "[telemetry.sentry]\ndsn = 'env:DSN'";
+    for (dsn, reason) in [
+        ("hunter2", "is not a URL"),
+        ("ftp://hunter2@sentry.example/1", "is not a URL of https"),
+        ("http://hunter2@sentry.example/1", "is http outside loopback"),
+        ("https://sentry.example/1", "holds no key"),
+        ("https://hunter2@sentry.example", "names no project"),
+    ] {
+        let error = with(dsn, sentry).unwrap_err();
+        assert!(error.contains(&format!("telemetry.sentry.dsn: {reason}")) && !error.contains("hunter2"), "{error}");
+    }
+    for dsn in ["https://hunter2@sentry.example/1", "http://hunter2@127.0.0.1:8000/behind/a/path/42"] {
+        assert_eq!(with(dsn, sentry), Ok(()));
+    }
+}
+
+#[test]
 fn what_is_not_toml_is_told_with_its_line() {
     insta::assert_snapshot!(main_errors("[edge]\nlisten = \n[admin"), @"
     cfg/sluice.toml:2: not TOML: string values must be quoted, expected literal string

@@ -14,6 +14,7 @@ use sluice::{
     schema::Drift,
     secrets::{Environment, Secret},
     store::{OpenOptions, Store},
+    trace::Untraced,
     vendors::Outgoing,
 };
 use sluice_actors::{domain::LaneKey, ports::Clock};
@@ -61,6 +62,7 @@ impl Node {
             wake: Arc::new(|_: &LaneKey| {}),
             observer: Arc::new(Silent),
             drift: Arc::new(Drift::default()),
+            tracer: Arc::new(Untraced),
         });
         let listener = accept::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let server = edge::serve(listener, Arc::new(receiver), options).expect("an address");

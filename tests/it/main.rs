@@ -28,5 +28,6 @@ mod service;
 mod sites;
 mod start;
 mod store;
+mod telemetry;
 mod vendors;
 mod whole;

@@ -12,10 +12,11 @@ use sluice::{
     ingest::{EventStatus, NewEvent, prepare},
     redact::{self, Redactor, pointer},
     schema::Drift,
+    trace::{DeliveryTrace, Untraced},
     vendors::{self, OnConflict, Reading, Request, Vendor, Verified},
 };
 use sluice_actors::{
-    domain::{LaneKey, Timestamp, TraceId},
+    domain::{LaneKey, Timestamp},
     ports::{BreakerPolicy, Rate},
 };
 
@@ -129,8 +130,7 @@ fn prepared(source: &Source, envelopes: Vec<vendors::Envelope>, raw: Vec<u8>, he
         received_at: Timestamp::from_secs(1_795_507_200),
         signed_at: None,
         secret_version: "env:KEY".into(),
-        trace_id: TraceId::from_bytes([1; 16]).unwrap(),
-        trace_link: None,
+        trace: DeliveryTrace::of(&HeaderMap::new(), false, &Untraced),
         drift: &drift,
     };
     prepare::prepare_all(source, envelopes, &delivery)

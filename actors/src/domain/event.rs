@@ -35,4 +35,7 @@ pub struct EventEnvelope {
     pub data: Value,
     /// The trace that began with the delivery.
     pub trace_id: TraceId,
+    /// Whether its spans are kept, by who decided it when the trace began.
+    #[serde(default)]
+    pub sampled: bool,
 }

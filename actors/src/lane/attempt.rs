@@ -104,9 +104,9 @@ impl Run {
                 return Ended { store_failed: true, ..Ended::NOTHING };
             }
         };
-        let trace_id = begun.event.trace_id;
+        let (trace_id, sampled) = (begun.event.trace_id, begun.event.sampled);
         let received_at = begun.event.received_at;
-        self.around.world.observer.observe(&ObserverEvent::AttemptBegan { job: &begun.job, trace_id });
+        self.around.world.observer.observe(&ObserverEvent::AttemptBegan { job: &begun.job, trace_id, sampled });
         let job = begun.job.clone();
         let started_at = self.around.world.clock.now();
         let started = Instant::now();
@@ -126,7 +126,7 @@ impl Run {
         };
         let end = AttemptEnd { job: job.id, fence: job.fence, started_at, duration, verdict };
         let fenced = self.record(&end, started + self.timeout).await;
-        let told = Told { job: &job, trace_id, received_at, duration, started_at };
+        let told = Told { job: &job, trace_id, sampled, received_at, duration, started_at, started };
         match fenced {
             Some(fenced) => self.tell(&end.verdict, fenced, &told),
             None => self.around.in_flight.close(job.id, true),
@@ -244,9 +244,11 @@ impl Run {
         self.around.world.observer.observe(&ObserverEvent::AttemptEnded {
             job,
             trace_id: told.trace_id,
+            sampled: told.sampled,
             verdict,
             fenced,
             duration: told.duration,
+            elapsed: told.started.elapsed(),
             waited: told.started_at.since(job.next_run_at),
             age: self.around.world.clock.now().since(told.received_at),
         });
@@ -260,9 +262,11 @@ impl Run {
 struct Told<'a> {
     job: &'a Job,
     trace_id: TraceId,
+    sampled: bool,
     received_at: Timestamp,
     duration: Duration,
     started_at: Timestamp,
+    started: Instant,
 }
 
 /// Closes the attempt in the ledger, whatever ends it; a no-op where it was closed with a word.

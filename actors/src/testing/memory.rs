@@ -390,6 +390,7 @@ impl Inner {
                 api_version: None,
                 data: new.data,
                 trace_id,
+                sampled: false,
             }),
         );
         let job = Job {

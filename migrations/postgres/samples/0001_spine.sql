@@ -1,5 +1,9 @@
 -- One row of each kind as this migration's release writes it. Later migrations run over these rows.
-INSERT INTO events VALUES (
+INSERT INTO events (
+    seq, id, tenant, source, vendor, external_id, payload_hash, stored_hash, dedupe_key, replay_key, event_type,
+    subject_id, occurred_at, received_at, signature_ok, secret_version, api_version, revises, status, trace_id,
+    keys_expire
+) VALUES (
     nextval('events_seq'), '019376c0-0000-7000-8000-000000000001', 'acme', 'pay', 'stripe', 'evt_1', decode(repeat('00', 32), 'hex'),
     decode(repeat('00', 32), 'hex'), decode(repeat('00', 16), 'hex'), NULL, 'invoice.paid', 'in_1', 1767225600000,
     1767225600000, true, 'current', '2026-01-01', NULL, 'stored', '\x00000000000000000000000000000001', true

@@ -1,5 +1,9 @@
 -- One row of each kind as this migration's release writes it. Later migrations run over these rows.
-INSERT INTO events VALUES (
+INSERT INTO events (
+    seq, id, tenant, source, vendor, external_id, payload_hash, stored_hash, dedupe_key, replay_key, event_type,
+    subject_id, occurred_at, received_at, signature_ok, secret_version, api_version, revises, status, trace_id,
+    keys_expire
+) VALUES (
     1, x'019376c0000070008000000000000001', 'acme', 'pay', 'stripe', 'evt_1', zeroblob(32), zeroblob(32),
     zeroblob(16), NULL, 'invoice.paid', 'in_1', 1767225600000, 1767225600000, 1, 'current', '2026-01-01', NULL,
     'stored', x'00000000000000000000000000000001', 1

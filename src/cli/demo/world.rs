@@ -32,7 +32,7 @@ use crate::{
     lifecycle::DrainPlan,
     secrets::Secret,
     standins::{Fault, StandInApi, StandInLlm, StandInWordPress},
-    telemetry::logs,
+    telemetry::{Reports, logs},
     vendors::{self, Vendor},
 };
 
@@ -245,7 +245,12 @@ impl World {
 fn log_into(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let file = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let sink: logs::Sink = Arc::new(Mutex::new(file));
-    let options = logs::Options { format: LogFormat::Json, filter: "info".to_owned(), sink: Some(sink) };
+    let options = logs::Options {
+        format: LogFormat::Json,
+        filter: "info".to_owned(),
+        sink: Some(sink),
+        reports: Reports::default(),
+    };
     let (subscriber, _) = logs::subscriber(options, clock)?;
     tracing::subscriber::set_global_default(subscriber).context("a log is already set up")?;
     logs::log_panics_by_place();

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     config::{Config, Input},
     secrets::Environment,
+    trace::Untraced,
     vendors::OnConflict,
 };
 
@@ -81,8 +82,7 @@ fn prepare_in(source: &Source, raw: &str, envelopes: Vec<Envelope>, drift: &Drif
         received_at: Timestamp::from_secs(1_795_507_200),
         signed_at: None,
         secret_version: "env:KEY".into(),
-        trace_id: TraceId::from_bytes([1; 16]).expect("not zero"),
-        trace_link: None,
+        trace: DeliveryTrace::of(&HeaderMap::new(), false, &Untraced),
         drift,
     };
     prepare_all(source, envelopes, &delivery)

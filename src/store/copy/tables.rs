@@ -64,6 +64,7 @@ pub(super) const TABLES: &[Table] = &[
             ("status", Text),
             ("trace_id", Bytes),
             ("keys_expire", Flag),
+            ("sampled", Flag),
         ],
     ),
     Table::new(

@@ -22,6 +22,7 @@ use sluice::{
         calls::{Callees, Calls},
         metrics::Metrics,
     },
+    trace::{Tracer, Untraced},
 };
 use sluice_actors::{
     domain::{
@@ -122,20 +123,25 @@ impl Bench {
     /// A tenant with everything and these routes of its one source (`[[sources.payments.routes]]`).
     /// `{api}` in them is the stand-in API's host and port.
     pub(crate) async fn start(routes: &str) -> Self {
-        Self::build(routes, true, None).await
+        Self::build(routes, true, None, Arc::new(Untraced)).await
+    }
+
+    /// As [`Bench::start`], with calls told to `tracer`.
+    pub(crate) async fn traced(routes: &str, tracer: Arc<dyn Tracer>) -> Self {
+        Self::build(routes, true, None, tracer).await
     }
 
     /// As [`Bench::start`], with the LLM at `base_url` instead of the stand-in.
     pub(crate) async fn with_llm(routes: &str, base_url: Url) -> Self {
-        Self::build(routes, true, Some(base_url)).await
+        Self::build(routes, true, Some(base_url), Arc::new(Untraced)).await
     }
 
     /// A tenant without a WordPress site.
     pub(crate) async fn without_site(routes: &str) -> Self {
-        Self::build(routes, false, None).await
+        Self::build(routes, false, None, Arc::new(Untraced)).await
     }
 
-    async fn build(routes: &str, with_site: bool, base_url: Option<Url>) -> Self {
+    async fn build(routes: &str, with_site: bool, base_url: Option<Url>, tracer: Arc<dyn Tracer>) -> Self {
         let now = Timestamp::parse_rfc3339("2026-11-24T08:00:05Z").unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(now.as_millis())));
         let llm = StandInLlm::start(LLM_KEY).await.unwrap();
@@ -151,6 +157,7 @@ impl Bench {
             http.clone(),
             Arc::new(Calls::new(Metrics::new(), Arc::new(Callees::new(100)))),
             Arc::clone(&clock) as Arc<dyn Clock>,
+            tracer,
         );
         let policies = ConfigPolicies::new(Arc::clone(&config));
         Self { llm, site, api, clock, config, actions, policies, http }
@@ -173,6 +180,7 @@ impl Bench {
             api_version: None,
             data: json!({ "amount": 1200, "customer": { "name": "Ada Lovelace", "id": "c/7" } }),
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".parse().unwrap(),
+            sampled: true,
         };
         let config = self.config.load();
         let kind = config.source(&lane).and_then(|(_, source)| {

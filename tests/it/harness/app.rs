@@ -9,7 +9,10 @@ use sluice::{
     clock::SystemClock,
     config::{self, LogFormat},
     lifecycle::{DrainPlan, ShutdownReport},
-    telemetry::logs::{self, Options},
+    telemetry::{
+        Reports,
+        logs::{self, Options},
+    },
 };
 use sluice_actors::{domain::JobState, handle::NodeLimits};
 
@@ -157,7 +160,7 @@ impl App {
 /// Logs to standard output under `SLUICE_TEST_LOG=<filter>`, to see why a test fails.
 fn log_if_asked() {
     let Ok(filter) = std::env::var("SLUICE_TEST_LOG") else { return };
-    let options = Options { format: LogFormat::Human, filter, sink: None };
+    let options = Options { format: LogFormat::Human, filter, sink: None, reports: Reports::default() };
     let (subscriber, _) = logs::subscriber(options, Arc::new(SystemClock)).expect("a log filter");
     // `Err`: another test of this process was first.
     let _ = tracing::subscriber::set_global_default(subscriber);

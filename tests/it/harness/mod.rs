@@ -9,6 +9,7 @@ mod folder;
 mod postgres;
 mod process;
 mod proxy;
+mod receiver;
 mod sender;
 mod world;
 
@@ -19,6 +20,7 @@ pub(crate) use folder::Folder;
 pub(crate) use postgres::{Archive, Cluster};
 pub(crate) use process::{Process, Ran, command, run, sluice};
 pub(crate) use proxy::Proxy;
+pub(crate) use receiver::Receiver;
 pub(crate) use sender::{Answer, Sender};
 pub(crate) use world::{Engine, LLM_KEY, SECRET, World, completed, on_both_engines, summarising};
 

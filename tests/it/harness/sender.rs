@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use sluice::{
     clock::SystemClock,
@@ -18,6 +18,8 @@ pub(crate) struct Sender {
     vendor: Arc<dyn Vendor>,
     secret: Secret,
     url: String,
+    /// Beside what the vendor signs.
+    more: HeaderMap,
 }
 
 /// What the gateway answered.
@@ -46,7 +48,13 @@ impl Sender {
     pub(crate) fn new(origin: &str, tenant: &str, source: &str, vendor: &str, secret: &str) -> Self {
         let vendor = vendors::build(vendor, &toml::Table::new()).expect("a vendor").expect("needs no options");
         let url = format!("{origin}/webhooks/{tenant}/{source}");
-        Self { client: Client::new(), vendor, secret: Secret::new(secret.as_bytes().to_vec()), url }
+        Self {
+            client: Client::new(),
+            vendor,
+            secret: Secret::new(secret.as_bytes().to_vec()),
+            url,
+            more: HeaderMap::new(),
+        }
     }
 
     /// The same sender after the gateway moved to another port.
@@ -58,6 +66,13 @@ impl Sender {
     /// The same sender with another secret.
     pub(crate) fn with_secret(&self, secret: &str) -> Self {
         Self { secret: Secret::new(secret.as_bytes().to_vec()), ..self.clone() }
+    }
+
+    /// The same sender with a trace of its own, and a query that the scheme does not sign.
+    pub(crate) fn traced(&self, traceparent: &str, query: &str) -> Self {
+        let mut more = self.more.clone();
+        more.insert("traceparent", traceparent.parse().expect("a header value"));
+        Self { more, url: format!("{}?{query}", self.url), ..self.clone() }
     }
 
     /// Sends `body`, signed now.
@@ -80,7 +95,7 @@ impl Sender {
     async fn send_bytes(&self, now: Timestamp, id: &str, body: Vec<u8>, media: &str) -> reqwest::Result<Answer> {
         let outgoing = Outgoing { url: &self.url, id, event_type: "assistant.completed", now, body: &body };
         let headers = self.vendor.sign(&outgoing, &self.secret).expect("the secret is of the vendor's form");
-        let mut request = self.client.post(&self.url).header("content-type", media);
+        let mut request = self.client.post(&self.url).header("content-type", media).headers(self.more.clone());
         for (name, value) in headers {
             request = request.header(name, value);
         }

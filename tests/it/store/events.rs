@@ -214,6 +214,7 @@ async fn an_event_never_changes_and_a_form_is_never_rewritten(world: World) {
         ("UPDATE events SET subject_id = 'x'", true),
         ("UPDATE events SET status = 'quarantined'", true),
         ("UPDATE events SET status = 'released', trace_id = stored_hash", true),
+        ("UPDATE events SET status = 'released', sampled = NOT sampled", true),
         ("UPDATE forms SET form = '[]'", true),
         ("UPDATE audit SET actor = 'nobody'", true),
         ("DELETE FROM audit", true),

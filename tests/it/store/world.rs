@@ -164,6 +164,7 @@ impl World {
             api_version: None,
             status: EventStatus::Stored,
             trace_id: ids::trace_id(),
+            sampled: false,
             trace_link: None,
             raw: raw.into(),
             redacted: false,

@@ -3,7 +3,7 @@
 SELECT
     a.number, j.id, j.event_id, j.tenant, j.source, j.route, j.type, j.state, j.class, j.attempts, j.claims, j.deaths,
     j.suspicion, j.next_run_at, j.fence, j.stage, j.checkpoint, e.vendor, e.external_id, e.event_type,
-    e.subject_id, e.occurred_at, e.received_at, e.api_version, e.trace_id, f.schema_version, f.form,
+    e.subject_id, e.occurred_at, e.received_at, e.api_version, e.trace_id, e.sampled, f.schema_version, f.form,
     w.occurred_at AS watermark,
     coalesce(l.held AND l.owner = a.owner AND l.epoch = a.epoch, false) AS owned
 FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[]) AS a (number, id, owner, epoch)

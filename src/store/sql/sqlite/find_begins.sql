@@ -6,7 +6,7 @@ WITH asked (number, id, owner, epoch) AS MATERIALIZED (
 SELECT
     a.number, j.id, j.event_id, j.tenant, j.source, j.route, j.type, j.state, j.class, j.attempts, j.claims, j.deaths,
     j.suspicion, j.next_run_at, j.fence, j.stage, j.checkpoint, e.vendor, e.external_id, e.event_type,
-    e.subject_id, e.occurred_at, e.received_at, e.api_version, e.trace_id, f.schema_version, f.form,
+    e.subject_id, e.occurred_at, e.received_at, e.api_version, e.trace_id, e.sampled, f.schema_version, f.form,
     w.occurred_at AS watermark, true AS owned
 FROM asked AS a
 CROSS JOIN jobs AS j ON j.id = a.id
