@@ -32,6 +32,7 @@ use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 
 use crate::{
     actions::{Actions, ConfigPolicies, jwks},
+    alerts::{self, Alarm, Desk as AlertDesk, DeskParts, Poster},
     api::{
         self, Api, Door,
         backlog::Backlogs,
@@ -215,16 +216,13 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let traffic = Arc::new(Traffic::default());
     let calls = Arc::new(Calls::new(metrics.clone(), callees.clone()));
     let actions = Arc::new(Actions::new(live.clone(), client.clone(), calls, clock.clone(), tracer.clone()));
+    let (alarm, notices) = Alarm::new(live.clone(), metrics.clone());
+    let telling = Telling { changes: changes.clone(), traffic: traffic.clone(), clock: clock.clone(), next: listener };
     let world = World {
         store: jobs.clone(),
         action: actions.clone(),
         policies: Arc::new(nodes::Divided { whole: ConfigPolicies::new(live.clone()), users: users.clone() }),
-        observer: Arc::new(Telling {
-            changes: changes.clone(),
-            traffic: traffic.clone(),
-            clock: clock.clone(),
-            next: listener,
-        }),
+        observer: Arc::new(alerts::Watching { alarm: alarm.clone(), next: telling }),
         clock: clock.clone(),
         seed,
         limits: node,
@@ -269,6 +267,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let accepting = Arc::new(AtomicBool::new(true));
     let sites = Sites { desk, pace: reports };
     let provider = Provider::new(client.clone(), clock.clone());
+    let poster = Poster { client: client.clone(), clock: clock.clone() };
     let reloading = config_path.map(|path| Reloading { path, logs, client });
     let operations = Operations {
         live: live.clone(),
@@ -280,6 +279,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         reloading: reloading.map(Mutex::new),
         nodes: shared.clone(),
         records: records.clone(),
+        poster: poster.clone(),
         switched: Mutex::new(switched),
         previews: Previews::new(actions),
     };
@@ -288,7 +288,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let api = Api {
         gateway: gateway.clone(),
         records: records.clone(),
-        jobs,
+        jobs: jobs.clone(),
         config: live.clone(),
         scrape: Scrape::new(metrics.clone(), ScrapeSources { lanes, callees, drift, host }),
         operations: operations.clone(),
@@ -314,13 +314,30 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
     })?;
     tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
+    let alert_desk = AlertDesk::new(
+        DeskParts {
+            config: live.clone(),
+            records: records.clone(),
+            jobs,
+            marks: Arc::new(store.clone()),
+            poster,
+            metrics: metrics.clone(),
+            console: runtime.admin.clone(),
+            seed,
+        },
+        alarm.clone(),
+    );
     let sweeper = sweep::run(records.clone(), live.clone(), clock.clone(), metrics.clone());
     let minutes = Minutes { traffic, records: records.clone(), clock };
-    let mut tasks =
-        vec![tokio::spawn(operations::follow(operations.clone())), tokio::spawn(sweeper), tokio::spawn(sites.run())];
+    let mut tasks = vec![
+        tokio::spawn(operations::follow(operations.clone())),
+        tokio::spawn(sweeper),
+        tokio::spawn(sites.run()),
+        tokio::spawn(alert_desk.run(notices)),
+    ];
     tasks.push(tokio::spawn(minutes.clone().run()));
     if let Some(nodes) = shared {
-        let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users };
+        let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users, alarm };
         tasks.push(tokio::spawn(nodes::run(around)));
     }
     Ok(Running {

@@ -142,7 +142,7 @@ type AllowPrivate = Arc<ArcSwap<Vec<IpNet>>>;
 #[derive(Clone)]
 pub struct HttpClient {
     client: reqwest::Client,
-    allow_private: AllowPrivate,
+    resolver: GuardedResolver,
 }
 
 /// The client could not be built (no TLS roots on this machine).
@@ -165,6 +165,7 @@ impl HttpClient {
 
     fn with_lookup(allow_private: Vec<IpNet>, lookup: Lookup) -> Result<Self, ClientError> {
         let allow_private: AllowPrivate = Arc::new(ArcSwap::from_pointee(allow_private));
+        let resolver = GuardedResolver { allow_private, lookup };
         let client = reqwest::Client::builder()
             .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
@@ -174,20 +175,34 @@ impl HttpClient {
             .pool_idle_timeout(Duration::from_secs(90))
             .http2_keep_alive_interval(Duration::from_secs(30))
             .http2_keep_alive_timeout(Duration::from_secs(10))
-            .dns_resolver(GuardedResolver { allow_private: Arc::clone(&allow_private), lookup })
+            .dns_resolver(resolver.clone())
             .build()
             .map_err(|e| ClientError(innermost(&e).to_string()))?;
-        Ok(Self { client, allow_private })
+        Ok(Self { client, resolver })
     }
 
     /// Replaces what private addresses may be dialled (reload).
     pub fn set_allow_private(&self, allow_private: Vec<IpNet>) {
-        self.allow_private.store(Arc::new(allow_private));
+        self.resolver.allow_private.store(Arc::new(allow_private));
+    }
+
+    /// An address of `host`, a name or a literal, that may be dialled: for what is said in another protocol than
+    /// HTTP.
+    pub async fn address_of(&self, host: &str) -> Result<IpAddr, CallError> {
+        if let Ok(literal) = host.parse() {
+            let may = guard::may_dial(literal, &self.resolver.allow_private.load());
+            return if may { Ok(literal) } else { Err(CallError::RefusedAddress(literal)) };
+        }
+        match self.resolver.find(host.to_owned()).await {
+            Ok(found) => found.first().copied().ok_or(CallError::Connect(NO_ADDRESS)),
+            Err(FindError::Refused(address)) => Err(CallError::RefusedAddress(address)),
+            Err(FindError::Unknown(_)) => Err(CallError::Connect(NO_ADDRESS)),
+        }
     }
 
     /// Makes one call and reads its answer.
     pub async fn send(&self, call: Call) -> Result<Answer, CallError> {
-        check_url(&call.url, &self.allow_private.load())?;
+        check_url(&call.url, &self.resolver.allow_private.load())?;
         let timeout = call.timeout;
         tokio::time::timeout(timeout, self.exchange(call)).await.unwrap_or(Err(CallError::Timeout(timeout)))
     }
@@ -252,7 +267,11 @@ fn is_localhost(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
 }
 
-/// Hands reqwest only addresses that may be dialled.
+/// What is said of a name without an address.
+const NO_ADDRESS: &str = "the name does not resolve or the host does not answer";
+
+/// Hands out only addresses that may be dialled.
+#[derive(Clone)]
 struct GuardedResolver {
     allow_private: AllowPrivate,
     lookup: Lookup,
@@ -263,22 +282,38 @@ struct GuardedResolver {
 #[error("refused address")]
 struct Refused(IpAddr);
 
+/// Why a name has no address to dial.
+enum FindError {
+    Refused(IpAddr),
+    Unknown(io::Error),
+}
+
+impl GuardedResolver {
+    /// The addresses of a name that may be dialled; at least one.
+    async fn find(&self, name: String) -> Result<Vec<IpAddr>, FindError> {
+        let allow_private = self.allow_private.load_full();
+        let mut found = (self.lookup)(name.clone()).await.map_err(FindError::Unknown)?;
+        if is_localhost(&name) {
+            found.retain(IpAddr::is_loopback);
+        }
+        let (good, refused): (Vec<IpAddr>, Vec<IpAddr>) =
+            found.into_iter().partition(|address| guard::may_dial(*address, &allow_private));
+        match (good.is_empty(), refused.first()) {
+            (true, Some(address)) => Err(FindError::Refused(*address)),
+            (true, None) => Err(FindError::Unknown(io::ErrorKind::NotFound.into())),
+            (false, _) => Ok(good),
+        }
+    }
+}
+
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let name = name.as_str().to_owned();
-        let allow_private = self.allow_private.load_full();
-        let found = (self.lookup)(name.clone());
+        let resolver = self.clone();
         Box::pin(async move {
-            let mut found = found.await?;
-            if is_localhost(&name) {
-                found.retain(IpAddr::is_loopback);
-            }
-            let (good, refused): (Vec<IpAddr>, Vec<IpAddr>) =
-                found.into_iter().partition(|address| guard::may_dial(*address, &allow_private));
-            match (good.is_empty(), refused.first()) {
-                (true, Some(address)) => Err(Refused(*address).into()),
-                (true, None) => Err(io::Error::from(io::ErrorKind::NotFound).into()),
-                (false, _) => Ok(Box::new(good.into_iter().map(|ip| SocketAddr::new(ip, 0))) as reqwest::dns::Addrs),
+            match resolver.find(name.as_str().to_owned()).await {
+                Ok(good) => Ok(Box::new(good.into_iter().map(|ip| SocketAddr::new(ip, 0))) as reqwest::dns::Addrs),
+                Err(FindError::Refused(address)) => Err(Refused(address).into()),
+                Err(FindError::Unknown(error)) => Err(error.into()),
             }
         })
     }
@@ -322,7 +357,7 @@ fn typed(error: &reqwest::Error, timeout: Duration) -> CallError {
             Some(io::ErrorKind::ConnectionReset) => "connection reset",
             Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "unreachable",
             Some(io::ErrorKind::UnexpectedEof) => "connection closed during the handshake",
-            _ => "the name does not resolve or the host does not answer",
+            _ => NO_ADDRESS,
         });
     }
     if error.is_timeout() {

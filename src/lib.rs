@@ -5,6 +5,7 @@
 //! [`actions`]. See `ARCHITECTURE.md`.
 
 pub mod actions;
+pub mod alerts;
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod alerts;
 pub mod answer;
 mod audit;
 pub mod backlog;
@@ -18,6 +19,7 @@ pub mod health;
 pub mod jobs;
 pub mod lanes;
 pub mod live;
+pub mod marks;
 pub mod nodes;
 pub mod openapi;
 pub mod people;
@@ -74,6 +76,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Whether new deliveries are accepted (not while the process drains).
     fn is_accepting(&self) -> bool;
+
+    /// Tells each receiver of alerts once, to try it.
+    async fn test_alerts(&self) -> Vec<alerts::Tried>;
 
     /// The live nodes that share the store; none where nobody can share it.
     fn nodes(&self) -> Vec<nodes::NodeView>;
@@ -168,6 +173,7 @@ pub fn routes() -> Vec<Route> {
         route(get, "/api/v1/callees", "Whom this node calls", lanes::callees),
         route(get, "/api/v1/snapshot", "What this node does now", lanes::snapshot),
         route(get, "/api/v1/drift", "Fields that vendors changed", scrape::drift),
+        route(post, "/api/v1/alerts/test", "Try whether alerts arrive", alerts::test),
         route(post, "/api/v1/reload", "Read the configuration again", reload),
     ]
 }

@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    config,
+    alerts::{Alarm, Notice},
+    config::{self, Cause},
     store::nodes::{Hint, Lease, Member, Nodes, Profile},
     telemetry::metrics::{Metrics, NONE},
 };
@@ -78,6 +79,7 @@ pub(super) struct Around {
     pub(super) config: config::Live,
     pub(super) metrics: Metrics,
     pub(super) users: Users,
+    pub(super) alarm: Alarm,
 }
 
 /// Says what this node is; before that it may take no lane.
@@ -101,7 +103,7 @@ async fn look_at_pauses(Around { gateway, .. }: &Around) {
 }
 
 /// Distrusts a lease that is not renewed, and gives up all lanes when the node was taken for dead.
-async fn keep_trust(Around { nodes, gateway, metrics, .. }: &Around) {
+async fn keep_trust(Around { nodes, gateway, metrics, alarm, .. }: &Around) {
     let mut lease = nodes.lease();
     let mut tenure = lease.borrow().tenure;
     let trusted = metrics.node_trusted.with_label_values(NONE);
@@ -111,6 +113,7 @@ async fn keep_trust(Around { nodes, gateway, metrics, .. }: &Around) {
         if now != tenure {
             tenure = now;
             metrics.node_taken_for_dead_total.with_label_values(NONE).inc();
+            alarm.notice(Notice::of_node(Cause::NodeTakenForDead));
             gateway.distrust();
             gateway.lose_lanes().await;
             trusted.set(0);
@@ -162,7 +165,7 @@ async fn hear(Around { nodes, gateway, .. }: &Around) {
 }
 
 /// Tells the others of this node, and this node of the others.
-async fn report(Around { nodes, gateway, config, metrics, users }: &Around) {
+async fn report(Around { nodes, gateway, config, metrics, users, .. }: &Around) {
     let mut members = nodes.members();
     let mut ticks = interval(REPORT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

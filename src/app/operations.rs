@@ -21,8 +21,10 @@ use tokio::sync::{Mutex, Semaphore};
 use super::nodes::differing_tenants;
 use crate::{
     actions::{Actions, Previewed, configured_callees},
+    alerts::Poster,
     api::{
         self,
+        alerts::Tried,
         nodes::NodeView,
         preview::{Preview, PreviewAnswer},
         records::{Records, Switch},
@@ -59,6 +61,7 @@ pub(super) struct Operations {
     pub(super) reloading: Option<Mutex<Reloading>>,
     pub(super) nodes: Option<Nodes>,
     pub(super) records: Arc<dyn Records>,
+    pub(super) poster: Poster,
     /// What is switched off in the running configuration.
     pub(super) switched: Mutex<BTreeSet<Switch>>,
     pub(super) previews: Previews,
@@ -255,6 +258,10 @@ impl api::Operations for Operations {
 
     fn is_accepting(&self) -> bool {
         self.accepting.load(Ordering::Relaxed)
+    }
+
+    async fn test_alerts(&self) -> Vec<Tried> {
+        self.poster.try_all(&self.live.load_full()).await
     }
 
     fn nodes(&self) -> Vec<NodeView> {

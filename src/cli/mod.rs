@@ -2,6 +2,7 @@
 //! standard error; an error is one line that names the cure, and an exit status (0 ok, 1 failed,
 //! 2 usage, 78 bad configuration).
 
+mod alert;
 mod backup;
 mod check;
 mod client;
@@ -95,6 +96,9 @@ enum Command {
     Dead(dead::Dead),
     Replay(replay::Replay),
     Release(release::Release),
+    /// Try whether alerts arrive
+    #[command(subcommand)]
+    Alert(alert::Alert),
     /// Show what a vendor handed over while its webhook was set up
     #[command(subcommand)]
     Handshake(handshake::Handshake),
@@ -143,6 +147,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dead(command) => runtime()?.block_on(command.run(&global)),
         Command::Replay(command) => runtime()?.block_on(command.run(&global)),
         Command::Release(command) => runtime()?.block_on(command.run(&global)),
+        Command::Alert(command) => runtime()?.block_on(command.run(&global)),
         Command::Handshake(command) => runtime()?.block_on(command.run(&global)),
         Command::User(command) => runtime()?.block_on(command.run(&global)),
         Command::Token(command) => runtime()?.block_on(command.run(&global)),

@@ -10,7 +10,7 @@ use std::{
 use sluice_actors::domain::TenantName;
 
 use super::{
-    Admin, Config, Database, Edge, Errors, Limits, Llm, Outbound, Telemetry, Tenant,
+    Admin, Alerts, Config, Database, Edge, Errors, Limits, Llm, Outbound, Telemetry, Tenant,
     finding::{Error, Place, Problem, suggest},
     section::{Context, Section},
     tenant::Node,
@@ -162,6 +162,8 @@ impl Input {
         let limits = Limits::read(root.table_or_empty("limits"));
         let llm = root.table("llm").map(|table| Arc::new(Llm::read(table, &outbound)));
         let telemetry = Telemetry::read(root.table_or_empty("telemetry"));
+        let names = self.tenants.keys().cloned().collect();
+        let alerts = Alerts::read(root.table_or_empty("alerts"), &outbound, &names);
         root.finish();
 
         let node = Node { edge: &edge, outbound: &outbound, llm: llm.as_ref() };
@@ -192,7 +194,7 @@ impl Input {
         files.sort();
         files.dedup();
         let warnings = ctx.warnings.into_inner();
-        Ok(Config { dir, edge, admin, database, limits, outbound, telemetry, llm, tenants, warnings, files })
+        Ok(Config { dir, edge, admin, database, limits, outbound, telemetry, alerts, llm, tenants, warnings, files })
     }
 
     /// The trees of `sluice.toml` and of the tenants' files. Where one is not TOML, nothing else is

@@ -2,6 +2,7 @@
 //! already right. One section per file; the file's form (`deny_unknown_fields`) stays inside.
 
 mod action;
+mod alerts;
 mod auth;
 pub mod draft;
 mod finding;
@@ -30,6 +31,7 @@ use sha2::{Digest, Sha256};
 use sluice_actors::domain::{LaneKey, SourceName, TenantName};
 
 pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish, PublishMode};
+pub use alerts::{Alerts, Cause, Channel, Mail, MailSecurity, Receiver, Target};
 pub use auth::{Auth, OAuth2};
 pub use finding::{Error, Errors, Place};
 pub use input::Input;
@@ -60,6 +62,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Logs, traces, Sentry.
     pub telemetry: Telemetry,
+    /// Who is told what happens.
+    pub alerts: Alerts,
     /// The node's LLM, for tenants without their own.
     pub llm: Option<Arc<Llm>>,
     /// The tenants.

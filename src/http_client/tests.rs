@@ -262,3 +262,16 @@ fn retry_after_is_read_as_seconds_or_as_a_date_and_is_capped() {
         assert_eq!(answer.retry_after(now), expected.map(Duration::from_secs), "{text:?}");
     }
 }
+
+#[tokio::test]
+async fn an_address_for_another_protocol_passes_the_same_guard() {
+    let refused = |address: &str| Err(CallError::RefusedAddress(address.parse().unwrap()));
+    let client = HttpClient::with_lookup(Vec::new(), resolving_to(&["10.1.1.1", "169.254.169.254"])).unwrap();
+    assert_eq!(client.address_of("mail.example").await, refused("10.1.1.1"));
+    assert_eq!(client.address_of("127.0.0.1").await, refused("127.0.0.1"));
+    assert_eq!(client.address_of("::1").await, refused("::1"));
+    let mixed = HttpClient::with_lookup(Vec::new(), resolving_to(&["127.0.0.1", "93.184.216.34"])).unwrap();
+    assert_eq!(mixed.address_of("mail.example").await, Ok("93.184.216.34".parse().unwrap()));
+    let allowed = HttpClient::with_lookup(loopback(), resolving_to(&["127.0.0.1"])).unwrap();
+    assert_eq!(allowed.address_of("localhost").await, Ok("127.0.0.1".parse().unwrap()));
+}

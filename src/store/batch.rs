@@ -4,7 +4,7 @@
 use sluice_actors::domain::{JobId, Timestamp};
 
 use super::{
-    accounts,
+    accounts, alerts,
     command::Command,
     counters::Moves,
     people, record,
@@ -195,6 +195,8 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         }
         Command::KeepTraffic { kept, reply } => reply.set(traffic::keep(batch, kept).await?),
         Command::TokenUsed { digest, reply } => reply.set(accounts::token_used(batch, digest).await?),
+        Command::RaiseAlert { raise, reply } => reply.set(alerts::raise(batch, raise).await?),
+        Command::TakeHeldAlert { held, reply } => reply.set(alerts::take_held(batch, held).await?),
         Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),
         Command::Ping { reply } => {
             batch.fetch(sql!("can_write"), Values::default()).await?;

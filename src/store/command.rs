@@ -9,6 +9,7 @@ use super::sweep::Victims;
 use crate::{
     api::{
         accounts::Change,
+        marks::{HeldAlert, Raise, Raised},
         records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent, Switch},
         traffic::KeptTraffic,
     },
@@ -40,6 +41,8 @@ pub(super) enum Command {
     TakeHandshake { tenant: String, source: String, audit: AuditEntry, reply: Reply<Option<HandshakeRow>> },
     KeepTraffic { kept: Box<KeptTraffic>, reply: Reply<()> },
     TokenUsed { digest: [u8; 32], reply: Reply<()> },
+    RaiseAlert { raise: Box<Raise>, reply: Reply<Raised> },
+    TakeHeldAlert { held: Box<HeldAlert>, reply: Reply<bool> },
     Sweep { victims: Victims, reply: Reply<u64> },
     Ping { reply: Reply<()> },
 }
@@ -84,6 +87,8 @@ impl writer::Command for Command {
             | Self::TakeHandshake { .. }
             | Self::KeepTraffic { .. }
             | Self::TokenUsed { .. }
+            | Self::RaiseAlert { .. }
+            | Self::TakeHeldAlert { .. }
             | Self::Ping { .. } => 1,
         }
     }
@@ -99,9 +104,11 @@ impl writer::Command for Command {
             | Self::ChangeAccount { reply, .. }
             | Self::Switch { reply, .. }
             | Self::Release { reply, .. }
-            | Self::Cancel { reply, .. } => reply.settle(outcome),
+            | Self::Cancel { reply, .. }
+            | Self::TakeHeldAlert { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. } | Self::Sweep { reply, .. } => reply.settle(outcome),
             Self::TakeHandshake { reply, .. } => reply.settle(outcome),
+            Self::RaiseAlert { reply, .. } => reply.settle(outcome),
             Self::KeepPause { reply, .. }
             | Self::KeepBreakers { reply, .. }
             | Self::Audit { reply, .. }

@@ -15,6 +15,7 @@
 //! store begins as a new case there.
 
 mod accounts;
+mod alerts;
 mod batch;
 mod command;
 pub mod copy;

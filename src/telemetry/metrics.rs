@@ -206,6 +206,15 @@ metrics! {
         /// Spans and reports of errors that did not reach their receiver.
         telemetry_dropped_total: IntCounterVec ["signal"];
 
+        /// Alerts that a receiver took.
+        alerts_sent_total: IntCounterVec ["receiver"];
+        /// Alerts that a receiver did not take, after all tries.
+        alerts_failed_total: IntCounterVec ["receiver"];
+        /// Alerts that were not told, because the same was told less than an hour ago.
+        alerts_suppressed_total: IntCounterVec ["cause"];
+        /// Alerts and notices that were dropped, because too many waited.
+        alerts_dropped_total: IntCounterVec [];
+
         /// Seconds of a request to the store as whoever asked saw it: its wait for a transaction and a connection is within it.
         db_query_duration_seconds: HistogramVec ["op"] in STORE;
         /// Requests to the store that failed.

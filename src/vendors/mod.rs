@@ -282,7 +282,7 @@ pub trait Vendor: Send + Sync + std::fmt::Debug {
     }
 
     /// Signs a body as the vendor would: the headers to send, besides the content type. For
-    /// `sluice send`, the demo and tests; never on the server's path. `secret` is the signing secret
+    /// `sluice send`, alerts, the demo and tests; never for what is received. `secret` is the signing secret
     /// (for public-key schemes the private key, PKCS#8 PEM or a raw seed in base64).
     fn sign(&self, sample: &Outgoing<'_>, secret: &Secret) -> Result<Vec<(HeaderName, HeaderValue)>, InvalidKey>;
 

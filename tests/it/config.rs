@@ -510,3 +510,33 @@ fn a_folder_is_read_with_its_tenants_and_secrets() {
     assert_eq!(config.files.len(), 3);
     assert_eq!(config.tenants.len(), 1);
 }
+
+#[test]
+fn receivers_of_alerts_are_checked() {
+    let alerts = |text: &str| {
+        let environment = Environment::fixed([
+            ("URL", "https://hooks.example/T0/very-secret"),
+            ("INSIDE", "https://10.1.2.3/T0/very-secret"),
+            ("KEY", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+            ("BAD", "not base64!"),
+        ]);
+        let main = format!("[alerts]\n{text}");
+        Input::new("cfg").environment(environment).main(main).resolve().map_err(|errors| errors.to_string())
+    };
+    let receiver = |keys: &str| alerts(&format!("[[alerts.receivers]]\nname = 'a'\n{keys}"));
+    let wrong = |keys: &str| receiver(keys).expect_err(keys);
+    insta::assert_snapshot!(wrong(""), @"");
+    insta::assert_snapshot!(wrong("slack = 'https://hooks.example/T0/x'"), @"");
+    insta::assert_snapshot!(wrong("slack = 'env:URL'\nwebhook = 'https://a.example/'\nsecret = 'env:KEY'"), @"");
+    insta::assert_snapshot!(wrong("slack = 'env:INSIDE'"), @"");
+    insta::assert_snapshot!(wrong("webhook = 'http://a.example/'\nsecret = 'env:BAD'"), @"");
+    insta::assert_snapshot!(wrong("webhook = 'https://a.example/'"), @"");
+    insta::assert_snapshot!(wrong("slack = 'env:URL'\ncauses = ['breaker_open']"), @"");
+    insta::assert_snapshot!(wrong("email = { server = 'smtp://mail.example', starttls = false, from = 'x', to = [] }"), @"");
+    insta::assert_snapshot!(wrong("email = { server = 'https://mail.example', user = 'u', from = 'a@example.com', to = ['b@example.com'] }"), @"");
+    insta::assert_snapshot!(wrong("email = { server = 'smtps://u:p@192.168.1.1', from = 'a@example.com', to = ['b@example.com'] }"), @"");
+    insta::assert_snapshot!(alerts("dead_letters = 0\nreceivers = [{ name = 'a', slack = 'env:URL' }, { name = 'a', slack = 'env:URL' }, { name = 'A b', slack = 'env:URL' }]").unwrap_err(), @"");
+    let config = receiver("slack = 'env:URL'\ntenants = ['nobody']").unwrap();
+    insta::assert_snapshot!(warnings(&config), @"");
+    assert!(!format!("{config:?}").contains("very-secret"));
+}

@@ -10,7 +10,10 @@ use std::{
 use sluice_actors::domain::{CallResult, DeadReason, HoldReason, Outcome};
 use url::Url;
 
-use crate::actions::bench::{Bench, LLM_KEY};
+use crate::{
+    actions::bench::{Bench, LLM_KEY},
+    harness::python,
+};
 
 const ROUTE: &str = "[[sources.payments.routes]]\nname = 'sum'\naction = 'summarize_and_publish'\n";
 
@@ -23,12 +26,7 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let python = std::env::var("SLUICE_TEST_PYTHON").unwrap_or_else(|_| {
-            panic!(
-                "SLUICE_TEST_PYTHON is not set: run `scripts/test`, or make a virtual environment, install \
-                 tests/tools/requirements.txt (xllamacpp, gguf, mock-ai-api) into it and name its python"
-            )
-        });
+        let python = python("xllamacpp, gguf, mock-ai-api");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/llama_server.py");
         let mut child = Command::new(&python)
             .arg(script)

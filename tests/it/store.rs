@@ -1,6 +1,7 @@
 //! The contract of the store on both engines: jobs through the shared suite, events and what people
 //! read of them here. A rule that only one engine can break has its case in `store/<engine>.rs`.
 
+mod alerts;
 mod events;
 mod nodes;
 mod postgres;

@@ -234,6 +234,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("_sqlx_migrations", "the target has run the migrations of its own engine"),
     ("sessions", "people sign in anew where they are served anew"),
     ("traffic", "the last hours of the processes that served the source; the target begins its own"),
+    ("alert_marks", "who was told an hour ago may be told again"),
     ("nodes", "processes that served the source; none of them serves the target"),
     ("lanes.owner", "nobody runs a lane of the target before a gateway takes it"),
     ("lanes.held", "as its owner"),

@@ -97,6 +97,7 @@ const TABLE: &[Line] = &[
     ("GET", "/api/v1/callees", LOOK, true, Nothing, &[200]),
     ("GET", "/api/v1/snapshot", LOOK, true, Nothing, &[200]),
     ("GET", "/api/v1/drift", LOOK, true, Nothing, &[200]),
+    ("POST", "/api/v1/alerts/test", ADMIN, true, Nothing, &[200]),
     ("POST", "/api/v1/reload", ADMIN, true, Nothing, &[200]),
 ];
 

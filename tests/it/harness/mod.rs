@@ -24,6 +24,16 @@ pub(crate) use receiver::Receiver;
 pub(crate) use sender::{Answer, Sender};
 pub(crate) use world::{Engine, LLM_KEY, SECRET, World, completed, on_both_engines, summarising};
 
+/// The Python that `scripts/test` installs `package` for.
+pub(crate) fn python(package: &str) -> String {
+    std::env::var("SLUICE_TEST_PYTHON").unwrap_or_else(|_| {
+        panic!(
+            "SLUICE_TEST_PYTHON is not set: run `scripts/test`, or make a virtual environment, install \
+             tests/tools/requirements.txt ({package}) into it and name its python"
+        )
+    })
+}
+
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
