@@ -204,10 +204,26 @@ impl HttpClient {
     pub async fn send(&self, call: Call) -> Result<Answer, CallError> {
         check_url(&call.url, &self.resolver.allow_private.load())?;
         let timeout = call.timeout;
-        tokio::time::timeout(timeout, self.exchange(call)).await.unwrap_or(Err(CallError::Timeout(timeout)))
+        tokio::time::timeout(timeout, self.exchange(call, None)).await.unwrap_or(Err(CallError::Timeout(timeout)))
     }
 
-    async fn exchange(&self, call: Call) -> Result<Answer, CallError> {
+    /// Makes one call whose answer may be long: what a success brings is handed to `take` as it comes, without a cap,
+    /// until `take` says `false`. The body of the answer is empty then.
+    pub async fn download(
+        &self,
+        call: Call,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<Answer, CallError> {
+        check_url(&call.url, &self.resolver.allow_private.load())?;
+        let timeout = call.timeout;
+        tokio::time::timeout(timeout, self.exchange(call, Some(take))).await.unwrap_or(Err(CallError::Timeout(timeout)))
+    }
+
+    async fn exchange(
+        &self,
+        call: Call,
+        mut take: Option<&mut (dyn FnMut(&[u8]) -> bool + Send)>,
+    ) -> Result<Answer, CallError> {
         let timeout = call.timeout;
         let mut request = self.client.request(call.method, call.url).headers(call.headers);
         if let Some(body) = call.body {
@@ -217,6 +233,12 @@ impl HttpClient {
         let mut body = BytesMut::new();
         let mut truncated = false;
         while let Some(chunk) = response.chunk().await.map_err(|e| typed(&e, timeout))? {
+            if let Some(take) = take.as_mut().filter(|_| response.status().is_success()) {
+                if !take(&chunk) {
+                    break;
+                }
+                continue;
+            }
             let room = ANSWER_CAP - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {

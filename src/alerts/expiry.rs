@@ -26,13 +26,10 @@ pub(super) fn ending(config: &Config, uses: &[SecretUse], now: Timestamp) -> Vec
         let lane = &source.lane;
         let of_lane = uses.iter().filter(|it| it.tenant == lane.tenant.as_str() && it.source == lane.source.as_str());
         let used_last = of_lane.max_by_key(|it| it.at).map(|it| it.secret_version.as_str());
-        let last = last_to_end(&source.keys)?;
-        let (key, why) = if last.1 <= horizon {
-            (last, "no other secret of the source follows it")
-        } else {
-            (in_use(&source.keys, used_last, now, horizon)?, "the vendor still signs with it")
+        let ((version, at), why) = match last_to_end(&source.keys) {
+            Some(last) if last.1 <= horizon => (last, "no other secret of the source follows it"),
+            _ => (in_use(&source.keys, used_last, now, horizon)?, "the vendor still signs with it"),
         };
-        let (version, at) = key;
         let summary = if at <= now {
             format!("the last secret ({version}) ended at {at}: nothing verifies any more")
         } else {

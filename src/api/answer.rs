@@ -26,6 +26,8 @@ pub(crate) enum Content {
     Text(String),
     /// What happens, as it happens.
     Live(Events),
+    /// Lines, as they are read.
+    Lines(Lines),
 }
 
 /// An answer.
@@ -66,6 +68,7 @@ impl Answer {
             Content::File(bytes) => http::Response::new(bytes).into_response(),
             Content::Text(text) => http::Response::new(text).into_response(),
             Content::Live(events) => sse::reply(events).into_response(),
+            Content::Lines(lines) => warp::reply::stream(lines).into_response(),
         };
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -199,4 +202,20 @@ impl Stream for Events {
 /// What comes from `events`, as it comes, until its sender is gone.
 pub(super) fn live(events: mpsc::Receiver<sse::Event>) -> Answer {
     Answer::new("text/event-stream", Content::Live(Events(events)))
+}
+
+/// Lines as somebody reads them.
+pub(crate) struct Lines(mpsc::Receiver<String>);
+
+impl Stream for Lines {
+    type Item = Result<String, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|line| line.map(Ok))
+    }
+}
+
+/// JSON, one value a line, as it comes from `lines`, until its sender is gone.
+pub(super) fn lines(lines: mpsc::Receiver<String>) -> Answer {
+    Answer::new("application/x-ndjson", Content::Lines(Lines(lines)))
 }

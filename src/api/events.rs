@@ -127,7 +127,7 @@ pub struct Replay {
 pub struct Replayed {
     /// Events that the filter and the route want.
     pub matched: u64,
-    /// Jobs that are new; an event that already has a job for the route keeps it.
+    /// Jobs that are new, or would be in a dry run; an event that already has a job for the route keeps it.
     pub new_jobs: u64,
 }
 
@@ -161,10 +161,10 @@ pub(super) async fn replay(
         let page = api.records.events(who.scope(), &filter).await?;
         let mut batch = Vec::new();
         for event in page.items {
-            if wants(&api, who.scope(), route, &event).await? {
-                let jobs = vec![prepare::new_job(route, api.clock.now())];
-                batch.push(RoutedEvent { event: event.id, jobs });
-            }
+            let Some(has_job) = wants(&api, who.scope(), route, &event).await? else { continue };
+            done.new_jobs += u64::from(ask.dry_run && !has_job);
+            let jobs = vec![prepare::new_job(route, api.clock.now())];
+            batch.push(RoutedEvent { event: event.id, jobs });
         }
         done.matched += batch.len() as u64;
         if !ask.dry_run && !batch.is_empty() {
@@ -178,14 +178,15 @@ pub(super) async fn replay(
     }
 }
 
-/// Whether a route wants a past event, in its newest form. One without a form (quarantined) must be
-/// released first.
-async fn wants(api: &Api, scope: &Scope, route: &config::Route, event: &EventRow) -> Result<bool, ApiError> {
-    let Some(detail) = api.records.event(scope, event.id).await? else { return Ok(false) };
+/// Whether a route wants a past event, in its newest form, and if so, whether the event has a job for it. One
+/// without a form (quarantined) must be released first.
+async fn wants(api: &Api, scope: &Scope, route: &config::Route, event: &EventRow) -> Result<Option<bool>, ApiError> {
+    let Some(detail) = api.records.event(scope, event.id).await? else { return Ok(None) };
     let subject = event.subject_id.as_deref();
-    Ok(event.status != EventStatus::Quarantined.as_str()
+    let wanted = event.status != EventStatus::Quarantined.as_str()
         && detail
             .forms
             .first()
-            .is_some_and(|(_, form)| prepare::route_matches(route, &event.event_type, subject, form)))
+            .is_some_and(|(_, form)| prepare::route_matches(route, &event.event_type, subject, form));
+    Ok(wanted.then(|| detail.jobs.iter().any(|job| job.route == route.name.as_str())))
 }

@@ -32,6 +32,7 @@ pub mod scrape;
 mod server;
 pub mod session;
 pub mod sources;
+pub mod subjects;
 mod throttle;
 pub mod traffic;
 
@@ -173,6 +174,8 @@ pub fn routes() -> Vec<Route> {
         route(get, "/api/v1/callees", "Whom this node calls", lanes::callees),
         route(get, "/api/v1/snapshot", "What this node does now", lanes::snapshot),
         route(get, "/api/v1/drift", "Fields that vendors changed", scrape::drift),
+        route(post, "/api/v1/tenants/{tenant}/subjects/export", "All that is kept of a subject", subjects::export),
+        route(post, "/api/v1/tenants/{tenant}/subjects/erase", "Erase all that is kept of a subject", subjects::erase),
         route(post, "/api/v1/alerts/test", "Try whether alerts arrive", alerts::test),
         route(post, "/api/v1/reload", "Read the configuration again", reload),
     ]

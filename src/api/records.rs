@@ -418,6 +418,10 @@ pub trait Records: Send + Sync + 'static {
     /// Adds jobs to past or unrouted events; an `unrouted` event becomes `released`. Returns how
     /// many jobs are new.
     async fn record_jobs(&self, events: Vec<RoutedEvent>, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
+    /// Removes those of the events that have no job which could still run, with all that belongs to them: payload,
+    /// forms, jobs, attempts, results, dead letters, the watermarks of their subjects. Their keys stay until their
+    /// secret is retired: the same deliveries are duplicates still. Returns how many; the audit is written with them.
+    async fn erase(&self, events: Vec<EventId>, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
     /// Releases a quarantined event with a form made anew from its payload, and its jobs.
     /// `false`: it is not quarantined.
     async fn release(

@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -32,6 +32,8 @@ pub(super) struct Api {
 
 /// A long answer (a replay over many events) may take this long.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// An export may be long.
+const LONG_PATIENCE: Duration = Duration::from_hours(1);
 /// Health is told at once or not at all.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -108,16 +110,34 @@ impl Client {
         self.change(Method::POST, path, body).await
     }
 
+    /// POST `body` to `path`; the answer is handed to `take` as it comes, until that says `false`.
+    pub(super) async fn download(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> anyhow::Result<()> {
+        let mut call = self.posting(Method::POST, path, body)?;
+        call.timeout = LONG_PATIENCE;
+        call.headers.insert(header::AUTHORIZATION, self.authorization.clone());
+        let answer = self.http.download(call, take).await.map_err(|error| self.unreachable(error))?;
+        if answer.status.is_success() { Ok(()) } else { Err(self.refused(&answer)) }
+    }
+
     async fn change<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
+        self.call(self.posting(method, path, body)?).await
+    }
+
+    fn posting(&self, method: Method, path: &str, body: &impl Serialize) -> anyhow::Result<Call> {
         let mut call = Call::new(method, self.url(path)?);
         call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         call.body = Some(Bytes::from(serde_json::to_vec(body)?));
-        self.call(call).await
+        Ok(call)
     }
 
     /// DELETE of `path`, with `body`.
@@ -143,16 +163,25 @@ impl Client {
 
     async fn send(&self, mut call: Call) -> anyhow::Result<Answer> {
         call.headers.insert(header::AUTHORIZATION, self.authorization.clone());
-        match self.http.send(call).await {
-            Ok(answer) => Ok(answer),
-            Err(error @ CallError::Connect(_)) => {
-                let message = format!(
-                    "no gateway answers at {} ({error}); start it with `sluice serve`, or name one with --api and --token",
-                    self.base
-                );
-                Err(Refused::new(ErrorCode::NotRunning, message).into())
-            }
-            Err(error) => bail!("{}: {error}", self.base),
+        self.http.send(call).await.map_err(|error| self.unreachable(error))
+    }
+
+    fn unreachable(&self, error: CallError) -> anyhow::Error {
+        let CallError::Connect(_) = error else { return anyhow!("{}: {error}", self.base) };
+        let message = format!(
+            "no gateway answers at {} ({error}); start it with `sluice serve`, or name one with --api and --token",
+            self.base
+        );
+        Refused::new(ErrorCode::NotRunning, message).into()
+    }
+
+    fn refused(&self, answer: &Answer) -> anyhow::Error {
+        match answer.status {
+            StatusCode::UNAUTHORIZED => anyhow!("the gateway at {} does not accept the token", self.base),
+            status => match serde_json::from_slice::<Refusal>(answer.partial()) {
+                Ok(refusal) => anyhow!("{}", refusal.message),
+                Err(_) => anyhow!("{} answered {status}; is it a Sluice admin listener?", self.base),
+            },
         }
     }
 
@@ -160,16 +189,10 @@ impl Client {
         call.timeout = PATIENCE;
         let answer = self.send(call).await?;
         let body = answer.whole().context("the answer is too long; narrow the filter")?;
-        match answer.status {
-            status if status.is_success() => {
-                serde_json::from_slice(body).context("the gateway's answer is not understood; is it another version?")
-            }
-            StatusCode::UNAUTHORIZED => bail!("the gateway at {} does not accept the token", self.base),
-            status => match serde_json::from_slice::<Refusal>(body) {
-                Ok(refusal) => bail!("{}", refusal.message),
-                Err(_) => bail!("{} answered {status}; is it a Sluice admin listener?", self.base),
-            },
+        if !answer.status.is_success() {
+            return Err(self.refused(&answer));
         }
+        serde_json::from_slice(body).context("the gateway's answer is not understood; is it another version?")
     }
 }
 

@@ -25,6 +25,7 @@ mod restore;
 mod send;
 mod serve;
 mod source;
+mod subject;
 mod token;
 mod user;
 mod why;
@@ -96,6 +97,9 @@ enum Command {
     Dead(dead::Dead),
     Replay(replay::Replay),
     Release(release::Release),
+    /// Export or erase all that is kept of one subject
+    #[command(subcommand)]
+    Subject(subject::Subject),
     /// Try whether alerts arrive
     #[command(subcommand)]
     Alert(alert::Alert),
@@ -147,6 +151,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dead(command) => runtime()?.block_on(command.run(&global)),
         Command::Replay(command) => runtime()?.block_on(command.run(&global)),
         Command::Release(command) => runtime()?.block_on(command.run(&global)),
+        Command::Subject(command) => runtime()?.block_on(command.run(&global)),
         Command::Alert(command) => runtime()?.block_on(command.run(&global)),
         Command::Handshake(command) => runtime()?.block_on(command.run(&global)),
         Command::User(command) => runtime()?.block_on(command.run(&global)),

@@ -58,7 +58,8 @@ impl Replay {
         if global.json {
             output::json(&answer)?;
         } else if dry_run {
-            output::line(&format!("{} events would run through `{route}`; nothing was changed", answer.matched));
+            let (matched, new) = (answer.matched, answer.new_jobs);
+            output::line(&format!("{matched} events match `{route}`, {new} jobs would be new; nothing was changed"));
         } else {
             output::line(&format!("{} events match, {} new jobs", answer.matched, answer.new_jobs));
         }

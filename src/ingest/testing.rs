@@ -388,6 +388,10 @@ impl Records for FakeRecords {
         unreachable!("receiving routes no past events")
     }
 
+    async fn erase(&self, _: Vec<EventId>, _: AuditEntry) -> Result<u64, StoreUnavailable> {
+        unreachable!("receiving erases nothing")
+    }
+
     async fn release(&self, _: EventId, _: NewForm, _: Vec<NewJob>, _: AuditEntry) -> Result<bool, StoreUnavailable> {
         unreachable!("receiving releases nothing")
     }

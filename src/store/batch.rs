@@ -7,7 +7,7 @@ use super::{
     accounts, alerts,
     command::Command,
     counters::Moves,
-    people, record,
+    erase, people, record,
     rows::Row,
     runs,
     session::Session,
@@ -195,6 +195,7 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         }
         Command::KeepTraffic { kept, reply } => reply.set(traffic::keep(batch, kept).await?),
         Command::TokenUsed { digest, reply } => reply.set(accounts::token_used(batch, digest).await?),
+        Command::Erase { events, audit, reply } => reply.set(erase::erase(batch, events, audit).await?),
         Command::RaiseAlert { raise, reply } => reply.set(alerts::raise(batch, raise).await?),
         Command::TakeHeldAlert { held, reply } => reply.set(alerts::take_held(batch, held).await?),
         Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),

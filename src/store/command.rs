@@ -41,6 +41,7 @@ pub(super) enum Command {
     TakeHandshake { tenant: String, source: String, audit: AuditEntry, reply: Reply<Option<HandshakeRow>> },
     KeepTraffic { kept: Box<KeptTraffic>, reply: Reply<()> },
     TokenUsed { digest: [u8; 32], reply: Reply<()> },
+    Erase { events: Vec<EventId>, audit: AuditEntry, reply: Reply<u64> },
     RaiseAlert { raise: Box<Raise>, reply: Reply<Raised> },
     TakeHeldAlert { held: Box<HeldAlert>, reply: Reply<bool> },
     Sweep { victims: Victims, reply: Reply<u64> },
@@ -68,6 +69,7 @@ impl writer::Command for Command {
         match self {
             Self::Record { delivery, .. } => delivery.iter().map(weight).sum(),
             Self::RecordJobs { events, .. } => events.len(),
+            Self::Erase { events, .. } => events.len(),
             Self::Sweep { victims, .. } => victims.len(),
             Self::Begin { .. }
             | Self::Abandon { .. }
@@ -106,7 +108,9 @@ impl writer::Command for Command {
             | Self::Release { reply, .. }
             | Self::Cancel { reply, .. }
             | Self::TakeHeldAlert { reply, .. } => reply.settle(outcome),
-            Self::RecordJobs { reply, .. } | Self::Sweep { reply, .. } => reply.settle(outcome),
+            Self::RecordJobs { reply, .. } | Self::Erase { reply, .. } | Self::Sweep { reply, .. } => {
+                reply.settle(outcome)
+            }
             Self::TakeHandshake { reply, .. } => reply.settle(outcome),
             Self::RaiseAlert { reply, .. } => reply.settle(outcome),
             Self::KeepPause { reply, .. }

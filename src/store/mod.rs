@@ -20,6 +20,7 @@ mod batch;
 mod command;
 pub mod copy;
 mod counters;
+mod erase;
 mod jobs;
 mod judge;
 pub mod nodes;

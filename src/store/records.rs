@@ -443,6 +443,13 @@ impl Records for Store {
         Ok(self.shared.writer.submit(|reply| Command::RecordJobs { events, audit, reply }).await?)
     }
 
+    async fn erase(&self, events: Vec<EventId>, audit: AuditEntry) -> Result<u64, StoreUnavailable> {
+        if events.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.shared.writer.submit(|reply| Command::Erase { events, audit, reply }).await?)
+    }
+
     async fn release(
         &self,
         event: EventId,

@@ -525,18 +525,38 @@ fn receivers_of_alerts_are_checked() {
     };
     let receiver = |keys: &str| alerts(&format!("[[alerts.receivers]]\nname = 'a'\n{keys}"));
     let wrong = |keys: &str| receiver(keys).expect_err(keys);
-    insta::assert_snapshot!(wrong(""), @"");
-    insta::assert_snapshot!(wrong("slack = 'https://hooks.example/T0/x'"), @"");
-    insta::assert_snapshot!(wrong("slack = 'env:URL'\nwebhook = 'https://a.example/'\nsecret = 'env:KEY'"), @"");
-    insta::assert_snapshot!(wrong("slack = 'env:INSIDE'"), @"");
-    insta::assert_snapshot!(wrong("webhook = 'http://a.example/'\nsecret = 'env:BAD'"), @"");
-    insta::assert_snapshot!(wrong("webhook = 'https://a.example/'"), @"");
-    insta::assert_snapshot!(wrong("slack = 'env:URL'\ncauses = ['breaker_open']"), @"");
-    insta::assert_snapshot!(wrong("email = { server = 'smtp://mail.example', starttls = false, from = 'x', to = [] }"), @"");
-    insta::assert_snapshot!(wrong("email = { server = 'https://mail.example', user = 'u', from = 'a@example.com', to = ['b@example.com'] }"), @"");
-    insta::assert_snapshot!(wrong("email = { server = 'smtps://u:p@192.168.1.1', from = 'a@example.com', to = ['b@example.com'] }"), @"");
-    insta::assert_snapshot!(alerts("dead_letters = 0\nreceivers = [{ name = 'a', slack = 'env:URL' }, { name = 'a', slack = 'env:URL' }, { name = 'A b', slack = 'env:URL' }]").unwrap_err(), @"");
+    insta::assert_snapshot!(wrong(""), @"cfg/sluice.toml:2: alerts.receivers[0].webhook: is missing; write one of `webhook`, `slack` and `email` for each receiver");
+    insta::assert_snapshot!(wrong("slack = 'https://hooks.example/T0/x'"), @r#"cfg/sluice.toml:4: alerts.receivers[0].slack: is a plain value where only a reference to a secret may stand; put the value into a file that only the gateway may read and write "file:PATH", or into the environment and write "env:NAME""#);
+    insta::assert_snapshot!(wrong("slack = 'env:URL'\nwebhook = 'https://a.example/'\nsecret = 'env:KEY'"), @"cfg/sluice.toml:2: alerts.receivers[0].webhook: is not the only channel of this receiver; write one of `webhook`, `slack` and `email` for each receiver");
+    insta::assert_snapshot!(wrong("slack = 'env:INSIDE'"), @r#"cfg/sluice.toml:4: alerts.receivers[0].slack: 10.1.2.3 is a private address; add "10.1.2.3/32" to `outbound.allow_private` in sluice.toml if it is meant"#);
+    insta::assert_snapshot!(wrong("webhook = 'http://a.example/'\nsecret = 'env:BAD'"), @"
+cfg/sluice.toml:4: alerts.receivers[0].webhook: `a.example` would be called over http outside loopback; write its https URL
+cfg/sluice.toml:5: alerts.receivers[0].secret: is not the base64 of a signing secret; make one with `echo whsec_$(openssl rand -base64 32)`
+");
+    insta::assert_snapshot!(wrong("webhook = 'https://a.example/'"), @r#"cfg/sluice.toml:2: alerts.receivers[0].secret: is missing; write a reference such as "file:PATH" or "env:NAME""#);
+    insta::assert_snapshot!(wrong("slack = 'env:URL'\ncauses = ['breaker_open']"), @"cfg/sluice.toml:5: alerts.receivers[0].causes[0]: `breaker_open` is not known here; did you mean `breaker_opened`?");
+    insta::assert_snapshot!(wrong("email = { server = 'smtp://mail.example', starttls = false, from = 'x', to = [] }"), @r#"
+cfg/sluice.toml:4: alerts.receivers[0].email.starttls: is off outside loopback: alerts would travel in the clear; leave it out
+cfg/sluice.toml:4: alerts.receivers[0].email.from: `x` is not an address; write one such as "Ops <ops@example.com>"
+cfg/sluice.toml:4: alerts.receivers[0].email.to: names nobody; write a list of addresses such as ["ops@example.com"]
+"#);
+    insta::assert_snapshot!(wrong("email = { server = 'https://mail.example', user = 'u', from = 'a@example.com', to = ['b@example.com'] }"), @r#"
+cfg/sluice.toml:4: alerts.receivers[0].email.server: is not the URL of a mail server; write "smtps://HOST" (TLS at once, port 465) or "smtp://HOST" (STARTTLS, port 587)
+cfg/sluice.toml:4: alerts.receivers[0].email.user: stands without `password`, or the other way round; write both or none
+"#);
+    insta::assert_snapshot!(wrong("email = { server = 'smtps://u:p@192.168.1.1', from = 'a@example.com', to = ['b@example.com'] }"), @r#"
+cfg/sluice.toml:4: alerts.receivers[0].email.server: carries a user; write `user`, and `password` as a reference, beside it
+cfg/sluice.toml:4: alerts.receivers[0].email.server: 192.168.1.1 is a private address; add "192.168.1.1/32" to `outbound.allow_private` in sluice.toml if it is meant
+"#);
+    insta::assert_snapshot!(alerts("dead_letters = 0\nreceivers = [{ name = 'a', slack = 'env:URL' }, { name = 'a', slack = 'env:URL' }, { name = 'A b', slack = 'env:URL' }]").unwrap_err(), @"
+cfg/sluice.toml:2: alerts.dead_letters: 0 is out of range; write 1 to 1000000
+cfg/sluice.toml:3: alerts.receivers[1].name: a second receiver is named `a`; give each receiver its own name: the log and the metrics tell them apart by it
+cfg/sluice.toml:3: alerts.receivers[2].name: `A b` does not fit; write 1 to 40 of a-z, 0-9, `-` and `_`
+");
     let config = receiver("slack = 'env:URL'\ntenants = ['nobody']").unwrap();
-    insta::assert_snapshot!(warnings(&config), @"");
+    insta::assert_snapshot!(warnings(&config), @"
+cfg/sluice.toml:5: alerts.receivers[0].tenants: names `nobody`, which has no file; correct the name
+cfg/tenants: holds no tenant: the gateway has nothing to receive; add a source with `sluice source add`
+");
     assert!(!format!("{config:?}").contains("very-secret"));
 }

@@ -29,6 +29,7 @@ mod service;
 mod sites;
 mod start;
 mod store;
+mod subjects;
 mod telemetry;
 mod vendors;
 mod whole;

@@ -8,6 +8,7 @@ mod postgres;
 mod records;
 mod retention;
 mod sqlite;
+mod subjects;
 mod world;
 
 use sluice_actors::job_store_contract;

@@ -97,6 +97,8 @@ const TABLE: &[Line] = &[
     ("GET", "/api/v1/callees", LOOK, true, Nothing, &[200]),
     ("GET", "/api/v1/snapshot", LOOK, true, Nothing, &[200]),
     ("GET", "/api/v1/drift", LOOK, true, Nothing, &[200]),
+    ("POST", "/api/v1/tenants/{tenant}/subjects/export", ADMIN, false, Object, &[200]),
+    ("POST", "/api/v1/tenants/{tenant}/subjects/erase", ADMIN, false, Object, &[200]),
     ("POST", "/api/v1/alerts/test", ADMIN, true, Nothing, &[200]),
     ("POST", "/api/v1/reload", ADMIN, true, Nothing, &[200]),
 ];
@@ -260,6 +262,7 @@ fn filled(line: &Line, of: &Objects, nth: usize) -> (String, Value) {
         ("POST", "/api/v1/events/{id}/preview") => json!({ "route": "summed", "reason": "the matrix" }),
         ("POST", "/api/v1/replay") => json!({ "tenant": of.tenant, "source": "chat", "route": "noted", "reason": "x" }),
         ("POST", "/api/v1/dead-letters/replay") => json!({ "filter": { "source": "nowhere" }, "reason": "x" }),
+        ("POST", path) if path.contains("/subjects/") => json!({ "subject": "somebody", "reason": "x" }),
         ("POST", "/api/v1/handshakes/take") => json!({ "tenant": of.tenant, "source": "pages" }),
         ("POST", "/api/v1/users") => json!({
             "name": format!("made-{nth}"), "password": "correct horse battery", "role": "viewer", "tenants": [of.tenant],

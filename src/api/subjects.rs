@@ -1,0 +1,183 @@
+//! What is kept of one subject: exported, or erased for good.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use sluice_actors::domain::TenantName;
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+
+use super::{
+    Api, ApiError,
+    access::{Allowed, HandleSubjects},
+    answer::{Answer, Json, lines},
+    records::{EventRow, Page, RecordFilter, Scope},
+    request::{Body, Call},
+};
+
+/// Events that are read, and erased in one transaction, at once.
+const PAGE: usize = 100;
+/// Bytes of a subject's id.
+const MAX_SUBJECT: usize = 4096;
+/// Lines of an export that wait for a slow reader.
+const LINES: usize = 4;
+
+/// Which subject. It stands in the body, for paths are logged by what is in between.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Subject)]
+pub struct Asked {
+    /// Its id, as events name it (`subject_id`).
+    pub subject: String,
+    /// Only count.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What an erasure did, or would do.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct Erased {
+    /// Events of the subject.
+    pub matched: u64,
+    /// Jobs of them that could still run: cancelled first, and erased with the rest.
+    pub cancelled_jobs: u64,
+    /// Events that are gone, with their jobs and results.
+    pub erased: u64,
+    /// Events that got another job meanwhile and are still there: ask again.
+    pub left: u64,
+}
+
+/// How the audit names a subject: it must outlive the erasure, the id must not.
+fn digest(tenant: &TenantName, subject: &str) -> String {
+    let digest = Sha256::new().chain_update(tenant.as_str()).chain_update([0]).chain_update(subject).finalize();
+    format!("subject:{}", hex::encode(&digest[..8]))
+}
+
+/// The tenant, if the caller sees it, and the subject's name for the audit.
+fn named(who: &Allowed<HandleSubjects>, call: &Call<Body<Asked>>) -> Result<(TenantName, String), ApiError> {
+    let tenant: TenantName = call.parameter(0)?;
+    if !who.scope().holds(&tenant) {
+        return Err(ApiError::NotFound("no such tenant".to_owned()));
+    }
+    let subject = &call.input.0.subject;
+    if subject.is_empty() || subject.len() > MAX_SUBJECT {
+        return Err(ApiError::Invalid(format!("subject must have 1 to {MAX_SUBJECT} bytes")));
+    }
+    let object = digest(&tenant, subject);
+    Ok((tenant, object))
+}
+
+/// The events of a subject, page by page.
+struct Walk {
+    filter: Option<RecordFilter>,
+    scope: Scope,
+}
+
+impl Walk {
+    fn new(tenant: TenantName, subject: String) -> Self {
+        let scope = Scope::Tenants(vec![tenant.clone()]);
+        let tenant = Some(tenant.to_string());
+        let filter = RecordFilter { tenant, subject: Some(subject), limit: Some(PAGE), ..RecordFilter::default() };
+        Self { filter: Some(filter), scope }
+    }
+
+    /// The next page; none after the last.
+    async fn next(&mut self, api: &Api) -> Result<Option<Vec<EventRow>>, ApiError> {
+        let Some(filter) = self.filter.take() else { return Ok(None) };
+        let Page { items, next } = api.records.events(&self.scope, &filter).await?;
+        self.filter = next.map(|next| RecordFilter { cursor: Some(next), ..filter });
+        Ok(Some(items))
+    }
+}
+
+pub(super) async fn erase(
+    api: Arc<Api>,
+    who: Allowed<HandleSubjects>,
+    call: Call<Body<Asked>>,
+) -> Result<Json<Erased>, ApiError> {
+    let (tenant, object) = named(&who, &call)?;
+    let Asked { subject, dry_run, reason } = call.input.0;
+    let reason = reason.unwrap_or_default();
+    let name = Some(tenant.as_str());
+    if !dry_run {
+        // The order; what it erases has lines of its own, written with the change.
+        api.records.audit(who.acts("subject.erase", name, &object, &reason)).await?;
+    }
+    let mut done = Erased::default();
+    let mut walk = Walk::new(tenant.clone(), subject);
+    while let Some(events) = walk.next(&api).await? {
+        done.matched += events.len() as u64;
+        for event in &events {
+            let Some(detail) = api.records.event(&walk.scope, event.id).await? else { continue };
+            for job in detail.jobs.iter().filter(|job| !job.state.is_final()) {
+                let audit = who.acts("job.cancel", name, job.id, &reason);
+                // What a lane is about to begin, it may begin before: then its attempt finds its lease lost.
+                done.cancelled_jobs += u64::from(dry_run || api.records.cancel(&walk.scope, job.id, audit).await?);
+            }
+        }
+        if dry_run || events.is_empty() {
+            continue;
+        }
+        let found = events.len() as u64;
+        let audit = who.acts("subject.erased", name, &object, &reason);
+        let erased = api.records.erase(events.into_iter().map(|event| event.id).collect(), audit).await?;
+        done.erased += erased;
+        done.left += found - erased;
+    }
+    Ok(Json(done))
+}
+
+pub(super) async fn export(
+    api: Arc<Api>,
+    who: Allowed<HandleSubjects>,
+    call: Call<Body<Asked>>,
+) -> Result<Answer, ApiError> {
+    let (tenant, object) = named(&who, &call)?;
+    let Asked { subject, reason, .. } = call.input.0;
+    let audit = who.acts("subject.export", Some(tenant.as_str()), object, &reason.unwrap_or_default());
+    api.records.audit(audit).await?;
+    let (sender, receiver) = mpsc::channel(LINES);
+    tokio::spawn(async move {
+        let walk = Walk::new(tenant, subject);
+        let last = match write(&api, walk, &sender).await {
+            Ok(events) => json!({ "end": true, "events": events }),
+            // The status is sent already: who reads knows by the last line.
+            Err(error) => json!({ "end": false, "error": error.to_string() }),
+        };
+        // `Err`: the reader is gone.
+        let _ = sender.send(format!("{last}\n")).await;
+    });
+    Ok(lines(receiver))
+}
+
+/// One line for each event, with its payload, forms, jobs and what they produced.
+async fn write(api: &Api, mut walk: Walk, sender: &mpsc::Sender<String>) -> Result<u64, ApiError> {
+    let mut written = 0;
+    while let Some(events) = walk.next(api).await? {
+        for event in events {
+            let Some(detail) = api.records.event(&walk.scope, event.id).await? else { continue };
+            let mut jobs = Vec::with_capacity(detail.jobs.len());
+            for job in &detail.jobs {
+                jobs.extend(api.records.job(&walk.scope, job.id).await?);
+            }
+            let line = json!({
+                "event": detail.event,
+                "headers": detail.headers,
+                "raw": detail.raw,
+                "redacted": detail.redacted,
+                "forms": detail.forms,
+                "jobs": jobs,
+            });
+            if sender.send(format!("{line}\n")).await.is_err() {
+                return Ok(written);
+            }
+            written += 1;
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,10 @@
+-- Events with no job that could still run.
+WITH chosen (id) AS MATERIALIZED (
+    VALUES
+    (?) -- repeated
+)
+SELECT e.seq, e.id FROM chosen
+JOIN events AS e ON e.id = chosen.id
+WHERE NOT EXISTS (
+        SELECT 1 FROM jobs WHERE jobs.event_id = e.id AND jobs.state IN ('pending', 'running', 'failed')
+    )
