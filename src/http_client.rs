@@ -100,6 +100,9 @@ impl Answer {
     }
 }
 
+/// Takes the next part of a long answer; `false`: no more of it.
+pub type Take<'t> = &'t mut (dyn FnMut(&[u8]) -> bool + Send);
+
 /// Why there is no answer. Names no URL and carries no bytes of the callee.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -209,21 +212,13 @@ impl HttpClient {
 
     /// Makes one call whose answer may be long: what a success brings is handed to `take` as it comes, without a cap,
     /// until `take` says `false`. The body of the answer is empty then.
-    pub async fn download(
-        &self,
-        call: Call,
-        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
-    ) -> Result<Answer, CallError> {
+    pub async fn download(&self, call: Call, take: Take<'_>) -> Result<Answer, CallError> {
         check_url(&call.url, &self.resolver.allow_private.load())?;
         let timeout = call.timeout;
         tokio::time::timeout(timeout, self.exchange(call, Some(take))).await.unwrap_or(Err(CallError::Timeout(timeout)))
     }
 
-    async fn exchange(
-        &self,
-        call: Call,
-        mut take: Option<&mut (dyn FnMut(&[u8]) -> bool + Send)>,
-    ) -> Result<Answer, CallError> {
+    async fn exchange(&self, call: Call, mut take: Option<Take<'_>>) -> Result<Answer, CallError> {
         let timeout = call.timeout;
         let mut request = self.client.request(call.method, call.url).headers(call.headers);
         if let Some(body) = call.body {

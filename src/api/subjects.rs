@@ -79,7 +79,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(tenant: TenantName, subject: String) -> Self {
+    fn new(tenant: &TenantName, subject: String) -> Self {
         let scope = Scope::Tenants(vec![tenant.clone()]);
         let tenant = Some(tenant.to_string());
         let filter = RecordFilter { tenant, subject: Some(subject), limit: Some(PAGE), ..RecordFilter::default() };
@@ -109,7 +109,7 @@ pub(super) async fn erase(
         api.records.audit(who.acts("subject.erase", name, &object, &reason)).await?;
     }
     let mut done = Erased::default();
-    let mut walk = Walk::new(tenant.clone(), subject);
+    let mut walk = Walk::new(&tenant, subject);
     while let Some(events) = walk.next(&api).await? {
         done.matched += events.len() as u64;
         for event in &events {
@@ -143,7 +143,7 @@ pub(super) async fn export(
     api.records.audit(audit).await?;
     let (sender, receiver) = mpsc::channel(LINES);
     tokio::spawn(async move {
-        let walk = Walk::new(tenant, subject);
+        let walk = Walk::new(&tenant, subject);
         let last = match write(&api, walk, &sender).await {
             Ok(events) => json!({ "end": true, "events": events }),
             // The status is sent already: who reads knows by the last line.

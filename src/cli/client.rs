@@ -15,7 +15,7 @@ use crate::{
     app::{Refused, runtime::Runtime},
     config::Input,
     error_code::ErrorCode,
-    http_client::{Answer, Call, CallError, HttpClient},
+    http_client::{Answer, Call, CallError, HttpClient, Take},
 };
 
 /// Which gateway to talk to.
@@ -111,16 +111,11 @@ impl Client {
     }
 
     /// POST `body` to `path`; the answer is handed to `take` as it comes, until that says `false`.
-    pub(super) async fn download(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
-    ) -> anyhow::Result<()> {
+    pub(super) async fn download(&self, path: &str, body: &impl Serialize, take: Take<'_>) -> anyhow::Result<()> {
         let mut call = self.posting(Method::POST, path, body)?;
         call.timeout = LONG_PATIENCE;
         call.headers.insert(header::AUTHORIZATION, self.authorization.clone());
-        let answer = self.http.download(call, take).await.map_err(|error| self.unreachable(error))?;
+        let answer = self.http.download(call, take).await.map_err(|error| self.unreachable(&error))?;
         if answer.status.is_success() { Ok(()) } else { Err(self.refused(&answer)) }
     }
 
@@ -163,10 +158,10 @@ impl Client {
 
     async fn send(&self, mut call: Call) -> anyhow::Result<Answer> {
         call.headers.insert(header::AUTHORIZATION, self.authorization.clone());
-        self.http.send(call).await.map_err(|error| self.unreachable(error))
+        self.http.send(call).await.map_err(|error| self.unreachable(&error))
     }
 
-    fn unreachable(&self, error: CallError) -> anyhow::Error {
+    fn unreachable(&self, error: &CallError) -> anyhow::Error {
         let CallError::Connect(_) = error else { return anyhow!("{}: {error}", self.base) };
         let message = format!(
             "no gateway answers at {} ({error}); start it with `sluice serve`, or name one with --api and --token",

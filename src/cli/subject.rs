@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_last_line_is_found_however_it_is_cut() {
         let text = b"{\"a\":1}\n{\"b\":2}\n{\"end\":true}\n";
-        for size in 1..text.len() + 1 {
+        for size in 1..=text.len() {
             let mut last = Vec::new();
             for part in text.chunks(size) {
                 keep_last_line(&mut last, part);

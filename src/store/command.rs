@@ -109,7 +109,7 @@ impl writer::Command for Command {
             | Self::Cancel { reply, .. }
             | Self::TakeHeldAlert { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. } | Self::Erase { reply, .. } | Self::Sweep { reply, .. } => {
-                reply.settle(outcome)
+                reply.settle(outcome);
             }
             Self::TakeHandshake { reply, .. } => reply.settle(outcome),
             Self::RaiseAlert { reply, .. } => reply.settle(outcome),
