@@ -7,6 +7,8 @@ CREATE TABLE alert_marks (
     cause      text COLLATE "C" NOT NULL,
     -- NULL before the first time.
     told_at    bigint,
+    -- Which alert that was: who asks again after a lost answer is answered the same.
+    told       text,
     -- What was not told since then.
     suppressed bigint NOT NULL,
     -- The last alert of these, to be told when the hour is over.

@@ -7,6 +7,8 @@ CREATE TABLE alert_marks (
     cause      TEXT NOT NULL,
     -- NULL before the first time.
     told_at    INTEGER,
+    -- Which alert that was: who asks again after a lost answer is answered the same.
+    told       TEXT,
     -- What was not told since then.
     suppressed INTEGER NOT NULL,
     -- The last alert of these, to be told when the hour is over.

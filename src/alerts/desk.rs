@@ -10,7 +10,7 @@ use std::{
 use futures_util::FutureExt;
 use sluice_actors::{
     domain::{EventId, SourceName, TenantName},
-    ports::{DeadLetterFilter, JobStore},
+    ports::{DeadLetterFilter, JobStore, StoreUnavailable},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -42,6 +42,9 @@ const LOOK: Duration = Duration::from_secs(30);
 const HELD_AT_ONCE: usize = 50;
 /// How often it is looked which secrets end.
 const EXPIRY: Duration = Duration::from_mins(10);
+/// How often a store that does not answer is asked about an alert, and how long it is left alone in between.
+const ASKED: usize = 4;
+const BUSY: Duration = Duration::from_secs(2);
 /// Characters of a payload and of an error that are shown.
 const SAMPLE: usize = 800;
 const ERROR: usize = 400;
@@ -124,7 +127,13 @@ impl Desk {
                     AssertUnwindSafe(self.settle(heard)).catch_unwind().await
                 }
                 _ = looks.tick() => AssertUnwindSafe(self.tell_held()).catch_unwind().await,
-                _ = expiries.tick() => AssertUnwindSafe(self.look_at_secrets()).catch_unwind().await,
+                _ = expiries.tick() => {
+                    let looked = AssertUnwindSafe(self.look_at_secrets()).catch_unwind().await;
+                    if looked.as_ref().is_ok_and(Result::is_err) {
+                        expiries.reset_after(BUSY);
+                    }
+                    looked.map(drop)
+                }
             };
             if step.is_err() {
                 tracing::error!("the desk of alerts panicked, goes on with the next");
@@ -227,8 +236,9 @@ impl Desk {
             return;
         }
         let hold = cause.is_transition().then(|| serde_json::to_string(&alert).unwrap_or_default());
-        let raise = Raise { mark: mark.clone(), every: cause.every(), counts: cause.counts(), hold };
-        match self.parts.marks.raise(raise).await {
+        let raise =
+            Raise { id: alert.id.clone(), mark: mark.clone(), every: cause.every(), counts: cause.counts(), hold };
+        match self.ask(raise).await {
             Ok(Raised::Tell { suppressed }) => alert.suppressed = suppressed,
             Ok(Raised::Suppressed) => return suppressed(&self.parts.metrics),
             Err(error) => {
@@ -238,6 +248,17 @@ impl Desk {
             }
         }
         self.tell(alert).await;
+    }
+
+    /// Asks the store whether an alert is told, more than once where it is busy.
+    async fn ask(&self, raise: Raise) -> Result<Raised, StoreUnavailable> {
+        for _ in 1..ASKED {
+            if let Ok(raised) = self.parts.marks.raise(raise.clone()).await {
+                return Ok(raised);
+            }
+            sleep(BUSY).await;
+        }
+        self.parts.marks.raise(raise).await
     }
 
     async fn tell(&mut self, mut alert: Alert) {
@@ -277,15 +298,13 @@ impl Desk {
         }
     }
 
-    async fn look_at_secrets(&mut self) {
+    /// `Err`: it is not known now how secrets are used.
+    async fn look_at_secrets(&mut self) -> Result<(), StoreUnavailable> {
         let config = self.parts.config.load_full();
         if config.alerts.receivers.is_empty() {
-            return;
+            return Ok(());
         }
-        let uses = match self.parts.records.secret_uses(&Scope::All).await {
-            Ok(uses) => uses,
-            Err(error) => return tracing::debug!(%error, "the use of secrets is not known now"),
-        };
+        let uses = self.parts.records.secret_uses(&Scope::All).await?;
         for ending in expiry::ending(&config, &uses, self.parts.poster.clock.now()) {
             let (tenant, source) = (ending.lane.tenant.clone(), ending.lane.source.clone());
             let cause = Cause::SecretExpiring;
@@ -296,6 +315,7 @@ impl Desk {
             let blank = self.blank(&config, cause, vec![tenant], Some(source));
             self.raise(mark, Alert { summary: ending.summary, ..blank }).await;
         }
+        Ok(())
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Mark {
 /// An alert that came up.
 #[derive(Debug, Clone)]
 pub struct Raise {
+    /// Its own id: who asks again under the same one, because an answer was lost, is answered the same.
+    pub id: String,
     /// What it is about.
     pub mark: Mark,
     /// For how long after one was told others are not.

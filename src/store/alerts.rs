@@ -1,5 +1,7 @@
 //! When somebody was last told of what.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use sluice_actors::{domain::Timestamp, ports::StoreUnavailable};
 
@@ -53,13 +55,14 @@ pub(super) async fn raise(batch: &mut Batch<'_>, raise: &Raise) -> Result<Raised
     let noted = batch.fetch(sql!("note_alert"), values![tenant, place, cause, count, raise.hold.as_deref()]).await?;
     let Some(row) = noted.first() else { return Ok(Raised::Suppressed) };
     let row = Reader::new(row, "alert_marks", "cause");
+    let again = row.opt::<Cow<'_, str>>("told")?.is_some_and(|told| told == raise.id);
     // A clock that was set back must not silence anything for longer than it is far.
     let told_at = row.time_or_none("told_at")?.filter(|at| *at <= now);
-    if told_at.is_some_and(|at| now.since(at) < raise.every) {
+    if !again && told_at.is_some_and(|at| now.since(at) < raise.every) {
         return Ok(Raised::Suppressed);
     }
     let suppressed = row.number::<u64>("suppressed")?.saturating_sub(u64::from(raise.counts));
-    batch.execute(sql!("tell_alert"), values![tenant, place, cause, now]).await?;
+    batch.execute(sql!("tell_alert"), values![tenant, place, cause, now, raise.id.as_str()]).await?;
     Ok(Raised::Tell { suppressed })
 }
 

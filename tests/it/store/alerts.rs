@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sluice::api::marks::{HeldAlert, Mark, Marks, Raise, Raised};
+use sluice::{
+    api::marks::{HeldAlert, Mark, Marks, Raise, Raised},
+    ids,
+};
 
 use super::{on_both, world::World};
 
@@ -15,11 +18,13 @@ on_both! {
     what_lasts_is_neither_held_nor_counted
     of_many_that_ask_at_once_one_tells
     a_clock_that_was_set_back_silences_nothing_for_long
+    who_asks_again_after_a_lost_answer_is_answered_the_same
 }
 
 fn raise(place: &str, cause: &'static str) -> Raise {
     let mark = Mark { tenant: "acme".into(), place: place.into(), cause };
-    Raise { mark, every: HOUR, counts: true, hold: Some(format!("{place} {cause}")) }
+    let id = hex::encode(ids::nonce());
+    Raise { id, mark, every: HOUR, counts: true, hold: Some(format!("{place} {cause}")) }
 }
 
 async fn ask(world: &World) -> Raised {
@@ -96,6 +101,14 @@ async fn a_clock_that_was_set_back_silences_nothing_for_long(world: World) {
     let ahead = format!("UPDATE alert_marks SET told_at = {}", world.now().plus(HOUR * 24).as_millis());
     world.other_program().await.run(&ahead).await.unwrap();
     assert_eq!(ask(&world).await, Raised::Tell { suppressed: 0 });
+}
+
+async fn who_asks_again_after_a_lost_answer_is_answered_the_same(world: World) {
+    let one = raise("pay", "breaker_opened");
+    for _ in 0..2 {
+        assert_eq!(world.store.raise(one.clone()).await.unwrap(), Raised::Tell { suppressed: 0 });
+    }
+    assert_eq!(ask(&world).await, Raised::Suppressed);
 }
 
 #[tokio::test]
