@@ -39,9 +39,12 @@ pub fn begin_at_zero(metrics: &Metrics, callees: &Callees, config: &Config, call
     for kind in ["payloads", "events", "dead_letters", "other"] {
         metrics.retention_swept_total.with_label_values(&[kind]);
     }
-    for counter in
-        [&metrics.dead_letter_replays_total, &metrics.node_taken_for_dead_total, &metrics.node_stale_writes_total]
-    {
+    for counter in [
+        &metrics.dead_letter_replays_total,
+        &metrics.node_taken_for_dead_total,
+        &metrics.node_stale_writes_total,
+        &metrics.alerts_dropped_total,
+    ] {
         counter.with_label_values(NONE);
     }
 }
