@@ -7,6 +7,7 @@ mod folder;
 pub(crate) mod nodes;
 mod operations;
 pub mod runtime;
+mod secrets;
 pub mod sites;
 mod sweep;
 mod traffic;
@@ -28,7 +29,11 @@ use sluice_actors::{
     handle::{Gateway, NodeLimits, World},
     ports::{Clock, JobStore},
 };
-use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, Notify},
+    task::JoinHandle,
+};
 
 use crate::{
     actions::{Actions, ConfigPolicies, jwks},
@@ -75,6 +80,7 @@ use self::{
     changes::Telling,
     operations::{Operations, Previews, Reloading},
     runtime::Runtime,
+    secrets::{Doubting, Refresh},
     sites::{Arrivals, Changed, Desk, Listener, Pull, ReportPace, Sites},
     traffic::Minutes,
 };
@@ -168,6 +174,7 @@ pub struct Running {
 /// A [`Refused`] for what an operator can mend; nothing was changed then.
 pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Running> {
     let AppOptions { clock, seed, drain, node, config_path, logs, reports, metrics, errors } = options;
+    let keep = config.keep.clone();
     let public_listener = bind("edge.listen", config.edge.listen)?;
     let admin_listener = bind("admin.listen", config.admin.listen)?;
     let admin_options = admin_listener_options(&config.admin)?;
@@ -242,21 +249,25 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         changed: changed.clone(),
     });
     edge_options.sites = Arc::new(Pull::new(desk.clone()));
-    let wake = gateway.clone();
+    let (wake, doubt) = (gateway.clone(), Arc::new(Notify::new()));
     let receiver = Arc::new(Receiver::new(ReceiverParts {
         config: live.clone(),
         store: events,
         records: records.clone(),
         clock: clock.clone(),
         wake: Arc::new(move |lane: &LaneKey| wake.wake(lane)),
-        observer: Arc::new(Telling {
-            changes: changes.clone(),
-            traffic: traffic.clone(),
-            clock: clock.clone(),
-            next: Arrivals {
-                ingest: IngestObserver::new(metrics.clone(), lanes.clone(), live.clone(), traces.clone()),
-                changed,
-                config: live.clone(),
+        observer: Arc::new(Doubting {
+            live: live.clone(),
+            doubt: doubt.clone(),
+            next: Telling {
+                changes: changes.clone(),
+                traffic: traffic.clone(),
+                clock: clock.clone(),
+                next: Arrivals {
+                    ingest: IngestObserver::new(metrics.clone(), lanes.clone(), live.clone(), traces.clone()),
+                    changed,
+                    config: live.clone(),
+                },
             },
         }),
         drift: drift.clone(),
@@ -327,6 +338,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         },
         alarm.clone(),
     );
+    let refresh = Refresh { operations: operations.clone(), keep, metrics: metrics.clone(), doubt, seed };
     let sweeper = sweep::run(records.clone(), live.clone(), clock.clone(), metrics.clone());
     let minutes = Minutes { traffic, records: records.clone(), clock };
     let mut tasks = vec![
@@ -336,6 +348,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         tokio::spawn(alert_desk.run(notices)),
     ];
     tasks.push(tokio::spawn(minutes.clone().run()));
+    tasks.push(tokio::spawn(refresh.run()));
     if let Some(nodes) = shared {
         let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users, alarm };
         tasks.push(tokio::spawn(nodes::run(around)));

@@ -141,6 +141,12 @@ type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> 
 
 type AllowPrivate = Arc<ArcSwap<Vec<IpNet>>>;
 
+fn system_lookup() -> Lookup {
+    Arc::new(|name| {
+        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+    })
+}
+
 /// The client. Clones share its connections.
 #[derive(Clone)]
 pub struct HttpClient {
@@ -156,20 +162,28 @@ pub struct ClientError(String);
 impl HttpClient {
     /// A client that dials public addresses and those within `allow_private`.
     pub fn new(allow_private: Vec<IpNet>) -> Result<Self, ClientError> {
-        Self::with_lookup(
-            allow_private,
-            Arc::new(|name| {
-                Box::pin(
-                    async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) },
-                )
-            }),
-        )
+        Self::with_lookup(allow_private, system_lookup())
+    }
+
+    /// A client for what the operator of the node names in `sluice.toml`, such as a provider of secrets:
+    /// it dials every address. `ca`: certificates in PEM that are trusted beside those of the machine.
+    pub fn for_operators(ca: Option<&[u8]>) -> Result<Self, ClientError> {
+        let roots = ca.map_or_else(|| Ok(Vec::new()), reqwest::Certificate::from_pem_bundle);
+        let roots = roots.map_err(|error| ClientError(innermost(&error).to_string()))?;
+        let every = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
+        let every = every.map(|address| IpNet::new_assert(address, 0)).to_vec();
+        Self::build(every, system_lookup(), roots)
     }
 
     fn with_lookup(allow_private: Vec<IpNet>, lookup: Lookup) -> Result<Self, ClientError> {
+        Self::build(allow_private, lookup, Vec::new())
+    }
+
+    fn build(allow_private: Vec<IpNet>, lookup: Lookup, roots: Vec<reqwest::Certificate>) -> Result<Self, ClientError> {
         let allow_private: AllowPrivate = Arc::new(ArcSwap::from_pointee(allow_private));
         let resolver = GuardedResolver { allow_private, lookup };
         let client = reqwest::Client::builder()
+            .tls_certs_merge(roots)
             .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

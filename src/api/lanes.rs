@@ -102,7 +102,8 @@ const fn state(status: LaneStatus) -> LaneState {
 
 /// The lane as its series see it.
 pub(super) fn now(config: &Config, view: &LaneView) -> LaneNow {
-    let mut ends = config.source(&view.lane).into_iter().flat_map(|(_, source)| &source.keys).map(|key| key.not_after);
+    let mut ends =
+        config.source(&view.lane).into_iter().flat_map(|(_, source)| source.keys.iter()).map(|key| key.not_after);
     LaneNow {
         current_secret_ends: ends.next().flatten(),
         previous_secrets_end: ends.flatten().collect(),

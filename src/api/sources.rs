@@ -57,6 +57,8 @@ pub struct SourceView {
 pub struct SecretView {
     /// The reference that names it.
     pub version: String,
+    /// When it begins to verify.
+    pub not_before: Option<Timestamp>,
     /// When it stops verifying.
     pub not_after: Option<Timestamp>,
     /// How often it verified a delivery since `first_used_at`, to a minute.
@@ -135,6 +137,7 @@ fn view(config: &Config, source: &Source, uses: &Uses, now: Timestamp) -> Source
         let used = used(key);
         SecretView {
             version: key.version.to_string(),
+            not_before: key.not_before,
             not_after: key.not_after,
             uses: used.map_or(0, |used| used.uses),
             first_used_at: used.map(|used| used.first),

@@ -126,6 +126,7 @@ impl Operations {
             tracing::warn!(key = "telemetry.filter", %error, "log filter stays as it was");
         }
         reloading.client.set_allow_private(fresh.outbound.allow_private.clone());
+        fresh.keep.retain(&fresh.remote);
         self.live.store(Arc::new(fresh));
         self.gateway.reload();
         self.in_force();
@@ -206,7 +207,8 @@ impl api::Operations for Operations {
         // One at a time: the newest file wins.
         let reloading = reloading.lock().await;
         let path = reloading.path.clone();
-        let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
+        let keep = self.live.load().keep.clone();
+        let read = tokio::task::spawn_blocking(move || config::load_keeping(&path, &keep)).await;
         match read {
             Ok(Ok(fresh)) => {
                 // What was switched off stays off.

@@ -6,23 +6,27 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Global, output};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Input};
 
 /// Check the configuration and say what is wrong or odd.
 ///
-/// It is read as `serve` would read it, secrets included. What is wrong ends it with status 78; what
-/// is odd is a warning.
+/// It is read as `serve` would read it, secrets included; with `--offline`, without asking their
+/// providers. What is wrong ends it with status 78; what is odd is a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  sluice check\n  sluice check --config /etc/sluice --json")]
 pub(super) struct Check {
     /// Fail on warnings too
     #[arg(long)]
     strict: bool,
+    /// Ask no provider of secrets: what it keeps is a warning
+    #[arg(long)]
+    offline: bool,
 }
 
 impl Check {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let config = match config::load(&global.config) {
+        let read = |input: Input| if self.offline { input.offline() } else { input };
+        let config = match Input::read(&global.config).and_then(|input| read(input).resolve()) {
             Ok(config) => config,
             Err(errors) if global.json => {
                 let told: Vec<_> = errors.0.iter().map(finding).collect();

@@ -188,7 +188,7 @@ struct Verdict {
 
 impl Verdict {
     fn of(tenant: &Tenant, source: &Source, request: Request<'_>) -> Self {
-        let live: Vec<_> = source.keys.iter().filter(|key| key.not_after.is_none_or(|end| request.now < end)).collect();
+        let live: Vec<_> = source.keys.iter().filter(|key| key.is_live(request.now)).collect();
         let keys: Vec<Key> = live.iter().map(|key| key.key.clone()).collect();
         let verified = if !source.enabled {
             Err(Refusal::Disabled)

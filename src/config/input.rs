@@ -1,7 +1,7 @@
 //! The texts of a configuration, and how they become one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error_code::ErrorCode,
-    secrets::{Environment, Secrets},
+    secrets::{Environment, Keep, Providers, Secrets},
 };
 
 /// The main file's name.
@@ -42,6 +42,8 @@ pub struct Input {
     main: (Arc<PathBuf>, String),
     tenants: BTreeMap<String, (Arc<PathBuf>, String)>,
     environment: Environment,
+    keep: Keep,
+    offline: bool,
 }
 
 impl Input {
@@ -53,7 +55,23 @@ impl Input {
             dir,
             tenants: BTreeMap::new(),
             environment: Environment::fixed([]),
+            keep: Keep::default(),
+            offline: false,
         }
+    }
+
+    /// With what remote providers said before.
+    #[must_use]
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Without asking remote providers: what they keep is a warning each.
+    #[must_use]
+    pub fn offline(mut self) -> Self {
+        self.offline = true;
+        self
     }
 
     /// With this text of `sluice.toml`.
@@ -118,17 +136,53 @@ impl Input {
         self.only("edge", |section, _| Edge::read(section))
     }
 
-    fn only<T>(&self, name: &'static str, read: impl FnOnce(Section<'_>, &Path) -> T) -> Result<T, Errors> {
+    fn only<T>(&self, name: &'static str, read: impl Fn(Section<'_>, &Path) -> T) -> Result<T, Errors> {
         let dir = absolute(&self.dir);
-        let ctx = Context::new(Secrets { dir: dir.clone(), environment: self.environment.clone() });
-        let mut errors = Vec::new();
-        let mut entries = tree::parse(&self.main.0, &self.main.1, &mut errors);
-        let overrides = self.environment.with_prefix(&format!("{OVERRIDE}{}__", tree::env_name(name)));
-        tree::override_with(&mut entries, OVERRIDE, &overrides);
-        let mut root = Section::root(&ctx, Place::File(self.main.0.clone(), 0), entries, None);
-        let value = read(root.table_or_empty(name), &dir);
+        let ((value, mut errors), ctx) = self.with_secrets(|ctx| {
+            let mut errors = Vec::new();
+            let value = read(self.root_of(name, ctx, &mut errors).table_or_empty(name), &dir);
+            (value, errors)
+        });
         errors.extend(ctx.errors.into_inner());
         if errors.is_empty() { Ok(value) } else { Err(Errors::new(errors)) }
+    }
+
+    /// Reads; where that asked remote providers for what they were never asked, asks them and reads again.
+    /// What a configuration refers to is known only by reading it.
+    fn with_secrets<T>(&self, read: impl Fn(&Context) -> T) -> (T, Context) {
+        let again = || {
+            let secrets =
+                Secrets { dir: absolute(&self.dir), environment: self.environment.clone(), keep: self.keep.clone() };
+            let ctx = Context::new(secrets, self.offline);
+            (read(&ctx), ctx)
+        };
+        let first = again();
+        let unread = first.1.unread();
+        if self.offline || unread.is_empty() {
+            return first;
+        }
+        // What is wrong with `[secrets]` is told where all of the configuration is read.
+        let Some(providers) = self.providers() else { return first };
+        self.keep.fetch_blocking(&providers, &unread);
+        again()
+    }
+
+    /// The remote providers, if `[secrets]` is right: it refers to nothing that they keep.
+    fn providers(&self) -> Option<Providers> {
+        let secrets = Secrets::local(absolute(&self.dir), self.environment.clone());
+        let ctx = Context::new(secrets, false);
+        let mut errors = Vec::new();
+        let mut root = self.root_of("secrets", &ctx, &mut errors);
+        let providers = Providers::read(root.table_or_empty("secrets"));
+        (errors.is_empty() && ctx.errors.into_inner().is_empty()).then_some(providers)
+    }
+
+    /// The root of `sluice.toml`, with what the environment overrides of the section `name`.
+    fn root_of<'c>(&self, name: &'static str, ctx: &'c Context, errors: &mut Vec<Error>) -> Section<'c> {
+        let mut entries = tree::parse(&self.main.0, &self.main.1, errors);
+        let overrides = self.environment.with_prefix(&format!("{OVERRIDE}{}__", tree::env_name(name)));
+        tree::override_with(&mut entries, OVERRIDE, &overrides);
+        Section::root(ctx, Place::File(self.main.0.clone(), 0), entries, None)
     }
 
     /// The names of the tenants' files.
@@ -143,47 +197,8 @@ impl Input {
 
     /// Understands the texts. Everything that is wrong is told at once.
     pub fn resolve(self) -> Result<Config, Errors> {
-        let dir = absolute(&self.dir);
-        let ctx = Context::new(Secrets { dir: dir.clone(), environment: self.environment.clone() });
-        let mut overrides = self.environment.with_prefix(OVERRIDE);
-        overrides.retain(|name, _| name.contains("__"));
-        let of_tenants = format!("{OVERRIDE}TENANTS__");
-        let (of_tenants, of_main): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            overrides.into_iter().partition(|(name, _)| name.starts_with(&of_tenants));
-        self.check_overrides(&of_tenants, &ctx);
-
-        let (mut entries, trees) = self.parse()?;
-        tree::override_with(&mut entries, OVERRIDE, &of_main);
-        let mut root = Section::root(&ctx, Place::File(self.main.0.clone(), 0), entries, None);
-        let edge = Edge::read(root.table_or_empty("edge"));
-        let outbound = Outbound::read(root.table_or_empty("outbound"));
-        let admin = Admin::read(root.table_or_empty("admin"), &outbound);
-        let database = Database::read(root.table_or_empty("database"), &dir);
-        let limits = Limits::read(root.table_or_empty("limits"));
-        let llm = root.table("llm").map(|table| Arc::new(Llm::read(table, &outbound)));
-        let telemetry = Telemetry::read(root.table_or_empty("telemetry"));
-        let names = self.tenants.keys().cloned().collect();
-        let alerts = Alerts::read(root.table_or_empty("alerts"), &outbound, &names);
-        root.finish();
-
-        let node = Node { edge: &edge, outbound: &outbound, llm: llm.as_ref() };
-        let tenants = read_tenants(trees, &ctx, node, &of_tenants);
-        if self.tenants.is_empty() {
-            ctx.warn(
-                &Place::File(Arc::new(self.dir.join(TENANTS)), 0),
-                "",
-                "holds no tenant: the gateway has nothing to receive",
-                "add a source with `sluice source add`",
-            );
-        }
-
-        let granted = admin.oidc.iter().flat_map(|oidc| &oidc.roles).flat_map(|rule| rule.tenants.iter().flatten());
-        for tenant in granted.filter(|tenant| !tenants.contains_key(*tenant)) {
-            let cure = suggest(tenant.as_str(), self.tenants.keys().map(String::as_str));
-            let place = Place::File(self.main.0.clone(), 0);
-            ctx.warn(&place, "admin.oidc.roles", format!("names the tenant `{tenant}`, which is not there"), cure);
-        }
-
+        let (trees, tenant_trees) = self.parse()?;
+        let (read, ctx) = self.with_secrets(|ctx| self.understand(ctx, trees.clone(), tenant_trees.clone()));
         let errors = ctx.errors.into_inner();
         if !errors.is_empty() {
             return Err(Errors::new(errors));
@@ -194,7 +209,67 @@ impl Input {
         files.sort();
         files.dedup();
         let warnings = ctx.warnings.into_inner();
-        Ok(Config { dir, edge, admin, database, limits, outbound, telemetry, alerts, llm, tenants, warnings, files })
+        let remote = ctx.remote.into_inner().into_iter().collect();
+        Ok(Config { warnings, files, remote, ..read })
+    }
+
+    /// What the texts mean; what is wrong or odd is in `ctx`.
+    fn understand(&self, ctx: &Context, mut entries: Entries, trees: Vec<TenantTree>) -> Config {
+        let dir = absolute(&self.dir);
+        let mut overrides = self.environment.with_prefix(OVERRIDE);
+        overrides.retain(|name, _| name.contains("__"));
+        let of_tenants = format!("{OVERRIDE}TENANTS__");
+        let (of_tenants, of_main): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            overrides.into_iter().partition(|(name, _)| name.starts_with(&of_tenants));
+        self.check_overrides(&of_tenants, ctx);
+
+        tree::override_with(&mut entries, OVERRIDE, &of_main);
+        let mut root = Section::root(ctx, Place::File(self.main.0.clone(), 0), entries, None);
+        let edge = Edge::read(root.table_or_empty("edge"));
+        let outbound = Outbound::read(root.table_or_empty("outbound"));
+        let admin = Admin::read(root.table_or_empty("admin"), &outbound);
+        let database = Database::read(root.table_or_empty("database"), &dir);
+        let limits = Limits::read(root.table_or_empty("limits"));
+        let llm = root.table("llm").map(|table| Arc::new(Llm::read(table, &outbound)));
+        let telemetry = Telemetry::read(root.table_or_empty("telemetry"));
+        let secrets = Providers::read(root.table_or_empty("secrets"));
+        let names = self.tenants.keys().cloned().collect();
+        let alerts = Alerts::read(root.table_or_empty("alerts"), &outbound, &names);
+        root.finish();
+
+        let node = Node { edge: &edge, outbound: &outbound, llm: llm.as_ref() };
+        let tenants = read_tenants(trees, ctx, node, &of_tenants);
+        if self.tenants.is_empty() {
+            ctx.warn(
+                &Place::File(Arc::new(self.dir.join(TENANTS)), 0),
+                "",
+                "holds no tenant: the gateway has nothing to receive",
+                "add a source with `sluice source add`",
+            );
+        }
+        let granted = admin.oidc.iter().flat_map(|oidc| &oidc.roles).flat_map(|rule| rule.tenants.iter().flatten());
+        for tenant in granted.filter(|tenant| !tenants.contains_key(*tenant)) {
+            let cure = suggest(tenant.as_str(), self.tenants.keys().map(String::as_str));
+            let place = Place::File(self.main.0.clone(), 0);
+            ctx.warn(&place, "admin.oidc.roles", format!("names the tenant `{tenant}`, which is not there"), cure);
+        }
+        Config {
+            dir,
+            edge,
+            admin,
+            database,
+            limits,
+            outbound,
+            telemetry,
+            alerts,
+            llm,
+            tenants,
+            warnings: Vec::new(),
+            files: Vec::new(),
+            secrets,
+            remote: BTreeSet::new(),
+            keep: self.keep.clone(),
+        }
     }
 
     /// The trees of `sluice.toml` and of the tenants' files. Where one is not TOML, nothing else is

@@ -10,6 +10,7 @@ mod input;
 mod limits;
 mod oidc;
 mod route;
+mod secrets;
 mod section;
 mod server;
 mod source;
@@ -30,6 +31,8 @@ use sha2::{Digest, Sha256};
 
 use sluice_actors::domain::{LaneKey, SourceName, TenantName};
 
+use crate::secrets::{Keep, Providers, reference::RemoteReference};
+
 pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish, PublishMode};
 pub use alerts::{Alerts, Cause, Channel, Mail, MailSecurity, Receiver, Target};
 pub use auth::{Auth, OAuth2};
@@ -39,7 +42,7 @@ pub use limits::SourceLimits;
 pub use oidc::{CALLBACK_PATH, Oidc, OidcRole, RoleRule};
 pub use route::{Filter, Route, TypePattern};
 pub use server::{Admin, Database, Edge, Limits, Outbound, Tls};
-pub use source::{LiveKey, Off, PiiPattern, RedactMethod, RedactRule, Source};
+pub use source::{Keys, LiveKey, Off, PiiPattern, RedactMethod, RedactRule, Source};
 pub use telemetry::{LogFormat, Sentry, Telemetry, Traces};
 pub use tenant::{Llm, Tenant, WordPress};
 pub(crate) use units::parse_duration;
@@ -72,6 +75,12 @@ pub struct Config {
     pub warnings: Vec<Error>,
     /// Every file it was read from, secrets included.
     pub files: Vec<PathBuf>,
+    /// The remote providers of secrets.
+    pub secrets: Providers,
+    /// What of them it was resolved with.
+    pub remote: BTreeSet<RemoteReference>,
+    /// What they said.
+    pub keep: Keep,
 }
 
 /// The configuration in force, replaced as a whole on reload.
@@ -80,6 +89,11 @@ pub type Live = Arc<ArcSwap<Config>>;
 /// Reads, resolves and validates the configuration at `path`: `sluice.toml` or its folder.
 pub fn load(path: &Path) -> Result<Config, Errors> {
     Input::read(path)?.resolve()
+}
+
+/// [`load`], with what remote providers said before: they are asked only for what is new.
+pub fn load_keeping(path: &Path, keep: &Keep) -> Result<Config, Errors> {
+    Input::read(path)?.keep(keep.clone()).resolve()
 }
 
 impl Config {

@@ -1,7 +1,13 @@
 //! A table of a configuration file, read key by key. What is wrong is written down and reading goes
 //! on, so that an operator sees everything at once; what was not asked for is unknown.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, ops::RangeInclusive, path::PathBuf};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::RangeInclusive,
+    path::PathBuf,
+};
 
 use sha2::{Digest, Sha256};
 use sluice_actors::domain::TenantName;
@@ -11,12 +17,20 @@ use super::{
     tree::{Entries, Item, Value},
     units::{ByteSize, FromItem, show_duration},
 };
-use crate::secrets::{Reference, Secret, Secrets};
+use crate::secrets::{
+    InvalidReference, Reference, Secret, SecretError, Secrets, Staleness,
+    reference::{RemoteReference, Version},
+    remote::RemoteError,
+};
 
 /// What all sections of one reading share.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) secrets: Secrets,
+    /// Remote providers are not asked: what they keep is not checked.
+    pub(super) offline: bool,
+    /// What of remote providers was asked for, in the order of asking.
+    pub(super) remote: RefCell<Vec<RemoteReference>>,
     pub(super) errors: RefCell<Vec<Error>>,
     pub(super) warnings: RefCell<Vec<Error>>,
     /// Files that secrets and schemas were read from.
@@ -26,14 +40,38 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(secrets: Secrets) -> Self {
+    pub(super) fn new(secrets: Secrets, offline: bool) -> Self {
         Self {
             secrets,
+            offline,
+            remote: RefCell::default(),
             errors: RefCell::default(),
             warnings: RefCell::default(),
             files: RefCell::default(),
             owners: RefCell::default(),
         }
+    }
+
+    /// What was asked for and never read.
+    pub(super) fn unread(&self) -> BTreeSet<RemoteReference> {
+        let asked = self.remote.borrow();
+        let unread = asked.iter().filter(|reference| {
+            let value = self.secrets.resolve(&Reference::Remote((*reference).clone()));
+            matches!(value, Err(SecretError::Remote(_)))
+        });
+        unread.cloned().collect()
+    }
+
+    /// Where in the order of asking it is.
+    pub(super) fn mark(&self) -> usize {
+        self.remote.borrow().len()
+    }
+
+    /// Of what was asked for since `mark`, whether it is too old. A previous version is not needed.
+    pub(super) fn staleness_since(&self, mark: usize) -> Vec<Staleness> {
+        let asked = self.remote.borrow();
+        let needed = asked[mark..].iter().filter(|reference| reference.location.version != Version::Previous);
+        needed.map(|reference| self.secrets.keep.staleness(reference)).collect()
     }
 
     pub(super) fn error(&self, place: &Place, key: &str, problem: Problem) {
@@ -44,6 +82,15 @@ impl Context {
     pub(super) fn warn(&self, place: &Place, key: &str, reason: impl Into<String>, cure: impl Into<String>) {
         let Problem { code, reason, cure } = Problem::new(reason, cure);
         self.warnings.borrow_mut().push(Error { code, place: place.clone(), key: key.to_owned(), reason, cure });
+    }
+
+    /// The secret of a reference; what it depends on is noted.
+    pub(super) fn resolve(&self, reference: &Reference) -> Result<Secret, SecretError> {
+        self.files.borrow_mut().extend(self.secrets.path(reference));
+        if let Reference::Remote(remote) = reference {
+            self.remote.borrow_mut().push(remote.clone());
+        }
+        self.secrets.resolve(reference)
     }
 
     /// Marks a secret as the tenant's own.
@@ -60,6 +107,10 @@ impl Context {
             self.error(&spot.place, &spot.key, problem);
         }
     }
+}
+
+fn reference(text: &str) -> Result<Reference, Problem> {
+    text.parse().map_err(|error: InvalidReference| Problem::new(error.to_string(), error.cure()))
 }
 
 /// Where a key stands, for findings after it was read.
@@ -335,10 +386,10 @@ impl<'a> Section<'a> {
         let item = self.take(key)?;
         let spot = self.spot(key);
         let text = String::from_item(&item).map_err(|problem| self.problem(key, problem)).ok()?;
-        if text.parse::<Reference>().is_ok() {
-            self.secret_at(&item, &spot).map(|(secret, _)| (secret, true))
-        } else {
+        if text.parse::<Reference>() == Err(InvalidReference::Plain) {
             Some((Secret::new(text.into_bytes()), false))
+        } else {
+            self.secret_at(&item, &spot).map(|(secret, _)| (secret, true))
         }
     }
 
@@ -353,24 +404,32 @@ impl<'a> Section<'a> {
 
     /// As [`Section::secret_at`], for what turns out to be public.
     pub(super) fn unclaimed_secret_at(&self, item: &Item, spot: &Spot) -> Option<(Secret, Reference)> {
-        let outcome = String::from_item(item).and_then(|text| self.resolve(&text));
-        outcome.map_err(|problem| self.ctx.error(&spot.place, &spot.key, problem)).ok()
+        let read = String::from_item(item).and_then(|text| reference(&text)).and_then(|reference| {
+            match self.ctx.resolve(&reference) {
+                Ok(secret) => Ok(Some((secret, reference))),
+                Err(SecretError::Remote(RemoteError::NotRead)) if self.ctx.offline => {
+                    self.ctx.warn(&spot.place, &spot.key, format!("`{reference}` is not looked up here"), "");
+                    Ok(None)
+                }
+                Err(error) => Err(Problem::secret(format!("`{reference}`: {error}"), error.cure())),
+            }
+        });
+        read.map_err(|problem| self.ctx.error(&spot.place, &spot.key, problem)).ok().flatten()
     }
 
-    fn resolve(&self, text: &str) -> Result<(Secret, Reference), Problem> {
-        let reference: Reference = text.parse().map_err(|error: crate::secrets::InvalidReference| {
-            Problem::new(
-                error.to_string(),
-                "put the value into a file that only the gateway may read and write \"file:PATH\", or into the environment and write \"env:NAME\"",
-            )
-        })?;
-        if let Reference::File(path) = &reference {
-            self.ctx.files.borrow_mut().push(self.ctx.secrets.dir.join(path));
+    /// The secret under `key`, which must be one of this machine: what a provider is asked with.
+    pub(super) fn local_secret(&mut self, key: &'static str) -> Option<Secret> {
+        let item = self.take(key)?;
+        let spot = self.spot(key);
+        if let Ok(Reference::Remote(_)) = String::from_item(&item).and_then(|text| reference(&text)) {
+            self.error(
+                key,
+                "is kept by a provider, which cannot be asked without it",
+                "write a reference such as \"file:PATH\" or \"env:NAME\"",
+            );
+            return None;
         }
-        match self.ctx.secrets.resolve(&reference) {
-            Ok(secret) => Ok((secret, reference)),
-            Err(error) => Err(Problem::secret(format!("`{reference}`: {error}"), error.cure())),
-        }
+        self.unclaimed_secret_at(&item, &spot).map(|(secret, _)| secret)
     }
 
     /// Takes what was not asked for, if `wanted` knows it.

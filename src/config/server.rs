@@ -224,7 +224,7 @@ impl Database {
     pub fn named(text: &str, dir: &Path) -> Result<Self, String> {
         let (url, referred) = match text.parse::<Reference>() {
             Ok(reference) => {
-                let secrets = Secrets { dir: dir.to_owned(), environment: Environment::Process };
+                let secrets = Secrets::local(dir.to_owned(), Environment::Process);
                 let url = secrets.resolve(&reference);
                 (url.map_err(|error| format!("`{reference}`: {error}; {}", error.cure()))?, true)
             }

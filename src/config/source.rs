@@ -24,7 +24,7 @@ use super::{
     units::{self, FromItem},
 };
 use crate::{
-    secrets::{Reference, Secret},
+    secrets::{Reference, Secret, Staleness},
     vendors::{self, Key, OnConflict, Vendor},
 };
 
@@ -39,8 +39,11 @@ pub struct Source {
     pub off: Off,
     /// Its scheme.
     pub vendor: Arc<dyn Vendor>,
-    /// Newest first, at most 3.
-    pub keys: Vec<LiveKey>,
+    /// Newest first: at most 3 that the file names, each with the provider's previous version behind it
+    /// where the file gives an `overlap`.
+    pub keys: Keys,
+    /// Of what it and its tenant take from remote providers, whether it is too old to be used.
+    pub staleness: Vec<Staleness>,
     /// How far a signed time may lie from now.
     pub tolerance: Duration,
     /// How duplicates are told apart.
@@ -68,10 +71,34 @@ pub struct Source {
 }
 
 impl Source {
-    /// Whether it accepts deliveries and runs jobs: its file says so, and nobody switched it or its
-    /// tenant off.
+    /// Whether it accepts deliveries and runs jobs: its file says so, nobody switched it or its tenant
+    /// off, and its secrets are not too old.
     pub fn is_on(&self) -> bool {
-        self.enabled && !self.off.0.load(Ordering::Relaxed)
+        self.enabled && !self.off.0.load(Ordering::Relaxed) && !self.is_stale()
+    }
+
+    /// Whether it is closed because a provider could not be read for longer than `secrets.max_age`.
+    pub fn is_stale(&self) -> bool {
+        self.staleness.iter().any(Staleness::is_stale)
+    }
+}
+
+/// The keys of a source. What is shown of them leaves out what a provider adds by itself: nodes that
+/// see a rotation at different times are not configured differently.
+#[derive(Default)]
+pub struct Keys(pub Vec<LiveKey>);
+
+impl std::ops::Deref for Keys {
+    type Target = [LiveKey];
+
+    fn deref(&self) -> &[LiveKey] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().filter(|key| !key.is_previous)).finish()
     }
 }
 
@@ -86,15 +113,26 @@ impl fmt::Debug for Off {
     }
 }
 
-/// A key with its label and its end.
+/// A key with its label and its window.
 #[derive(Debug, Clone)]
 pub struct LiveKey {
     /// The key.
     pub key: Key,
     /// A label that tells versions apart without telling the secret (`env:NEW`).
     pub version: Arc<str>,
+    /// When it begins to verify.
+    pub not_before: Option<Timestamp>,
     /// When it stops verifying.
     pub not_after: Option<Timestamp>,
+    /// Whether it is the version before the one that the file names, as its provider keeps it.
+    pub is_previous: bool,
+}
+
+impl LiveKey {
+    /// Whether it verifies at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.not_before.is_none_or(|begin| begin <= now) && self.not_after.is_none_or(|end| now < end)
+    }
 }
 
 /// One redaction rule: a JSON pointer with `*` for any key or element.
@@ -152,10 +190,15 @@ pub(super) struct Around<'a> {
     pub(super) node: Node<'a>,
     pub(super) has_llm: bool,
     pub(super) has_wordpress: bool,
+    /// Of what the tenant's WordPress and LLM take from remote providers.
+    pub(super) staleness: Vec<Staleness>,
 }
 
 /// A rotation has a new and an old secret; the third is for one that comes before the last went.
 const MAX_SECRETS: usize = 3;
+
+/// Longer, and a leaked old secret is good for longer than anybody remembers it.
+const LONGEST_OVERLAP: Duration = Duration::from_hours(24 * 90);
 
 /// Keys of a source's table that its vendor reads.
 const VENDOR_OPTIONS: [&str; 2] = ["scheme", "webhook_id"];
@@ -165,6 +208,7 @@ const USUAL_TOLERANCE: Duration = Duration::from_mins(5);
 
 impl Source {
     pub(super) fn read(name: SourceName, mut section: Section<'_>, around: &Around<'_>) -> Option<Self> {
+        let mark = section.ctx.mark();
         let vendor = read_vendor(&mut section);
         let profile = vendor.as_ref().map(|vendor| vendor.profile());
         let enabled = section.get("enabled", true);
@@ -207,6 +251,8 @@ impl Source {
                 );
             }
         }
+        let mut staleness = around.staleness.clone();
+        staleness.extend(section.ctx.staleness_since(mark));
         section.finish();
         let vendor = vendor?;
         let profile = vendor.profile().clone();
@@ -215,7 +261,8 @@ impl Source {
             enabled,
             off: Off::default(),
             vendor,
-            keys,
+            keys: Keys(keys),
+            staleness,
             tolerance: tolerance.unwrap_or(profile.tolerance),
             on_conflict: on_conflict.unwrap_or(profile.on_conflict),
             replay_guard: replay_guard.unwrap_or(true),
@@ -302,35 +349,111 @@ fn read_keys(
         );
     }
     let mut seen = BTreeSet::new();
-    let keys = items.into_iter().filter_map(|(spot, item)| {
-        let (item, not_after) = split_entry(section, &spot, item)?;
-        let (secret, version) = read_key_text(section, vendor, tenant, &spot, &item)?;
-        if !seen.insert(digest(&secret)) {
-            section.ctx.warn(&spot.place, &spot.key, "is the same secret as an earlier one", "remove it");
+    let mut keys = Vec::new();
+    for (spot, item) in items {
+        let Some((item, window)) = split_entry(section, &spot, item) else { continue };
+        let key = read_key(section, vendor, tenant, &spot, &item, &window, &mut seen);
+        keys.extend(key);
+        if let Some(overlap) = window.overlap {
+            keys.extend(read_previous(section, vendor, tenant, &spot, &item, overlap));
         }
-        let key = vendor?.key(&secret).map_err(|error| {
-            section.ctx.error(
-                &spot.place,
-                &spot.key,
-                Problem::secret(error.to_string(), "copy it again from the vendor's settings"),
-            );
-        });
-        Some(LiveKey { key: key.ok()?, version: version.into(), not_after })
-    });
-    keys.collect()
+    }
+    keys
 }
 
-/// An entry of `secrets` is a reference, or a table of a reference and its end.
-fn split_entry(section: &Section<'_>, spot: &Spot, item: Item) -> Option<(Item, Option<Timestamp>)> {
+fn read_key(
+    section: &Section<'_>,
+    vendor: Option<&dyn Vendor>,
+    tenant: &TenantName,
+    spot: &Spot,
+    item: &Item,
+    window: &Window,
+    seen: &mut BTreeSet<[u8; 32]>,
+) -> Option<LiveKey> {
+    let (secret, version) = read_key_text(section, vendor, tenant, spot, item)?;
+    if !seen.insert(digest(&secret)) {
+        section.ctx.warn(&spot.place, &spot.key, "is the same secret as an earlier one", "remove it");
+    }
+    let key = vendor?.key(&secret).map_err(|error| {
+        section.ctx.error(
+            &spot.place,
+            &spot.key,
+            Problem::secret(error.to_string(), "copy it again from the vendor's settings"),
+        );
+    });
+    Some(LiveKey {
+        key: key.ok()?,
+        version: version.into(),
+        not_before: window.not_before,
+        not_after: window.not_after,
+        is_previous: false,
+    })
+}
+
+/// The version before the current one, which verifies for `overlap` after the current one was made.
+fn read_previous(
+    section: &Section<'_>,
+    vendor: Option<&dyn Vendor>,
+    tenant: &TenantName,
+    spot: &Spot,
+    item: &Item,
+    overlap: Duration,
+) -> Option<LiveKey> {
+    let reference = String::from_item(item).ok()?.parse::<Reference>();
+    let current = match reference {
+        Ok(Reference::Remote(remote)) => Some(remote),
+        Ok(_) | Err(_) => None,
+    };
+    let Some((current, previous)) = current.and_then(|current| Some((current.clone(), current.previous()?))) else {
+        let problem = Problem::new(
+            "has an `overlap`, but no provider that knows its previous version",
+            "name the old secret by itself, with a `not_after`",
+        );
+        section.ctx.error(&spot.place, &format!("{}.overlap", spot.key), problem);
+        return None;
+    };
+    let version = previous.to_string();
+    // There need not be one; one that is no key is none that could verify.
+    let secret = section.ctx.resolve(&Reference::Remote(previous)).ok()?;
+    section.ctx.claim(tenant, &secret, spot);
+    let not_after = section.ctx.secrets.keep.created(&current)?.plus(overlap);
+    Some(LiveKey {
+        key: vendor?.key(&secret).ok()?,
+        version: version.into(),
+        not_before: None,
+        not_after: Some(not_after),
+        is_previous: true,
+    })
+}
+
+/// When an entry of `secrets` verifies.
+#[derive(Default)]
+struct Window {
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+    /// How long its provider's previous version verifies beside it.
+    overlap: Option<Duration>,
+}
+
+/// An entry of `secrets` is a reference, or a table of a reference and its window.
+fn split_entry(section: &Section<'_>, spot: &Spot, item: Item) -> Option<(Item, Window)> {
     if !matches!(item.value, Value::Table(_)) {
-        return Some((item, None));
+        return Some((item, Window::default()));
     }
     let mut table = section.as_table(spot.clone(), item)?;
     let reference = table.required("ref", "write { ref = \"env:NAME\", not_after = \"2026-12-01T00:00:00Z\" }");
+    let not_before = table.opt("not_before");
     let not_after = table.opt("not_after");
+    let overlap = table.duration("overlap", Duration::from_secs(1)..=LONGEST_OVERLAP);
+    if let (Some(begin), Some(end)) = (not_before, not_after)
+        && end <= begin
+    {
+        table.error("not_after", "is not after `not_before`: it would never verify", "correct one of them");
+    }
     let item = Item { place: spot.place.clone(), value: Value::Text(reference.unwrap_or_default()) };
     table.finish();
-    (!matches!(&item.value, Value::Text(text) if text.is_empty())).then_some((item, not_after))
+    (!matches!(&item.value, Value::Text(text) if text.is_empty()))
+        .then_some((item, Window { not_before, not_after, overlap }))
 }
 
 /// The secret's text and the label that tells its version. A public key may stand there in plain:

@@ -40,12 +40,15 @@ pub struct Tenant {
 
 impl Tenant {
     pub(super) fn read(name: TenantName, mut section: Section<'_>, node: Node<'_>) -> Self {
+        let mark = section.ctx.mark();
         let own = section.has("llm");
         let llm = section.table("llm").map(|table| Arc::new(Llm::read(table, node.outbound)));
         let has_wordpress = section.has("wordpress");
         let wordpress =
             section.table("wordpress").and_then(|table| WordPress::read(table, node.outbound)).map(Arc::new);
-        let around = super::source::Around { tenant: &name, node, has_llm: own || node.llm.is_some(), has_wordpress };
+        let staleness = section.ctx.staleness_since(mark);
+        let has_llm = own || node.llm.is_some();
+        let around = super::source::Around { tenant: &name, node, has_llm, has_wordpress, staleness };
         let mut sources = BTreeMap::new();
         for (key, spot, item) in section.named("sources") {
             let source: SourceName = match key.parse() {

@@ -156,6 +156,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_folder_whose_links_are_swapped_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = dir.path().join("mounted");
+        fs::create_dir_all(dir.path().join("tenants")).unwrap();
+        for generation in ["..1", "..2"] {
+            fs::create_dir_all(mounted.join(generation)).unwrap();
+            fs::write(mounted.join(generation).join("a"), generation).unwrap();
+        }
+        std::os::unix::fs::symlink("..1", mounted.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a", mounted.join("a")).unwrap();
+        fs::write(dir.path().join("sluice.toml"), "").unwrap();
+        fs::write(dir.path().join("tenants/acme.toml"), SOURCE.replace("a.secret", "mounted#a")).unwrap();
+        let before = Before::reading(dir.path());
+        let config = load(dir.path()).unwrap();
+        let mut watch = before.starting(&config).watch(Arc::new(ArcSwap::from_pointee(config)));
+        std::os::unix::fs::symlink("..2", mounted.join("..tmp")).unwrap();
+        fs::rename(mounted.join("..tmp"), mounted.join("..data")).unwrap();
+        assert!(notices(&mut watch).await);
+        assert!(!notices(&mut watch).await, "twice");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_the_store_writes_beside_it_is_not_noticed() {
         let (dir, mut watch) = folder();
         fs::write(dir.path().join("sluice.db"), "pages").unwrap();

@@ -153,7 +153,7 @@ pub fn diagnose(case: &Case<'_>) -> Finding {
 
 impl Case<'_> {
     fn live(&self) -> Vec<Key> {
-        self.keys(|key| key.not_after.is_none_or(|end| self.request.now < end))
+        self.keys(|key| key.is_live(self.request.now))
     }
 
     fn keys(&self, wanted: impl Fn(&LiveKey) -> bool) -> Vec<Key> {

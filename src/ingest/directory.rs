@@ -175,7 +175,7 @@ impl Intake {
     }
 }
 
-/// The keys of a source that are not past their end, newest first, and how long that holds.
+/// The keys of a source that are within their windows, newest first, and how long that holds.
 pub(super) struct LiveKeys {
     pub(super) keys: Vec<Key>,
     pub(super) versions: Vec<Arc<str>>,
@@ -188,13 +188,14 @@ pub(super) struct LiveKeys {
 
 impl LiveKeys {
     fn of(source: &Source, now: Timestamp) -> Self {
-        let live = || source.keys.iter().filter(|key| key.not_after.is_none_or(|end| now < end));
+        let live = || source.keys.iter().filter(|key| key.is_live(now));
+        let bounds = source.keys.iter().flat_map(|key| [key.not_before, key.not_after]);
         Self {
             keys: live().map(|key| key.key.clone()).collect(),
             versions: live().map(|key| key.version.clone()).collect(),
             nobodys: live().map(|key| nobodys(&key.key)).collect(),
             from: now,
-            until: live().filter_map(|key| key.not_after).min(),
+            until: bounds.flatten().filter(|bound| *bound > now).min(),
         }
     }
 }

@@ -102,7 +102,7 @@ pub enum IngestEvent<'a> {
     },
 }
 
-/// Why an authentic delivery was not taken.
+/// Why a delivery was not taken though nothing is wrong with its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rejection {
     /// Its envelope is unusable (400).
@@ -115,6 +115,9 @@ pub enum Rejection {
     Pending,
     /// The store could not confirm it (503).
     Store,
+    /// The source's secrets are older than `secrets.max_age`, so that nobody can tell whether it is
+    /// authentic (503).
+    StaleSecret,
 }
 
 impl Rejection {
@@ -126,6 +129,7 @@ impl Rejection {
             Self::SourceRate => "source_rate",
             Self::Pending => "pending",
             Self::Store => "store",
+            Self::StaleSecret => "stale_secret",
         }
     }
 }

@@ -184,6 +184,11 @@ impl Receiver {
         }
         let (arrived, verified) = line.verify(intake, &live, Under::ItsKeys, arrived).await;
         let verified = match verified {
+            // Closed, but by no fault of the sender: it shall come again.
+            _ if intake.source.is_stale() => {
+                line.reject(intake, Rejection::StaleSecret);
+                return Reply::unavailable();
+            }
             _ if !intake.source.is_on() => return line.refuse(door, &arrived, Refusal::Disabled),
             _ if live.keys.is_empty() => return line.refuse(door, &arrived, Refusal::NoLiveSecret),
             Err(refusal) => return line.refuse(door, &arrived, refusal),

@@ -1,4 +1,4 @@
-//! `file:PATH`.
+//! `file:PATH`, and `file:FOLDER#NAME`: folders as Kubernetes and systemd mount them.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -13,6 +13,9 @@ const MAX_BYTES: u64 = 256 * 1024;
 pub(super) fn resolve(path: &Path) -> Result<Secret, SecretError> {
     let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(SecretError::Folder(path.to_owned()));
+    }
     // Reserved at once: a buffer that grows would leave copies of the secret in freed memory.
     let capacity = file.metadata().map_or(0, |metadata| metadata.len()).min(MAX_BYTES) + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(capacity).unwrap_or(0)));

@@ -1,16 +1,32 @@
 //! Secrets by reference: one file per provider, values that never show themselves.
 //!
-//! To add a provider: a variant of [`Reference`] with its form, a file here that looks it up, one
-//! arm in [`Secrets::resolve`].
+//! What is on this machine (`env:`, `file:`) is looked up at once. What a remote provider keeps is
+//! read through the one trait [`remote::Provider`] into a [`Keep`], and resolved from there: a
+//! configuration never waits for a provider that answered before.
+//!
+//! To add a remote provider: its word in [`reference::RemoteKind`], a file here that implements the
+//! trait, one arm in `Providers::of`.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod env;
 mod file;
+mod keep;
+mod providers;
+pub mod reference;
+pub mod remote;
+pub mod vault;
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf};
 
 use zeroize::Zeroizing;
 
 pub use env::Environment;
+pub use keep::{Keep, Refreshed, Staleness};
+pub use providers::Providers;
+pub use reference::{InvalidReference, Reference};
+
+use remote::RemoteError;
 
 /// A secret value: zeroed when dropped, without `Display` or `Serialize`; `Debug` hides it.
 #[derive(Clone)]
@@ -39,57 +55,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret is kept, as the configuration names it. Shows no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reference {
-    /// `env:NAME`: an environment variable.
-    Env(String),
-    /// `file:PATH`: a file; one line end at its end does not belong to the secret.
-    File(PathBuf),
-    /// `aws-sm:NAME[#key]`: AWS Secrets Manager.
-    AwsSecretsManager(String),
-    /// `vault:PATH#field`: `HashiCorp` Vault.
-    Vault(String),
-}
-
-/// The text is not a reference. Does not carry the text: it may be the secret itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidReference {
-    /// No known provider before a colon.
-    #[error("is a plain value where only a reference to a secret may stand")]
-    Plain,
-    /// A provider, but nothing after it.
-    #[error("names no secret after the provider")]
-    Empty,
-}
-
-impl FromStr for Reference {
-    type Err = InvalidReference;
-
-    fn from_str(text: &str) -> Result<Self, InvalidReference> {
-        let (provider, rest) = text.split_once(':').ok_or(InvalidReference::Plain)?;
-        let reference = match provider {
-            "env" => Self::Env(rest.to_owned()),
-            "file" => Self::File(rest.into()),
-            "aws-sm" => Self::AwsSecretsManager(rest.to_owned()),
-            "vault" => Self::Vault(rest.to_owned()),
-            _ => return Err(InvalidReference::Plain),
-        };
-        if rest.trim().is_empty() { Err(InvalidReference::Empty) } else { Ok(reference) }
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Env(name) => write!(f, "env:{name}"),
-            Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::AwsSecretsManager(name) => write!(f, "aws-sm:{name}"),
-            Self::Vault(path) => write!(f, "vault:{path}"),
-        }
-    }
-}
-
 /// Why a reference leads to no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -113,9 +78,12 @@ pub enum SecretError {
         /// The limit.
         limit: u64,
     },
-    /// A provider that this build does not have.
-    #[error("the provider {0} is not in this build yet")]
-    NoProvider(&'static str),
+    /// A folder where a file was expected.
+    #[error("{0} is a folder")]
+    Folder(PathBuf),
+    /// What the provider said.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 impl SecretError {
@@ -128,7 +96,8 @@ impl SecretError {
             }
             Self::Empty => "put the secret there: an empty secret would let anybody sign",
             Self::TooLarge { .. } => "refer to a file that holds only the secret",
-            Self::NoProvider(_) => "use `env:NAME` or `file:PATH` until it is",
+            Self::Folder(_) => "name the file in it: `file:FOLDER#NAME`",
+            Self::Remote(error) => error.cure(),
         }
     }
 }
@@ -140,18 +109,34 @@ pub struct Secrets {
     pub dir: PathBuf,
     /// The environment.
     pub environment: Environment,
+    /// What remote providers said.
+    pub keep: Keep,
 }
 
 impl Secrets {
-    /// The secret that `reference` leads to: at least one byte.
+    /// Secrets of this machine, with nothing of remote providers.
+    pub fn local(dir: PathBuf, environment: Environment) -> Self {
+        Self { dir, environment, keep: Keep::default() }
+    }
+
+    /// The secret that `reference` leads to: at least one byte. Of a remote provider, the last good
+    /// value; what was never read is [`RemoteError::NotRead`].
     pub fn resolve(&self, reference: &Reference) -> Result<Secret, SecretError> {
         let secret = match reference {
             Reference::Env(name) => env::resolve(&self.environment, name)?,
-            Reference::File(path) => file::resolve(&self.dir.join(path))?,
-            Reference::AwsSecretsManager(_) => return Err(SecretError::NoProvider("aws-sm")),
-            Reference::Vault(_) => return Err(SecretError::NoProvider("vault")),
+            Reference::File { .. } => file::resolve(&self.path(reference).unwrap_or_default())?,
+            Reference::Remote(remote) => self.keep.value(remote)?,
         };
         if secret.expose().is_empty() { Err(SecretError::Empty) } else { Ok(secret) }
+    }
+
+    /// The file of a `file:` reference.
+    pub fn path(&self, reference: &Reference) -> Option<PathBuf> {
+        match reference {
+            Reference::File { path, key: None } => Some(self.dir.join(path)),
+            Reference::File { path, key: Some(key) } => Some(self.dir.join(path).join(key)),
+            Reference::Env(_) | Reference::Remote(_) => None,
+        }
     }
 }
 
@@ -160,31 +145,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_value_is_no_reference_and_is_not_repeated() {
-        for plain in ["sk_live_4eC39H", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "https://example.com", ""] {
-            let error = plain.parse::<Reference>().unwrap_err();
-            assert_eq!(error, InvalidReference::Plain);
-            assert!(plain.is_empty() || !error.to_string().contains(plain));
-        }
-        assert_eq!("env:".parse::<Reference>(), Err(InvalidReference::Empty));
-    }
-
-    #[test]
-    fn a_reference_is_written_as_it_was_read() {
-        for text in ["env:NAME", "file:a/b.pem", "aws-sm:prod/acme#key", "vault:secret/data/acme#stripe"] {
-            assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
     fn a_secret_does_not_show_itself() {
         assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "Secret(…)");
     }
 
     #[test]
-    fn a_provider_that_is_not_built_in_says_so() {
-        let secrets = Secrets { dir: PathBuf::new(), environment: Environment::fixed([]) };
-        let error = secrets.resolve(&"vault:a#b".parse().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "the provider vault is not in this build yet");
+    fn what_no_provider_was_asked_for_is_told_as_such() {
+        let secrets = Secrets::local(PathBuf::new(), Environment::fixed([]));
+        let error = secrets.resolve(&"vault:secret/data/a#b".parse().unwrap()).unwrap_err();
+        assert!(matches!(error, SecretError::Remote(RemoteError::NotRead)), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_read_by_its_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("acme")).unwrap();
+        std::fs::write(dir.path().join("acme/stripe"), "whsec_1\n").unwrap();
+        let secrets = Secrets::local(dir.path().to_owned(), Environment::fixed([]));
+        let resolve = |text: &str| secrets.resolve(&text.parse().unwrap());
+        assert_eq!(resolve("file:acme#stripe").unwrap().expose(), b"whsec_1");
+        assert!(matches!(resolve("file:acme"), Err(SecretError::Folder(_))));
+        assert!(matches!(resolve("file:acme#shopify"), Err(SecretError::Unreadable { .. })));
     }
 }

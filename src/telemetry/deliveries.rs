@@ -26,8 +26,14 @@ const UNKNOWN: &str = "unknown";
 const OUTCOMES: [&str; 5] = ["accepted", "unrouted", "quarantined", "duplicate", "conflict"];
 
 /// Reasons of rejections with a series.
-const REJECTIONS: [Rejection; 5] =
-    [Rejection::Malformed, Rejection::MediaType, Rejection::SourceRate, Rejection::Pending, Rejection::Store];
+const REJECTIONS: [Rejection; 6] = [
+    Rejection::Malformed,
+    Rejection::MediaType,
+    Rejection::SourceRate,
+    Rejection::Pending,
+    Rejection::Store,
+    Rejection::StaleSecret,
+];
 
 /// Listens to the edge and ingest.
 pub struct IngestObserver {

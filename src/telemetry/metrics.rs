@@ -235,6 +235,11 @@ metrics! {
         /// When the certificate of a listener ends; none without TLS of its own.
         tls_cert_not_after_timestamp_seconds: GaugeVec ["listener"];
 
+        /// Readings of all that a provider of secrets keeps for us, by whether it gave everything.
+        secrets_refresh_total: IntCounterVec ["provider", "outcome"];
+        /// When a provider of secrets gave everything that it was asked for last.
+        secrets_last_success_timestamp_seconds: GaugeVec ["provider"];
+
         /// Reloads of the configuration, by whether they took effect.
         config_reloads_total: IntCounterVec ["outcome"];
         /// 1 if the last reload of the configuration took effect, 0 if it was refused.

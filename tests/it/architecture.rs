@@ -229,6 +229,8 @@ fn each_library_has_one_home() {
         ("minijinja", &["actions"]),
         ("openidconnect", &["oidc"]),
         ("rustix", &["cli", "telemetry"]),
+        ("aws_config", &["secrets"]),
+        ("aws_sdk_secretsmanager", &["secrets"]),
         ("ractor", &[]),
         ("governor", &[]),
         ("failsafe", &[]),

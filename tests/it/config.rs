@@ -201,7 +201,8 @@ fn a_missing_secret_is_named_with_its_reference() {
     insta::assert_snapshot!(tenant_errors(&SOURCE.replace("env:ORDERS", "env:ODRERS")), @"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: `env:ODRERS`: the environment variable ODRERS is not set; set it for the process that runs `sluice`, or refer to a file with `file:PATH`");
     insta::assert_snapshot!(tenant_errors("[sources.orders]\nvendor = 'generic'"), @r#"cfg/tenants/acme.toml:1: sources.orders.secrets: is missing: nothing could be verified; write a list of references, newest first, such as ["file:NAME.secret"]"#);
     insta::assert_snapshot!(tenant_errors(&SOURCE.replace("['env:ORDERS']", "[]")), @"cfg/tenants/acme.toml:3: sources.orders.secrets: is empty: nothing could be verified; name at least one secret");
-    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("env:ORDERS", "vault:kv/acme#stripe")), @"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: `vault:kv/acme#stripe`: the provider vault is not in this build yet; use `env:NAME` or `file:PATH` until it is");
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("env:ORDERS", "vault:kv/data/acme#stripe")), @"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: `vault:kv/data/acme#stripe`: the provider is not configured; add `[secrets.vault]` with its address and how to log in to sluice.toml");
+    insta::assert_snapshot!(tenant_errors(&SOURCE.replace("env:ORDERS", "vault:kv/acme#stripe")), @r#"cfg/tenants/acme.toml:3: sources.orders.secrets[0]: is no path of Vault's KV version 2; write the mount, `data`, the path and the field: "vault:secret/data/acme#stripe""#);
     let missing = tenant_errors(&SOURCE.replace("env:ORDERS", "file:none.secret"));
     assert!(missing.contains("cfg/none.secret: No such file or directory"), "{missing}");
 }

@@ -25,6 +25,7 @@ mod pull;
 mod recovery;
 mod redaction;
 mod schema;
+mod secrets;
 mod service;
 mod sites;
 mod start;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use sluice::{
-    config::{Off, PiiPattern, RedactMethod, RedactRule, Source},
+    config::{Keys, Off, PiiPattern, RedactMethod, RedactRule, Source},
     ingest::{EventStatus, NewEvent, prepare},
     redact::{self, Redactor, pointer},
     schema::Drift,
@@ -91,7 +91,8 @@ fn source(vendor: Arc<dyn Vendor>) -> Source {
         lane: LaneKey::new("acme".parse().unwrap(), "source".parse().unwrap()),
         enabled: true,
         off: Off::default(),
-        keys: Vec::new(),
+        keys: Keys::default(),
+        staleness: Vec::new(),
         tolerance: vendor.profile().tolerance,
         on_conflict: OnConflict::Ignore,
         replay_guard: true,

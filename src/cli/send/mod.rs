@@ -173,7 +173,7 @@ impl Send {
 fn secret(text: String) -> anyhow::Result<Secret> {
     match text.parse::<Reference>() {
         Ok(reference) => {
-            let secrets = Secrets { dir: PathBuf::new(), environment: Environment::Process };
+            let secrets = Secrets::local(PathBuf::new(), Environment::Process);
             secrets.resolve(&reference).map_err(|error| {
                 let cure = error.cure();
                 anyhow::Error::new(error).context(format!("--secret {reference}; {cure}"))

@@ -226,6 +226,7 @@ impl From<&Config> for Resolved {
 /// Checks the configuration with the new text. Secrets that the gateway may know and this process
 /// does not (its environment, its files) are no reason to refuse where they were missing before.
 fn resolve(input: &Input, tenant: &TenantName, text: &str) -> anyhow::Result<(Resolved, Vec<String>)> {
+    let input = &input.clone().offline();
     let after = match input.clone().tenant(tenant.as_str(), text).resolve() {
         Ok(config) => return Ok(((&config).into(), Vec::new())),
         Err(errors) => errors,

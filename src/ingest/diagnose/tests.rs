@@ -51,12 +51,8 @@ impl Sent {
         let source = &tenant.sources[&self.source.parse().expect("a name")];
         let request =
             Request { method: &Method::POST, url: &self.url, headers: &self.headers, body: &self.body, now: self.now };
-        let keys: Vec<Key> = source
-            .keys
-            .iter()
-            .filter(|key| key.not_after.is_none_or(|end| self.now < end))
-            .map(|key| key.key.clone())
-            .collect();
+        let keys: Vec<Key> =
+            source.keys.iter().filter(|key| key.is_live(self.now)).map(|key| key.key.clone()).collect();
         let refusal = source.vendor.verify(&request, &keys, source.tolerance).expect_err("it is refused");
         let finding = diagnose(&Case { source, tenant: Some(tenant), request, refusal });
         for secret in ["app-secret", "small-secret", "pay_secret", "crm-secret"] {

@@ -1,0 +1,193 @@
+//! A FAKE Vault: answers as Vault's HTTP API is documented (KV version 2, AppRole, Kubernetes,
+//! `renew-self`). No real Vault can be had from the registries.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sluice::clock::SystemClock;
+use sluice_actors::ports::Clock as _;
+use warp::{
+    Filter as _,
+    http::{HeaderMap, Method, Response},
+};
+
+/// One version of a secret.
+struct Version {
+    /// None: deleted.
+    data: Option<Value>,
+    created: String,
+}
+
+/// What it holds and what it was asked.
+#[derive(Default)]
+pub(super) struct State {
+    secrets: BTreeMap<String, Vec<Version>>,
+    /// Tokens that are good.
+    pub(super) tokens: Vec<String>,
+    /// Logins so far.
+    pub(super) logins: usize,
+    /// Renewals so far.
+    pub(super) renewals: usize,
+    /// Reads so far.
+    pub(super) reads: usize,
+    /// The namespaces that it was asked in.
+    pub(super) namespaces: Vec<String>,
+    /// It answers all with this.
+    pub(super) outage: Option<u16>,
+    /// What a token is good for, in seconds.
+    pub(super) lease: u64,
+}
+
+pub(super) const ROLE_ID: &str = "3c1b4d5e-role";
+pub(super) const SECRET_ID: &str = "canaryhunter41-secret-id";
+pub(super) const JWT: &str = "canaryhunter42.jwt.sig";
+pub(super) const TOKEN: &str = "hvs.canaryhunter43";
+
+/// A running fake.
+#[derive(Clone)]
+pub(super) struct FakeVault {
+    state: Arc<Mutex<State>>,
+    /// Its address.
+    pub(super) address: String,
+}
+
+impl FakeVault {
+    /// Starts one on a free port; it ends with the test's runtime.
+    pub(super) async fn start() -> Self {
+        let state = Arc::new(Mutex::new(State { tokens: vec![TOKEN.to_owned()], lease: 3600, ..State::default() }));
+        let shared = state.clone();
+        let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+        let routes = warp::method()
+            .and(warp::path::full())
+            .and(query)
+            .and(warp::header::headers_cloned())
+            .and(warp::body::bytes())
+            .then(move |method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body: Bytes| {
+                let answer = shared.lock().unwrap().answer(&method, path.as_str(), &query, &headers, &body);
+                async move { answer }
+            });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(warp::serve(routes).incoming(listener).run());
+        Self { state, address }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Writes a new version at `secret/data/{name}`.
+    pub(super) fn put(&self, name: &str, data: Value) {
+        let version = Version { data: Some(data), created: SystemClock.now().to_string() };
+        self.state().secrets.entry(format!("secret/data/{name}")).or_default().push(version);
+    }
+
+    /// Deletes a version, counted from 1.
+    pub(super) fn delete(&self, name: &str, version: usize) {
+        self.state().secrets.get_mut(&format!("secret/data/{name}")).unwrap()[version - 1].data = None;
+    }
+
+    /// The `[secrets]` of a gateway that asks it with `login`.
+    pub(super) fn section(&self, more: &str, login: &str) -> String {
+        format!("[secrets]\n{more}\n[secrets.vault]\naddress = \"{}\"\n{login}\n", self.address)
+    }
+}
+
+fn reply(status: u16, body: &Value) -> Result<Response<String>, Infallible> {
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    Ok(response.body(body.to_string()).unwrap())
+}
+
+fn errors(status: u16, texts: &[&str]) -> Result<Response<String>, Infallible> {
+    reply(status, &json!({ "errors": texts }))
+}
+
+impl State {
+    fn answer(
+        &mut self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Response<String>, Infallible> {
+        let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        self.namespaces.extend(header("x-vault-namespace"));
+        if let Some(status) = self.outage {
+            return errors(status, &["Vault is sealed"]);
+        }
+        assert_eq!(header("x-vault-request").as_deref(), Some("true"));
+        let path = path.strip_prefix("/v1/").expect("an API path");
+        let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        match (method.as_str(), path) {
+            ("POST", "auth/approle/login") if body == json!({ "role_id": ROLE_ID, "secret_id": SECRET_ID }) => {
+                self.log_in()
+            }
+            ("POST", "auth/approle/login") => errors(400, &["invalid role or secret ID"]),
+            ("POST", "auth/k8s/prod/login") if body == json!({ "role": "sluice", "jwt": JWT }) => self.log_in(),
+            ("POST", "auth/k8s/prod/login") => errors(403, &["permission denied"]),
+            _ if !header("x-vault-token").is_some_and(|token| self.tokens.contains(&token)) => {
+                errors(403, &["permission denied"])
+            }
+            ("POST", "auth/token/renew-self") => {
+                self.renewals += 1;
+                let token = header("x-vault-token").unwrap();
+                self.authenticated(&token)
+            }
+            ("GET", path) => self.read(path, query),
+            _ => errors(405, &["unsupported operation"]),
+        }
+    }
+
+    fn log_in(&mut self) -> Result<Response<String>, Infallible> {
+        self.logins += 1;
+        let token = format!("hvs.canaryhunter44-{}", self.logins);
+        self.tokens.push(token.clone());
+        self.authenticated(&token)
+    }
+
+    fn authenticated(&self, token: &str) -> Result<Response<String>, Infallible> {
+        reply(
+            200,
+            &json!({
+                "request_id": "a", "lease_id": "", "renewable": false, "lease_duration": 0, "data": null,
+                "warnings": null, "wrap_info": null,
+                "auth": {
+                    "client_token": token, "accessor": "b", "policies": ["default"], "token_policies": ["default"],
+                    "metadata": null, "lease_duration": self.lease, "renewable": true,
+                },
+            }),
+        )
+    }
+
+    fn read(&mut self, path: &str, query: &str) -> Result<Response<String>, Infallible> {
+        self.reads += 1;
+        if path == "secret/data/forbidden" {
+            return errors(403, &["1 error occurred:\n\t* permission denied\n\n"]);
+        }
+        let Some(versions) = self.secrets.get(path) else { return errors(404, &[]) };
+        let number = match query.strip_prefix("version=") {
+            Some(version) => version.parse().unwrap(),
+            None => versions.len(),
+        };
+        let Some(version) = number.checked_sub(1).and_then(|at| versions.get(at)) else { return errors(404, &[]) };
+        let deletion_time = if version.data.is_some() { "" } else { "2026-03-22T02:24:06.945319214Z" };
+        let answer = json!({
+            "request_id": "c", "lease_id": "", "renewable": false, "lease_duration": 0, "wrap_info": null,
+            "warnings": null, "auth": null,
+            "data": {
+                "data": version.data,
+                "metadata": {
+                    "created_time": version.created, "custom_metadata": null, "deletion_time": deletion_time,
+                    "destroyed": false, "version": number,
+                },
+            },
+        });
+        reply(if version.data.is_some() { 200 } else { 404 }, &answer)
+    }
+}
