@@ -25,7 +25,7 @@ pub(super) fn ending(config: &Config, uses: &[SecretUse], now: Timestamp) -> Vec
     let endings = sources.filter(|source| source.is_on()).filter_map(|source| {
         let lane = &source.lane;
         let of_lane = uses.iter().filter(|it| it.tenant == lane.tenant.as_str() && it.source == lane.source.as_str());
-        let used_last = of_lane.max_by_key(|it| it.at).map(|it| it.secret_version.as_str());
+        let used_last = of_lane.max_by_key(|it| it.last).map(|it| it.secret_version.as_str());
         let ((version, at), why) = match last_to_end(&source.keys) {
             Some(last) if last.1 <= horizon => (last, "no other secret of the source follows it"),
             _ => (in_use(&source.keys, used_last, now, horizon)?, "the vendor still signs with it"),
@@ -80,7 +80,9 @@ mod tests {
             tenant: "acme".into(),
             source: "pay".into(),
             secret_version: version.into(),
-            at: now,
+            uses: 1,
+            first: now,
+            last: now,
         });
         ending(&config, uses.as_slice(), now).into_iter().map(|it| it.summary).collect()
     }

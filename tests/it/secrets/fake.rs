@@ -1,4 +1,4 @@
-//! A FAKE Vault: answers as Vault's HTTP API is documented (KV version 2, AppRole, Kubernetes,
+//! A FAKE Vault: answers as Vault's HTTP API is documented (KV version 2, `AppRole`, Kubernetes,
 //! `renew-self`). No real Vault can be had from the registries.
 
 use std::{
@@ -98,6 +98,7 @@ impl FakeVault {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a service answers with")]
 fn reply(status: u16, body: &Value) -> Result<Response<String>, Infallible> {
     let response = Response::builder().status(status).header("content-type", "application/json");
     Ok(response.body(body.to_string()).unwrap())

@@ -56,7 +56,7 @@ async fn a_rotation_under_load_refuses_nothing_valid_and_takes_nothing_retired()
     })
     .await;
     let mut taken = 0;
-    while rotated.elapsed() < overlap - Duration::from_secs(1) {
+    while rotated.elapsed() + Duration::from_secs(1) < overlap {
         assert_eq!((send(&old).await, send(&new).await), (200, 200));
         taken += 2;
     }
