@@ -10,8 +10,10 @@ AIM = 200  # ms
 COPIES = """
 PRAGMA synchronous = OFF;
 WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT {count})
-INSERT INTO events SELECT
-    first.seq + n, randomblob(16), 'tenant' || n % {tenants}, 'source' || n / {tenants} % {sources}, vendor, external_id || '-' || n, payload_hash,
+INSERT INTO events (seq, id, tenant, source, vendor, external_id, payload_hash, stored_hash, dedupe_key, replay_key, event_type, subject_id, occurred_at,
+    received_at, signature_ok, secret_version, api_version, revises, status, trace_id, keys_expire)
+SELECT
+    first.seq + n, randomblob(16), 'tenant' || (n % {tenants}), 'source' || (n / {tenants} % {sources}), vendor, external_id || '-' || n, payload_hash,
     stored_hash, randomblob(16), randomblob(16), event_type, subject_id, occurred_at, received_at, signature_ok, secret_version, api_version, revises,
     status, trace_id, keys_expire
 FROM n CROSS JOIN (SELECT * FROM events LIMIT 1) AS first;

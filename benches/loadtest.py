@@ -205,7 +205,9 @@ QUIET = 10
 COPIES = {
     "SQLite": """
 WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT {count})
-INSERT INTO events SELECT
+INSERT INTO events (seq, id, tenant, source, vendor, external_id, payload_hash, stored_hash, dedupe_key, replay_key, event_type, subject_id, occurred_at,
+    received_at, signature_ok, secret_version, api_version, revises, status, trace_id, keys_expire)
+SELECT
     (SELECT max(seq) FROM events) + n, randomblob(16), tenant, source, vendor, external_id || '-' || n, payload_hash, stored_hash, randomblob(16),
     randomblob(16), event_type, subject_id, occurred_at, received_at, signature_ok, secret_version, api_version, revises, status, trace_id, keys_expire
 FROM n CROSS JOIN (SELECT * FROM events WHERE tenant = 'noisy' LIMIT 1);
@@ -217,7 +219,9 @@ SELECT randomblob(16), e.id, e.tenant, e.source, j.route, j.type, 'pending', 0, 
 FROM events AS e CROSS JOIN (SELECT * FROM jobs WHERE tenant = 'noisy' LIMIT 1) AS j WHERE e.tenant = 'noisy' AND e.id <> j.event_id;
 """,
     "Postgres": """
-INSERT INTO events SELECT
+INSERT INTO events (seq, id, tenant, source, vendor, external_id, payload_hash, stored_hash, dedupe_key, replay_key, event_type, subject_id, occurred_at,
+    received_at, signature_ok, secret_version, api_version, revises, status, trace_id, keys_expire)
+SELECT
     nextval('events_seq'), gen_random_uuid(), tenant, source, vendor, external_id || '-' || n, payload_hash, stored_hash,
     uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()), event_type, subject_id, occurred_at, received_at, signature_ok, secret_version,
     api_version, revises, status, trace_id, keys_expire
