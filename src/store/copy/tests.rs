@@ -148,13 +148,16 @@ async fn a_copy_that_is_cut_off_anywhere_goes_on_and_ends_the_same() {
     assert!(resumed > 10, "{resumed} went on after rows that were there");
 }
 
-/// Copies as soon as nobody holds the files any more.
+/// Copies as soon as nobody holds the files any more. The last batch of a copy that was cut off may still be
+/// committed by its connection's thread while this one begins: then it is to be run again, as the error says.
 async fn free(from: &Path, to: &Path) -> Copied {
     for _ in 0..1000 {
         match whole(from, to).await {
-            Err(CopyError::Source(OpenError::InUse { .. }) | CopyError::Target(OpenError::InUse { .. })) => {
-                tokio::task::yield_now().await;
-            }
+            Err(
+                CopyError::Source(OpenError::InUse { .. })
+                | CopyError::Target(OpenError::InUse { .. })
+                | CopyError::Write { .. },
+            ) => tokio::task::yield_now().await,
             copied => return copied.unwrap(),
         }
     }
