@@ -118,6 +118,10 @@ def check_names(root: Path) -> Iterator[str]:
     listed = unused_with_reason(root)
     for name in sorted(every - base - listed.keys()):
         yield f"{name}: in no rule and no dashboard, and not in unused.txt with a reason"
+    for name in sorted(listed.keys() - every):
+        yield f"unused.txt: no metric is called {name}"
+    for name in sorted(listed.keys() & base):
+        yield f"unused.txt: {name} is used"
     for name in sorted(listed.keys() & base):
         yield f"unused.txt: {name} is used"
     for name in sorted(recorded.keys() - used):
