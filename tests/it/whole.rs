@@ -119,13 +119,15 @@ async fn what_does_not_verify_is_refused_alike_and_stores_no_event(engine: Engin
         assert_eq!((answer.status, &answer.body), (401, &forged.body), "{answer:?}");
     }
     assert_eq!(app.get("/api/v1/events").await["items"], json!([]));
-    let reasons: Vec<String> = eventually("both refusals are kept", || async {
+    // They are written after their answers, in whatever order.
+    let mut reasons: Vec<String> = eventually("both refusals are kept", || async {
         let kept = app.get("/api/v1/refusals?tenant=acme&source=chat").await;
         let reasons: Vec<_> = kept.as_array()?.iter().map(|row| row["reason"].as_str().unwrap().to_owned()).collect();
         (reasons.len() == 2).then_some(reasons)
     })
     .await;
-    assert_eq!(reasons, ["stale_timestamp", "bad_signature"]);
+    reasons.sort();
+    assert_eq!(reasons, ["bad_signature", "stale_timestamp"]);
     let scrape = app.scrape().await;
     let refused = |vendor: &str, reason: &str| {
         series(&scrape, "sluice_webhook_rejections_total", &[&format!("{{reason=\"{reason}\",vendor=\"{vendor}\"}}")])
@@ -200,7 +202,7 @@ async fn an_event_without_a_route_waits_for_one(engine: Engine) {
     world.sources(&source);
     app.reload().await;
     let ask = |dry_run: bool| json!({ "tenant": "acme", "source": "chat", "route": "summary", "dry_run": dry_run });
-    assert_eq!(app.post("/api/v1/replay", &ask(true)).await, (200, json!({ "matched": 1, "new_jobs": 0 })));
+    assert_eq!(app.post("/api/v1/replay", &ask(true)).await, (200, json!({ "matched": 1, "new_jobs": 1 })));
     assert_eq!(app.post("/api/v1/replay", &ask(false)).await, (200, json!({ "matched": 1, "new_jobs": 1 })));
     assert_eq!(app.settled(answer.event()).await[0]["job"]["state"], "succeeded");
     assert_eq!(app.post("/api/v1/replay", &ask(false)).await, (200, json!({ "matched": 1, "new_jobs": 0 })));
