@@ -146,7 +146,7 @@ impl Lanes {
     /// At most `limit` lanes get series of their own among `metrics`.
     pub fn new(metrics: &Metrics, limit: usize) -> Self {
         let rows = Arc::new(Mutex::default());
-        metrics.register(Box::new(Told::new(rows.clone())));
+        metrics.register(Arc::new(Told(rows.clone())));
         Self { limit, rows }
     }
 

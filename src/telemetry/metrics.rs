@@ -6,6 +6,8 @@
 //! the first event. No event, job or trace id, URL, address or error text is ever a label. The series
 //! of single lanes have a table of their own, [`super::lanes`].
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
@@ -35,6 +37,12 @@ pub struct Described {
     pub labels: &'static [&'static str],
     /// Its help text.
     pub help: &'static str,
+}
+
+/// Writes series that are in no registry, in the text format of Prometheus.
+pub(super) trait Tell: Send + Sync {
+    /// Appends all of them, with their help and kind.
+    fn tell(&self, text: &mut String);
 }
 
 /// Makes a collector of a kind and registers it.
@@ -97,6 +105,7 @@ macro_rules! metrics {
         #[derive(Clone)]
         pub struct $type {
             registry: Registry,
+            more: Arc<Mutex<Vec<Arc<dyn Tell>>>>,
             $( $(#[doc = $help])+ pub $name: $kind, )*
         }
 
@@ -122,6 +131,7 @@ macro_rules! metrics {
                         <$kind as Kind>::registered(&registry, &line, buckets)
                     }, )*
                     registry,
+                    more: Arc::default(),
                 }
             }
         }
@@ -275,8 +285,8 @@ impl Metrics {
     }
 
     /// More series, of a table of their own.
-    pub(super) fn register(&self, collector: Box<dyn Collector>) {
-        self.registry.register(collector).expect("names of the tables are unique");
+    pub(super) fn register(&self, more: Arc<dyn Tell>) {
+        self.more.lock().unwrap_or_else(PoisonError::into_inner).push(more);
     }
 
     /// All series in the text format of Prometheus.
@@ -285,6 +295,7 @@ impl Metrics {
         TextEncoder::new()
             .encode_utf8(&self.registry.gather(), &mut text)
             .expect("a family of the registry has a name and a kind");
+        self.more.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|more| more.tell(&mut text));
         text
     }
 }

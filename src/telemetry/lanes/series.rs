@@ -1,19 +1,16 @@
-//! What is told of lanes, and how. A lane's numbers are kept as numbers, side by side; the name, help
-//! and label texts of a series, which weigh a multiple of them, are made only while somebody asks.
+//! What is told of lanes, and how. A lane's numbers are kept as numbers, side by side; the names,
+//! helps and labels of series, which weigh a multiple of them, are written only when somebody asks.
 
 use std::{
-    collections::HashMap,
+    fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use prometheus::{
-    core::{Collector, Desc},
-    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
-};
 use sluice_actors::{domain::JobState, ports::BreakerState};
+use smallvec::SmallVec;
 
 use super::{AttemptOutcome, OTHER, Rows};
-use crate::telemetry::metrics::Described;
+use crate::telemetry::metrics::{Described, Tell};
 
 /// Job states with a series: those that are not over, and dead letters.
 pub(super) const QUEUED: [JobState; 4] = [JobState::Pending, JobState::Running, JobState::Failed, JobState::DeadLetter];
@@ -142,34 +139,30 @@ pub fn described() -> impl Iterator<Item = &'static Described> {
     const { &SERIES }.iter().map(|series| &series.described)
 }
 
-/// Writes the series of one metric.
+/// Writes the series of one metric in the text format of Prometheus: of ten thousand lanes there are
+/// more than a hundred thousand, too many to be objects first.
 struct Teller<'a> {
+    name: &'static str,
     of_lane: [(&'a str, &'a str); 3],
-    kind: MetricType,
-    metrics: Vec<Metric>,
+    text: &'a mut String,
 }
 
 impl Teller<'_> {
     fn say(&mut self, more: &[(&str, &str)], value: f64) {
-        let mut labels: Vec<(&str, &str)> = self.of_lane.iter().chain(more).copied().collect();
+        let mut labels: SmallVec<[(&str, &str); 5]> = self.of_lane.iter().chain(more).copied().collect();
         labels.sort_unstable();
-        let pair = |(name, value): (&str, &str)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.to_owned());
-            pair.set_value(value.to_owned());
-            pair
-        };
-        let mut metric = Metric::from_label(labels.into_iter().map(pair).collect());
-        if self.kind == MetricType::COUNTER {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
+        self.text.push_str(self.name);
+        let mut before = '{';
+        for (label, value) in labels {
+            self.text.push(before);
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            push_escaped(self.text, value);
+            self.text.push('"');
+            before = ',';
         }
-        self.metrics.push(metric);
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "}} {value}");
     }
 
     fn say_now(&mut self, row: &Row, value: impl Fn(&Gauges) -> f64) {
@@ -179,50 +172,59 @@ impl Teller<'_> {
     }
 }
 
-/// What the registry asks.
-pub(super) struct Told {
-    pub(super) rows: Arc<Mutex<Rows>>,
-    descs: Vec<Desc>,
-}
-
-impl Told {
-    pub(super) fn new(rows: Arc<Mutex<Rows>>) -> Self {
-        let desc = |of: &Described| {
-            let labels = of.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(of.name.to_owned(), of.help.to_owned(), labels, HashMap::new())
-                .expect("names and labels of the table are valid")
-        };
-        Self { rows, descs: described().map(desc).collect() }
+/// A label value as Prometheus' text format wants it.
+fn push_escaped(text: &mut String, value: &str) {
+    for piece in value.split_inclusive(['\\', '"', '\n']) {
+        let plain = piece.trim_end_matches(['\\', '"', '\n']);
+        text.push_str(plain);
+        match &piece[plain.len()..] {
+            "\n" => text.push_str("\\n"),
+            "" => {}
+            special => {
+                text.push('\\');
+                text.push_str(special);
+            }
+        }
     }
 }
 
-impl Collector for Told {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
+/// What a scrape asks.
+pub(super) struct Told(pub(super) Arc<Mutex<Rows>>);
 
-    fn collect(&self) -> Vec<MetricFamily> {
+impl Tell for Told {
+    fn tell(&self, text: &mut String) {
         // A copy, so that no attempt waits for texts.
-        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let family = |series: &Series| {
-            let kind = if series.described.kind == "counter" { MetricType::COUNTER } else { MetricType::GAUGE };
-            let mut told = Teller { of_lane: [("", ""); 3], kind, metrics: Vec::new() };
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for Series { described, tell } in &SERIES {
+            let before = text.len();
+            let Described { name, kind, help, .. } = described;
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            let head = text.len();
             let named = rows
                 .named
                 .iter()
                 .map(|(lane, (vendor, row))| ([lane.tenant.as_str(), lane.source.as_str(), vendor], row));
             let folded = rows.folded.iter().map(|(vendor, row)| ([OTHER, OTHER, vendor], row));
+            let mut told = Teller { name, of_lane: [("", ""); 3], text };
             for ([tenant, source, vendor], row) in named.chain(folded) {
                 told.of_lane = [("tenant", tenant), ("source", source), ("vendor", vendor)];
-                (series.tell)(row, &mut told);
+                tell(row, &mut told);
             }
-            let mut family = MetricFamily::default();
-            family.set_name(series.described.name.to_owned());
-            family.set_help(series.described.help.to_owned());
-            family.set_field_type(kind);
-            family.set_metric(told.metrics);
-            family
-        };
-        SERIES.iter().map(family).collect()
+            if text.len() == head {
+                text.truncate(before);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_value_with_special_characters_is_escaped() {
+        let mut text = String::new();
+        push_escaped(&mut text, "a\\b\"\"c\nd");
+        assert_eq!(text, "a\\\\b\\\"\\\"c\\nd");
     }
 }
