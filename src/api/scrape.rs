@@ -110,21 +110,33 @@ fn drifted(scrape: &Scrape) {
     }
 }
 
-/// Reads the tree and the store; what does not answer in time keeps its last values.
+/// Reads the tree and the store side by side; what does not answer in time keeps its last values.
 async fn refresh(api: &Api, last: &mut Last) {
-    if last.store.as_ref().is_none_or(|(at, _)| at.elapsed() > STORE_AGE)
-        && let Ok(Ok(backlog)) = tokio::time::timeout(DEADLINE, api.records.backlog()).await
-    {
-        last.store = Some((Instant::now(), backlog));
-    }
-    if last.host.is_none_or(|at| at.elapsed() > STORE_AGE) {
+    let store_is_old = last.store.as_ref().is_none_or(|(at, _)| at.elapsed() > STORE_AGE);
+    let host_is_old = last.host.is_none_or(|at| at.elapsed() > STORE_AGE);
+    let backlog = async {
+        if !store_is_old {
+            return None;
+        }
+        tokio::time::timeout(DEADLINE, api.records.backlog()).await.ok()?.ok()
+    };
+    let looked = async {
+        if !host_is_old {
+            return false;
+        }
         let (host, metrics) = (api.scrape.sources.host.clone(), api.scrape.metrics.clone());
         let looked = tokio::task::spawn_blocking(move || host.refresh(&metrics));
-        if tokio::time::timeout(DEADLINE, looked).await.is_ok() {
-            last.host = Some(Instant::now());
-        }
+        tokio::time::timeout(DEADLINE, looked).await.is_ok()
+    };
+    let snapshot = tokio::time::timeout(DEADLINE, api.gateway.snapshot());
+    let (backlog, looked, snapshot) = tokio::join!(backlog, looked, snapshot);
+    if let Some(backlog) = backlog {
+        last.store = Some((Instant::now(), backlog));
     }
-    let Ok(Ok(snapshot)) = tokio::time::timeout(DEADLINE, api.gateway.snapshot()).await else { return };
+    if looked {
+        last.host = Some(Instant::now());
+    }
+    let Ok(Ok(snapshot)) = snapshot else { return };
     let backlog = last.store.as_ref().map(|(_, backlog)| backlog.clone()).unwrap_or_default();
     let config = api.config.load();
     let views = lanes::views(&config, &snapshot, backlog);
