@@ -160,6 +160,7 @@ pub struct Running {
     admin: Server,
     store: Store,
     tasks: Vec<JoinHandle<()>>,
+    alert_desk: alerts::Working,
     minutes: Minutes,
     drain: DrainPlan,
     traces: Traces,
@@ -325,28 +326,22 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
     })?;
     tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
-    let alert_desk = AlertDesk::new(
-        DeskParts {
-            config: live.clone(),
-            records: records.clone(),
-            jobs,
-            marks: Arc::new(store.clone()),
-            poster,
-            metrics: metrics.clone(),
-            console: runtime.admin.clone(),
-            seed,
-        },
-        alarm.clone(),
-    );
+    let desk_parts = DeskParts {
+        config: live.clone(),
+        records: records.clone(),
+        jobs,
+        marks: Arc::new(store.clone()),
+        poster,
+        metrics: metrics.clone(),
+        console: runtime.admin.clone(),
+        seed,
+    };
+    let alert_desk = AlertDesk::start(desk_parts, alarm.clone(), notices);
     let refresh = Refresh { operations: operations.clone(), keep, metrics: metrics.clone(), doubt, seed };
     let sweeper = sweep::run(records.clone(), live.clone(), clock.clone(), metrics.clone());
     let minutes = Minutes { traffic, records: records.clone(), clock };
-    let mut tasks = vec![
-        tokio::spawn(operations::follow(operations.clone())),
-        tokio::spawn(sweeper),
-        tokio::spawn(sites.run()),
-        tokio::spawn(alert_desk.run(notices)),
-    ];
+    let mut tasks =
+        vec![tokio::spawn(operations::follow(operations.clone())), tokio::spawn(sweeper), tokio::spawn(sites.run())];
     tasks.push(tokio::spawn(minutes.clone().run()));
     tasks.push(tokio::spawn(refresh.run()));
     if let Some(nodes) = shared {
@@ -366,6 +361,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         admin,
         store,
         tasks,
+        alert_desk,
         minutes,
         drain,
         traces,
@@ -395,7 +391,8 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        self.admin.stop(self.drain.requests).await;
+        // Alerts ask the store who told them before.
+        tokio::join!(self.alert_desk.end(self.drain.telemetry), self.admin.stop(self.drain.requests));
         self.minutes.keep().await;
         self.store.close().await;
         let within = self.drain.telemetry;

@@ -1,14 +1,19 @@
 //! Signals and the end of the process. The first SIGTERM or SIGINT drains; a second one exits at
 //! once: what was acknowledged is in the store, another life runs it. [`Manager`] tells systemd.
+//! [`keep_memory_private`] comes before anything is read.
 
 mod manager;
+mod memory;
 
 use std::{future::Future, io, time::Duration};
 
 use sluice_actors::handle::DrainReport;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use self::manager::{Manager, Told};
+pub use self::{
+    manager::{Manager, Told},
+    memory::keep_memory_private,
+};
 
 /// How long each step of a drain may take (DESIGN §10).
 #[derive(Debug, Clone)]
@@ -20,7 +25,7 @@ pub struct DrainPlan {
     pub requests: Duration,
     /// How long attempts in flight may take.
     pub jobs: Duration,
-    /// How long spans and reports that wait may take to their receivers.
+    /// How long alerts, then spans and reports that wait, may take to their receivers.
     pub telemetry: Duration,
 }
 

@@ -268,7 +268,7 @@ impl Gateway {
 
     /// Makes the lane's actor panic, if it is awake.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn panic_lane(&self, lane: &LaneKey) {
+    pub fn panic_lane(&self, lane: &LaneKey) {
         let _ = self.inner.supervisor.cast(Msg::PanicLane(lane.clone()));
     }
 

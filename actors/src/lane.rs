@@ -150,7 +150,9 @@ impl Actor for LaneActor {
             _seat: args.around.awake.take(),
             queue: Queue::new(policy.queue),
             unconfigured: Unconfigured::default(),
-            span: tracing::error_span!("lane", tenant = %args.key.tenant, source = %args.key.source),
+            span: tracing::error_span!(
+                "lane", tenant = %args.key.tenant, source = %args.key.source, vendor = %policy.vendor
+            ),
             key: args.key,
             epoch: args.epoch,
             policy,
@@ -188,7 +190,7 @@ impl Actor for LaneActor {
             Msg::Alarm => state.ring(),
             Msg::Reload(policy) => state.reload(*policy),
             #[cfg(any(test, feature = "testing"))]
-            Msg::Panic => std::panic::resume_unwind(Box::new("asked for by the test")),
+            Msg::Panic => panic!("asked for by the test"),
         }
         state.go_on();
         Ok(())

@@ -911,6 +911,43 @@ NODE = Dashboard(
                 ),
             ),
         ),
+        (
+            "What the gateway tells by itself",
+            (
+                lines(
+                    "Alerts taken",
+                    "Alerts in an hour that a receiver of `[alerts]` took.",
+                    "short",
+                    Query(f"sum by (receiver) (increase(sluice_alerts_sent_total{{{TARGET}}}[1h]))", "{{receiver}}"),
+                    runbook="alerts.md",
+                ),
+                lines(
+                    "Alerts not taken",
+                    "In an hour: tries that failed and are repeated, alerts that were given up, and what did not fit a queue.",
+                    "short",
+                    Query(f"sum by (receiver) (increase(sluice_alerts_retries_total{{{TARGET}}}[1h]))", "{{receiver}} tried again"),
+                    Query(f"sum by (receiver) (increase(sluice_alerts_failed_total{{{TARGET}}}[1h]))", "{{receiver}} given up"),
+                    Query(f"sum by (instance) (increase(sluice_alerts_dropped_total{{{TARGET}}}[1h]))", "{{instance}} dropped"),
+                    runbook="alerts.md",
+                    steps=((None, GOOD), (1, ODD)),
+                ),
+                lines(
+                    "Alerts held back",
+                    "In an hour: the same of a lane and cause was told less than an hour ago. The next one says how many.",
+                    "short",
+                    Query(f"sum by (cause) (increase(sluice_alerts_suppressed_total{{{TARGET}}}[1h]))", "{{cause}}"),
+                ),
+                lines(
+                    "Spans and reports lost",
+                    "A second: what the collector and Sentry did not take.",
+                    "ops",
+                    Query(f"sum by (instance, signal) (rate(sluice_telemetry_dropped_total{{{TARGET}}}{RATE}))", "{{instance}} {{signal}}"),
+                    runbook="telemetry.md",
+                    w=24,
+                    h=6,
+                ),
+            ),
+        ),
     ),
 )
 

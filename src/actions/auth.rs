@@ -9,6 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sluice_actors::domain::{CalleeId, TenantName, Timestamp};
 use tokio::time::Instant;
@@ -22,12 +23,15 @@ use super::{
 use crate::{
     config::{Auth, OAuth2},
     http_client::{Answer, Call, CallError},
+    redact::MASK,
 };
 
 /// A token is asked for anew this long before it ends.
 const EARLY: Duration = Duration::from_mins(1);
 /// The life of a token whose server does not say (RFC 6749 §5.1 leaves it open).
 const UNSAID: Duration = Duration::from_mins(5);
+/// Bytes of a credential from which on it is looked for in replies: shorter ones are in any text.
+const SHORTEST: usize = 6;
 /// No token is kept longer, whatever its server says.
 const LONGEST: Duration = Duration::from_hours(24);
 
@@ -43,6 +47,47 @@ impl Authorization {
         if let Some((name, value)) = self.header.clone() {
             call.headers.insert(name, value);
         }
+    }
+}
+
+impl Authorization {
+    /// A reply without the credential that its call carried: some callees repeat what they were sent.
+    pub(crate) fn hidden_in(&self, mut reply: Value) -> Value {
+        let Some((_, value)) = &self.header else { return reply };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let mut credentials = vec![text.clone().into_owned()];
+        if let Some((scheme @ ("Bearer" | "Basic"), credential)) = text.split_once(' ') {
+            credentials.push(credential.to_owned());
+            let decoded = STANDARD.decode(credential).ok().filter(|_| scheme == "Basic");
+            let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+            credentials.extend(decoded.and_then(|pair| Some(pair.split_once(':')?.1.to_owned())));
+        }
+        credentials.retain(|credential| credential.len() >= SHORTEST);
+        hide(&mut reply, &credentials);
+        reply
+    }
+}
+
+fn hide(reply: &mut Value, credentials: &[String]) {
+    let hidden = |text: &mut String| {
+        for credential in credentials {
+            if text.contains(credential.as_str()) {
+                *text = text.replace(credential.as_str(), MASK);
+            }
+        }
+    };
+    match reply {
+        Value::String(text) => hidden(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, credentials)),
+        Value::Object(fields) => {
+            let named = std::mem::take(fields).into_iter().map(|(mut name, mut value)| {
+                hidden(&mut name);
+                hide(&mut value, credentials);
+                (name, value)
+            });
+            *fields = named.collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -190,7 +235,25 @@ fn life(seconds: Option<u64>) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_reply_that_repeats_its_calls_credential_is_kept_without_it() {
+        let carried = |value: HeaderValue| Authorization { header: Some((header::AUTHORIZATION, value)), cached: None };
+        let bearer = carried(sensitive(b"Bearer hunter2hunter2").unwrap());
+        let reply =
+            json!({ "seen": ["Authorization: Bearer hunter2hunter2", 7], "hunter2hunter2": { "ok": "hunter" } });
+        let kept = json!({ "seen": ["Authorization: [redacted]", 7], "[redacted]": { "ok": "hunter" } });
+        assert_eq!(bearer.hidden_in(reply.clone()), kept);
+        let basic = carried(basic(b"sluice", b"hunter2hunter2").unwrap());
+        let encoded = STANDARD.encode("sluice:hunter2hunter2");
+        let reply_of_basic = json!([encoded, "sluice:hunter2hunter2 is wrong"]);
+        assert_eq!(basic.hidden_in(reply_of_basic), json!(["[redacted]", "sluice:[redacted] is wrong"]));
+        assert_eq!(Authorization::default().hidden_in(reply.clone()), reply);
+        assert_eq!(carried(sensitive(b"Bearer a").unwrap()).hidden_in(json!("a cat")), json!("a cat"));
+    }
 
     #[test]
     fn a_token_without_end_is_kept_a_day() {

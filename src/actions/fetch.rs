@@ -49,7 +49,7 @@ pub(crate) async fn ensure(run: &Run<'_>, progress: &mut Progress) -> Step<()> {
             }
         })
         .await?;
-    let fetched = reply::read(answer.partial(), MAX_FETCHED);
+    let fetched = authorization.hidden_in(reply::read(answer.partial(), MAX_FETCHED));
     progress.fetched = Some(run.redacted(fetched));
     run.checkpoint(progress).await
 }

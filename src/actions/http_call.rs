@@ -36,7 +36,8 @@ pub(crate) async fn run(run: &Run<'_>, settings: &HttpCall) -> Step<JobResult> {
     authorization.apply(&mut call);
     let callee = callees::host(&call.url);
     let answer = run.call(&callee, call, |answer, now| judge(run, answer, now, &callee, &authorization)).await?;
-    let reply = run.redacted(reply::read(answer.partial(), reply::MAX_REPLY));
+    let reply = authorization.hidden_in(reply::read(answer.partial(), reply::MAX_REPLY));
+    let reply = run.redacted(reply);
     Ok(JobResult { reply: Some(reply), ..JobResult::default() })
 }
 

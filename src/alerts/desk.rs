@@ -12,11 +12,15 @@ use sluice_actors::{
     domain::{EventId, SourceName, TenantName},
     ports::{DeadLetterFilter, JobStore, StoreUnavailable},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
 
 use super::{
     Alarm, Alert, Failure, Notice, Notices, Poster, expiry,
-    lines::{Around, Lines},
+    lines::{Around, Lines, ends},
 };
 use crate::{
     api::{
@@ -69,6 +73,24 @@ pub struct DeskParts {
     pub seed: u64,
 }
 
+/// A desk at work. Dropped, it goes on: [`Working::end`] ends it.
+pub struct Working {
+    ending: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Working {
+    /// Ends it: what was said so far is settled and told, what receivers did not take so far is tried once more.
+    /// What is not done `within` that time is lost.
+    pub async fn end(mut self, within: Duration) {
+        self.ending.send_replace(true);
+        if tokio::time::timeout(within, &mut self.task).await.is_err() {
+            self.task.abort();
+            tracing::warn!("alerts were not taken in time and are lost");
+        }
+    }
+}
+
 /// Decides what is told.
 pub struct Desk {
     parts: DeskParts,
@@ -100,16 +122,16 @@ impl Cause {
 }
 
 impl Desk {
-    /// A desk that listens to `alarm`.
-    pub fn new(parts: DeskParts, alarm: Alarm) -> Self {
-        let around =
-            Around { poster: parts.poster.clone(), config: parts.config.clone(), metrics: parts.metrics.clone() };
-        let lines = Lines::new(around, parts.seed);
-        Self { parts, alarm, lines, unmarked: HashMap::new() }
+    /// Sets a desk to work that listens to `alarm`.
+    pub fn start(parts: DeskParts, alarm: Alarm, notices: Notices) -> Working {
+        let (ending, told) = watch::channel(false);
+        let (poster, config, metrics) = (parts.poster.clone(), parts.config.clone(), parts.metrics.clone());
+        let lines = Lines::new(Around { poster, config, metrics, ending: told.clone() }, parts.seed);
+        let desk = Self { parts, alarm, lines, unmarked: HashMap::new() };
+        Working { ending, task: tokio::spawn(desk.run(notices, told)) }
     }
 
-    /// Works until it is dropped.
-    pub async fn run(mut self, mut notices: Notices) {
+    async fn run(mut self, mut notices: Notices, mut ending: watch::Receiver<bool>) {
         let [mut looks, mut expiries] = [LOOK, EXPIRY].map(|period| {
             let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,11 +142,15 @@ impl Desk {
                 notice = notices.recv() => {
                     let Some(first) = notice else { return };
                     sleep(SETTLE).await;
-                    let mut heard = vec![first];
-                    while heard.len() < TOGETHER && let Ok(more) = notices.try_recv() {
-                        heard.push(more);
-                    }
+                    let heard = [first].into_iter().chain(waiting(&mut notices)).take(TOGETHER).collect();
                     AssertUnwindSafe(self.settle(heard)).catch_unwind().await
+                }
+                true = ends(&mut ending) => {
+                    let heard = waiting(&mut notices).collect();
+                    if AssertUnwindSafe(self.settle(heard)).catch_unwind().await.is_err() {
+                        tracing::error!("the desk of alerts panicked at its end");
+                    }
+                    return self.lines.finish().await;
                 }
                 _ = looks.tick() => AssertUnwindSafe(self.tell_held()).catch_unwind().await,
                 _ = expiries.tick() => {
@@ -317,6 +343,11 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// What was said and is not heard yet.
+fn waiting(notices: &mut Notices) -> impl Iterator<Item = Notice> {
+    std::iter::from_fn(|| notices.try_recv().ok())
 }
 
 /// What happened, in a line.

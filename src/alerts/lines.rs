@@ -1,11 +1,11 @@
 //! A line to each receiver: a bounded queue and a task that retries, in order, so that one receiver that is slow
-//! or down keeps nothing from the others.
+//! or down keeps nothing from the others. At the end of the process each tries once more, at once.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -31,6 +31,8 @@ pub(super) struct Around {
     pub(super) poster: Poster,
     pub(super) config: config::Live,
     pub(super) metrics: Metrics,
+    /// Whether the process ends.
+    pub(super) ending: watch::Receiver<bool>,
 }
 
 /// The lines that are open, by receiver. Dropped, they end.
@@ -63,9 +65,16 @@ impl Lines {
         }
     }
 
+    /// Waits until each line has told what waits in it, or tried once more in vain. For the end, once `ending`
+    /// says so.
+    pub(super) async fn finish(mut self) {
+        self.open.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
     fn open(&mut self, name: &str) -> mpsc::Sender<Arc<Alert>> {
         let (sender, mut alerts) = mpsc::channel::<Arc<Alert>>(QUEUE);
-        let (around, name_of_it) = (self.around.clone(), name.to_owned());
+        let (mut around, name_of_it) = (self.around.clone(), name.to_owned());
         let mut chance = StdRng::seed_from_u64(self.seeds.random());
         self.tasks.spawn(async move {
             while let Some(alert) = alerts.recv().await {
@@ -77,12 +86,18 @@ impl Lines {
     }
 }
 
+/// Waits until the process ends. `false`: whoever could say so is gone.
+pub(super) async fn ends(ending: &mut watch::Receiver<bool>) -> bool {
+    ending.wait_for(|ends| *ends).await.is_ok()
+}
+
 impl Around {
-    /// Tries until the receiver took it, cannot take it, or nobody waits for it any more.
-    async fn deliver(&self, name: &str, alert: &Alert, chance: &mut StdRng) {
+    /// Tries until the receiver took it, cannot take it, nobody waits for it any more, or the process ends.
+    async fn deliver(&mut self, name: &str, alert: &Alert, chance: &mut StdRng) {
         let begun = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
+            let is_last = *self.ending.borrow();
             // Looked up anew: the cure of a failure is often a reload.
             let config = self.config.load_full();
             let Some(receiver) = config.alerts.receivers.iter().find(|receiver| receiver.name == name) else { return };
@@ -93,14 +108,19 @@ impl Around {
                 return;
             };
             let reason = &refused.reason;
-            if refused.is_final || begun.elapsed() >= GIVE_UP {
+            if refused.is_final || is_last || begun.elapsed() >= GIVE_UP {
                 self.metrics.alerts_failed_total.with_label_values(&[name]).inc();
                 tracing::error!(receiver = name, cause, alert = alert.id, reason, "alert not taken, given up");
                 return;
             }
+            self.metrics.alerts_retries_total.with_label_values(&[name]).inc();
             tracing::warn!(receiver = name, cause, alert = alert.id, reason, "alert not taken, tries again");
             let jittered = wait.mul_f64(chance.random_range(0.5..=1.0));
-            sleep(jittered.max(refused.retry_after.unwrap_or_default())).await;
+            tokio::select! {
+                () = sleep(jittered.max(refused.retry_after.unwrap_or_default())) => {}
+                // What is not told now is told by nobody.
+                true = ends(&mut self.ending) => {}
+            }
             wait = (wait * 2).min(MAX_WAIT);
         }
     }

@@ -17,5 +17,5 @@ mod post;
 
 pub use alarm::{Alarm, Notice, Notices, Watching};
 pub use alert::{Alert, Failure};
-pub use desk::{Desk, DeskParts};
+pub use desk::{Desk, DeskParts, Working};
 pub use post::Poster;

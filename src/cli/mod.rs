@@ -32,9 +32,10 @@ mod why;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{app::Refused, config, error_code::ErrorCode};
+use crate::{app::Refused, config, error_code::ErrorCode, lifecycle::keep_memory_private};
 
 /// Receives webhooks, verifies and stores them, and runs the work they cause.
 #[derive(Debug, Parser)]
@@ -126,6 +127,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
+    if !matches!(&command, Command::Serve(serve) if serve.allow_core_dumps) {
+        keep_memory_private().context("cannot forbid core dumps of this process, which holds secrets")?;
+    }
     match command {
         Command::Demo(command) => runtime()?.block_on(command.run(&global)),
         Command::Init(command) => command.run(&global),

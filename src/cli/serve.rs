@@ -13,11 +13,16 @@ use crate::app;
 /// once, SIGHUP reads the configuration again.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  sluice serve --config /etc/sluice/sluice.toml")]
-pub(super) struct Serve {}
+pub(super) struct Serve {
+    /// Let the kernel write core dumps of this process, and debuggers of its user attach: both show its secrets
+    #[arg(long)]
+    pub(super) allow_core_dumps: bool,
+}
 
 impl Serve {
     pub(super) async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self {} = self;
+        // Whether they are allowed was settled before anything was read.
+        let Self { allow_core_dumps: _ } = self;
         app::serve(&global.config).await?;
         Ok(ExitCode::SUCCESS)
     }

@@ -53,6 +53,7 @@ const FILES: &[File] = files! {
     "/console/preview.js" "preview.js" "text/javascript; charset=utf-8";
     "/console/source.js" "source.js" "text/javascript; charset=utf-8";
     "/console/sources.js" "sources.js" "text/javascript; charset=utf-8";
+    "/console/subjects.js" "subjects.js" "text/javascript; charset=utf-8";
     "/console/time.js" "time.js" "text/javascript; charset=utf-8";
     "/console/traffic.js" "traffic.js" "text/javascript; charset=utf-8";
     "/console/uplot.js" "uplot.js" "text/javascript; charset=utf-8";

@@ -36,6 +36,11 @@ pub fn begin_at_zero(metrics: &Metrics, callees: &Callees, config: &Config, call
     for outcome in ["applied", "refused"] {
         metrics.config_reloads_total.with_label_values(&[outcome]);
     }
+    for receiver in &config.alerts.receivers {
+        for counter in [&metrics.alerts_sent_total, &metrics.alerts_retries_total, &metrics.alerts_failed_total] {
+            counter.with_label_values(&[&receiver.name]);
+        }
+    }
     for kind in ["payloads", "events", "dead_letters", "other"] {
         metrics.retention_swept_total.with_label_values(&[kind]);
     }

@@ -220,6 +220,8 @@ metrics! {
         alerts_sent_total: IntCounterVec ["receiver"];
         /// Alerts that a receiver did not take, after all tries.
         alerts_failed_total: IntCounterVec ["receiver"];
+        /// Tries to tell a receiver that failed and are repeated.
+        alerts_retries_total: IntCounterVec ["receiver"];
         /// Alerts that were not told, because the same was told less than an hour ago.
         alerts_suppressed_total: IntCounterVec ["cause"];
         /// Alerts and notices that were dropped, because too many waited.

@@ -1,9 +1,10 @@
 // What operators do in the console, in a browser, against a real gateway.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+// console.mjs BINARY PROVIDER MODULES: the gateway's, and what tests/tools/oidc needs.
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
-import { Callee, Gateway, HOSTILE, eventually } from './gateway.mjs';
+import { Callee, Gateway, HOSTILE, Provider, eventually, freePort } from './gateway.mjs';
 
 const PASSWORD = 'correct horse battery staple';
 const completed = (subject, answer = 'The order was shipped.') => ({
@@ -26,12 +27,17 @@ const chromium = await puppeteer.launch({
 	executablePath: '/usr/bin/chromium',
 	pipe: true,
 	userDataDir: profile,
-	args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+	args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+		// Nothing of the world outside: a page that asks for it is told there is none.
+		'--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
 });
 
-/** A page of its own browser; it remembers what went wrong on it. */
-async function visitor() {
-	const context = await chromium.createBrowserContext();
+const downloads = join(profile, 'downloads');
+mkdirSync(downloads);
+
+/** A page of its own browser at a gateway's console; it remembers what went wrong on it. Pages of `elsewhere` may do as they like. */
+async function visitor(origin = gateway.runtime.admin, elsewhere = null) {
+	const context = await chromium.createBrowserContext({ downloadBehavior: { policy: 'allow', downloadPath: downloads } });
 	const page = await context.newPage();
 	page.setDefaultTimeout(60_000);
 	page.troubles = [];
@@ -41,12 +47,14 @@ async function visitor() {
 		dialog.dismiss().catch(() => {});
 	});
 	page.on('console', (message) => {
-		if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) {
+		if (message.type() === 'error' && page.url().startsWith(origin) && !message.text().startsWith('Failed to load resource')) {
 			page.troubles.push(`console: ${message.text()}`);
 		}
 	});
 	page.on('request', (request) => {
-		if (!request.url().startsWith(gateway.runtime.admin)) {
+		const asks = request.isNavigationRequest() ? request.url() : page.url();
+		const url = request.url().replace(/^blob:/, '');
+		if (!url.startsWith(origin) && !(elsewhere && asks.startsWith(elsewhere))) {
 			page.troubles.push(`asks another host: ${request.url()}`);
 		}
 	});
@@ -56,7 +64,7 @@ async function visitor() {
 		document.addEventListener('securitypolicyviolation', (event) => window.breaches.push(`${event.violatedDirective}: ${event.blockedURI}`));
 	});
 	await page.setViewport({ width: 1360, height: 640 });
-	await page.goto(gateway.runtime.admin);
+	await page.goto(origin);
 	await page.waitForSelector('#password');
 	return page;
 }
@@ -238,8 +246,8 @@ const tests = {
 		holds(!(await text(page)).includes('bravo'), 'no lane of another tenant');
 		holds((await page.$$('main tbody button')).length === 0, 'no button acts');
 		const pages = await text(page, 'nav');
-		holds(['Users', 'Tokens', 'Audit'].every((title) => !pages.includes(title)), `no page that is refused: ${pages}`);
-		for (const place of ['users', 'tokens', 'audit', 'add']) {
+		holds(['Users', 'Tokens', 'Audit', 'Subjects'].every((title) => !pages.includes(title)), `no page that is refused: ${pages}`);
+		for (const place of ['users', 'tokens', 'audit', 'add', 'subjects']) {
 			await go(page, place, 'There is no such page');
 		}
 		await go(page, 'sources', 'Sources');
@@ -325,7 +333,7 @@ const tests = {
 		holds(await page.evaluate(() => document.activeElement.className === 'skip'), 'the first stop leads to the content');
 		await page.keyboard.press('Enter');
 		holds(await page.evaluate(() => document.activeElement.id === 'main'), 'and does');
-		for (const place of ['lanes', 'traffic', 'events', 'jobs', 'dead', 'quarantine', 'refusals', 'sources', 'audit', 'users', 'tokens']) {
+		for (const place of ['lanes', 'traffic', 'events', 'jobs', 'dead', 'quarantine', 'refusals', 'sources', 'subjects', 'audit', 'users', 'tokens']) {
 			await page.evaluate((hash) => { location.hash = hash; }, `#/${place}`);
 			await page.waitForFunction((place) => document.querySelector(`nav a[aria-current="page"]`)?.hash === `#/${place}` && !document.querySelector('[aria-busy="true"]'), {}, place);
 			const nameless = await page.evaluate(() => {
@@ -356,14 +364,14 @@ const tests = {
 		const light = await drawn();
 		holds(light.every((colours) => colours.length > 0), `each chart is drawn: ${light}`);
 		await picture(page, 'traffic');
-		await page.click('.chart details summary');
+		await page.$eval('.chart details summary', (summary) => summary.click());
 		await page.waitForSelector('.chart details[open] tbody tr');
 		const rows = await page.$$eval('.chart details[open] tbody tr', (rows) => rows.map((row) => row.innerText));
 		holds(rows.length >= 59 && rows.some((row) => row.includes('no gateway ran')), `the table has every minute: ${rows}`);
 		await page.waitForFunction(() => document.querySelector('.chart details[open]'));
 		await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
 		await page.waitForFunction(() => document.querySelectorAll('.plot canvas').length === 4);
-		await page.click('.chart details summary');
+		await page.$eval('.chart details summary', (summary) => summary.click());
 		await picture(page, 'traffic-dark');
 		const dark = await drawn();
 		holds(dark[0] !== light[0], 'in the dark it has other colours');
@@ -501,6 +509,108 @@ const tests = {
 		await clean(page);
 	},
 
+	async 'an admin exports what is kept of a subject and erases it: counted first, with its id typed and a reason'() {
+		const SUBJECT = 'jane.doe/42';
+		const { event_id: first } = await gateway.send('s-1', completed(SUBJECT));
+		for (const id of [first, (await gateway.send('s-2', completed(SUBJECT, 'A second one.'))).event_id, (await gateway.send('s-3', completed('john'))).event_id]) {
+			await gateway.job(id, 'succeeded');
+		}
+		const page = await as('root');
+		await go(page, `event/${first}`, 'assistant.completed');
+		await click(page, 'export or erase');
+		await page.waitForFunction(() => document.querySelector('h1')?.textContent === 'Subjects' && document.querySelectorAll('tbody tr').length === 2);
+		await fill(page, { 'export-reason': 'she asked what is known of her' });
+		await click(page, 'Export');
+		await shows(page, '2 events exported.', '#said');
+		await shows(page, 'she asked what is known of her');
+		const [file] = await eventually('the file is there', async () => {
+			const files = readdirSync(downloads, { recursive: true }).filter((name) => name.endsWith('.ndjson'));
+			return files.length > 0 && files;
+		});
+		holds(/^acme-subject-\d{4}-\d\d-\d\d\.ndjson$/.test(file), `the file does not name the subject: ${file}`);
+		const lines = readFileSync(join(downloads, file), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+		holds(lines.length === 3 && lines[2].events === 2 && lines[0].raw.includes('A second one.'), JSON.stringify(lines));
+
+		const erase = () => page.$eval('section[aria-labelledby=erase-title] .maker button', (button) => !button.disabled);
+		await fill(page, { 'erase-reason': 'she wants to be forgotten', 'erase-subject': SUBJECT });
+		holds(!(await erase()), 'nothing is erased that was not counted');
+		await click(page, 'Count what would go');
+		await shows(page, '2 events would be erased and 0 jobs cancelled', '#would-erase');
+		holds(await erase(), 'counted, typed and with a reason');
+		await fill(page, { 'erase-subject': 'jane.doe/43' });
+		holds(!(await erase()), 'another id was typed');
+		await fill(page, { 'erase-subject': SUBJECT, 'erase-reason': ' ' });
+		holds(!(await erase()), 'a reason is asked for');
+		holds((await gateway.get(`events?subject=${encodeURIComponent(SUBJECT)}`)).items.length === 2, 'nothing is gone yet');
+		await fill(page, { 'erase-reason': 'she wants to be forgotten' });
+		await picture(page, 'subjects');
+		await click(page, 'Erase for good');
+		await shows(page, '2 events erased, 0 jobs cancelled.');
+		await shows(page, 'Nothing is kept of this subject.');
+		await shows(page, 'she wants to be forgotten');
+		holds(!(await erase()), 'what is gone is not erased again');
+		holds((await gateway.get(`events?subject=${encodeURIComponent(SUBJECT)}`)).items.length === 0, 'they are gone');
+		holds((await gateway.get('events?subject=john')).items.length === 1, 'of somebody else nothing is');
+		const [act] = (await gateway.get('audit?action=subject.erase')).items;
+		holds(act.actor === 'user:root' && act.reason === 'she wants to be forgotten' && !act.object.includes('jane'), JSON.stringify(act));
+		await clean(page);
+
+		const operator = await as('ada');
+		const [left] = (await gateway.get('events?subject=john')).items;
+		await go(operator, `event/${left.id}`, 'assistant.completed');
+		holds(!(await text(operator, 'body')).match(/export or erase|Subjects/), 'an operator is not offered it');
+		await go(operator, 'subjects?tenant=acme&subject=john', 'There is no such page');
+		const status = await operator.evaluate(async () => {
+			const who = await (await fetch('/api/v1/session')).json();
+			const ask = { method: 'POST', headers: { 'x-sluice-csrf': who.csrf, 'content-type': 'application/json' }, body: '{"subject":"john"}' };
+			return (await fetch('/api/v1/tenants/acme/subjects/erase', ask)).status;
+		});
+		holds(status === 403, `an operator's erasure: ${status}`);
+		await clean(operator);
+	},
+
+	async 'who has an account at the provider signs in by its button, as what the provider says they are'() {
+		const port = await freePort();
+		const origin = `http://127.0.0.1:${port}`;
+		const provider = await Provider.start(process.argv[3], process.argv[4], origin, {
+			u1: { preferred_username: 'grace', groups: ['acme-ops'] },
+			u2: { preferred_username: 'mallory', groups: ['others'] },
+		});
+		const other = await Gateway.start(process.argv[2], callee, `listen = "127.0.0.1:${port}"\npublic_url = "${origin}"\n${provider.config}`);
+		try {
+			const through = async (page, account) => {
+				await page.waitForSelector('form.door a.button');
+				await click(page, 'Sign in with Example Login');
+				await page.waitForSelector('input[name=login]');
+				await page.type('input[name=login]', account);
+				await page.type('input[name=password]', 'any');
+				await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+				// Consent; then back.
+				await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+			};
+			const page = await visitor(origin, provider.issuer);
+			await page.evaluate(() => { location.hash = '#/events?tenant=acme'; });
+			await page.waitForSelector('form.door a.button');
+			await picture(page, 'sign-in-provider');
+			await through(page, 'u1');
+			await shows(page, 'oidc:grace, operator of acme', '.account').catch(async (error) => {
+				throw new Error(`${error.message}\n${page.url()}\n${await text(page, 'body')}\n${other.log.slice(-3000)}`);
+			});
+			await shows(page, 'Events', 'h1');
+			holds(page.url() === `${origin}/#/events?tenant=acme`, `back to where they were: ${page.url()}`);
+			await clean(page);
+			const stranger = await visitor(origin, provider.issuer);
+			await through(stranger, 'u2');
+			await shows(stranger, 'You may not sign in here', 'h1');
+			await stranger.goto(origin);
+			await stranger.waitForSelector('#password');
+			holds(stranger.troubles.length === 0, stranger.troubles.join('\n'));
+		} finally {
+			await other.stop();
+			provider.stop();
+		}
+	},
+
 	async 'in the dark it is dark, and on a phone nothing is cut off'() {
 		const page = await as('root');
 		await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
@@ -508,7 +618,7 @@ const tests = {
 		await picture(page, 'dark');
 		await page.setViewport({ width: 390, height: 800 });
 		const event = (await gateway.get('events?source=notes&limit=1')).items[0].id;
-		for (const place of ['lanes', 'traffic', 'events', `event/${event}`, 'dead', 'sources', 'source/acme/notes', 'add?vendor=stripe&tenant=acme&source=pay', 'users', 'tokens', 'account']) {
+		for (const place of ['lanes', 'traffic', 'events', `event/${event}`, 'dead', 'sources', 'source/acme/notes', 'add?vendor=stripe&tenant=acme&source=pay', 'subjects?tenant=acme&subject=john', 'users', 'tokens', 'account']) {
 			await page.evaluate((hash) => { location.hash = hash; }, `#/${place}`);
 			await page.waitForFunction((hash) => location.hash === hash && document.querySelector('main h1') && !document.querySelector('[aria-busy="true"]'), {}, `#/${place}`);
 			const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);

@@ -3,8 +3,10 @@ import { execFileSync, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as listener } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** What a hostile vendor writes wherever it can. */
@@ -55,10 +57,63 @@ export class Callee {
 	}
 }
 
+/** A port that was free a moment ago, for who must know it before it listens. */
+export async function freePort() {
+	const server = listener();
+	await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+	const { port } = server.address();
+	await new Promise((closed) => server.close(closed));
+	return port;
+}
+
+/** The OpenID provider of tests/tools/oidc; its client comes back to `origin`. */
+export class Provider {
+	static async start(script, modules, origin, accounts) {
+		const provider = new Provider();
+		provider.child = spawn('node', [script, modules, '0', `${origin}/api/v1/session/provider/callback`], { stdio: ['pipe', 'pipe', 'ignore'] });
+		const lines = createInterface({ input: provider.child.stdout })[Symbol.asyncIterator]();
+		const said = async (begin) => {
+			for (;;) {
+				const { value, done } = await lines.next();
+				if (done) {
+					throw new Error('the provider ended: is oidc-provider installed?');
+				}
+				if (value.startsWith(begin)) {
+					return value.slice(begin.length).trim();
+				}
+			}
+		};
+		provider.issuer = await said('LISTEN');
+		provider.child.stdin.write(`${JSON.stringify(accounts)}\n`);
+		await said('ACCOUNTS');
+		return provider;
+	}
+
+	/** What `[admin]` says of it. */
+	get config() {
+		return `
+[admin.oidc]
+label = "Example Login"
+issuer = "${this.issuer}"
+client_id = "sluice"
+client_secret = "file:oidc"
+[[admin.oidc.roles]]
+value = "acme-ops"
+role = "operator"
+tenants = ["acme"]
+`;
+	}
+
+	stop() {
+		this.child.kill();
+	}
+}
+
 const SECRET = 'a-secret-of-the-console-tests-32b';
 
 export class Gateway {
-	static async start(binary, callee) {
+	/** `admin`: what stands in `[admin]` and below it. */
+	static async start(binary, callee, admin = 'listen = "127.0.0.1:0"') {
 		const gateway = new Gateway();
 		gateway.binary = binary;
 		const folder = mkdtempSync(join(tmpdir(), 'sluice-console-'));
@@ -66,13 +121,14 @@ export class Gateway {
 		mkdirSync(join(folder, 'tenants'));
 		writeFileSync(join(folder, 'secret'), SECRET, { mode: 0o600 });
 		writeFileSync(join(folder, 'other'), `${SECRET}-other`, { mode: 0o600 });
+		writeFileSync(join(folder, 'oidc'), 'canaryhunter-secret-of-the-client', { mode: 0o600 });
 		writeFileSync(join(folder, 'schema.json'), '{"properties":{"answer":{"type":"string"}}}');
 		writeFileSync(join(folder, 'sluice.toml'), `
 [edge]
 public_url = "https://hooks.example.com"
 listen = "127.0.0.1:0"
 [admin]
-listen = "127.0.0.1:0"
+${admin}
 [outbound]
 allow_private = ["127.0.0.0/8"]
 `);

@@ -1,6 +1,6 @@
 //! Alerts out: who is told what, how often, and what a receiver cannot do to the gateway.
 
-mod mailbox;
+pub(crate) mod mailbox;
 
 use std::time::Duration;
 
@@ -231,6 +231,31 @@ async fn a_receiver_that_hangs_or_redirects_inside_keeps_nothing_from_deliveries
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_receiver_did_not_take_is_told_once_more_when_the_process_ends_and_one_that_hangs_holds_up_nothing() {
+    let callee = StandInApi::start().await.unwrap();
+    let [busy, hanging] = [StandInApi::start().await.unwrap(), StandInApi::start().await.unwrap()];
+    let alerts = [webhook(&busy, ""), webhook(&hanging, "").replace("\"hook\"", "\"hanging\"")].concat();
+    let folder = folder(&callee, &format!("dead_letters = 1\n{alerts}"));
+    // By itself it would ask again in an hour.
+    busy.fail_next(Fault::retry_after(503, "3600"));
+    hanging.fail_always(Some(Fault::Hang));
+    callee.fail_always(Some(Fault::status(422)));
+    let app = App::start(&folder).await;
+    let sent = app.acme("chat", "generic").send("e1", &completed("e1", 0)).await;
+    app.settled(sent.event()).await;
+    counted(&app, "sluice_alerts_retries_total", &["receiver=\"hook\""], 1).await;
+    // This one is said a moment before the end.
+    let sent = app.acme("other", "generic").send("e2", &completed("e2", 0)).await;
+    app.settled(sent.event()).await;
+    tokio::time::timeout(Duration::from_secs(30), app.stop()).await.expect("the end is not held up");
+    let tries: Vec<_> = at(&busy, "/alerts").iter().map(|seen| seen.header("webhook-id").to_owned()).collect();
+    assert_eq!(tries.len(), 3, "{tries:?}");
+    assert_eq!(tries[0], tries[1], "the first one again");
+    let sources: Vec<_> = at(&busy, "/alerts").iter().map(|seen| body(seen)["data"]["source"].clone()).collect();
+    assert_eq!(sources, ["chat", "chat", "other"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_nodes_one_tells_that_a_secret_ends() {
     let (callee, receiver) = (StandInApi::start().await.unwrap(), StandInApi::start().await.unwrap());
     let cluster = Cluster::shared();
@@ -261,7 +286,7 @@ async fn of_two_nodes_one_tells_that_a_secret_ends() {
 }
 
 /// A certificate for `localhost` and the one of its issuer, in files of a folder.
-fn certificates(folder: &Folder) -> [String; 3] {
+pub(crate) fn certificates(folder: &Folder) -> [String; 3] {
     let mut issuer = CertificateParams::new(Vec::<String>::new()).unwrap();
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer_key = KeyPair::generate().unwrap();

@@ -228,7 +228,7 @@ fn each_library_has_one_home() {
         ("jsonwebtoken", &["actions", "standins"]),
         ("minijinja", &["actions"]),
         ("openidconnect", &["oidc"]),
-        ("rustix", &["cli", "telemetry"]),
+        ("rustix", &["cli", "lifecycle", "telemetry"]),
         ("aws_config", &["secrets"]),
         ("aws_sdk_secretsmanager", &["secrets"]),
         ("ractor", &[]),

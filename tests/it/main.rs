@@ -8,6 +8,7 @@ mod alerts;
 mod api;
 mod architecture;
 mod backup;
+mod canaries;
 mod chaos;
 mod cli;
 mod config;

@@ -1,7 +1,7 @@
 //! Signing in with an OpenID Connect provider: with the certified `oidc-provider` over real redirects,
 //! and with one of ours that lies.
 
-mod browser;
+pub(crate) mod browser;
 mod liar;
-mod real;
+pub(crate) mod real;
 mod whole;

@@ -1,6 +1,6 @@
 //! Secrets that others keep: read at the start, refreshed, rotated under load, too old, never told.
 
-mod aws;
-mod fake;
+pub(crate) mod aws;
+pub(crate) mod fake;
 mod gateway;
 mod vault;

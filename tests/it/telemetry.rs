@@ -3,10 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -19,11 +16,20 @@ use sluice::{
     standins::Fault,
     telemetry::{
         Reports,
+        calls::Callees,
+        lanes::Lanes,
         logs::{self, Options},
+        metrics::Metrics,
+        observe::TreeObserver,
+        traces::Traces,
     },
     trace::{Called, Tracer},
 };
-use sluice_actors::domain::TraceId;
+use sluice_actors::{
+    domain::TraceId,
+    handle::{Gateway, NodeLimits},
+    testing::{MemoryStore, NewJob, lane_key},
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -197,34 +203,83 @@ async fn a_source_that_says_so_continues_its_vendors_trace_and_a_replay_begins_a
     assert!(all.iter().all(|span| !span.get("Trace ID").starts_with("1bf7")), "{all:#?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_down_or_silent_costs_spans_and_nothing_else() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let down = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let ports = [&silent, &down].map(|listener| listener.local_addr().unwrap().port());
-    drop(down);
-    for (port, refuses) in ports.into_iter().zip([false, true]) {
-        let world = World::new(&summarising("chat", "generic", "")).await;
-        world.folder.main(&format!("[telemetry.traces]\nendpoint = \"http://127.0.0.1:{port}\"\n"));
-        let app = world.start().await;
-        let sender = app.acme("chat", "generic");
-        for n in 0..50 {
-            let answer = sender.send(&format!("e{n}"), &completed(&format!("t{n}"), 0)).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
+/// A collector, as a gateway meets it.
+enum Collector {
+    Well(Receiver),
+    /// Accepts connections and requests, never answers.
+    Silent(TcpListener),
+    /// Nobody listens.
+    Dead(u16),
+}
+
+impl Collector {
+    fn endpoint(&self) -> String {
+        match self {
+            Self::Well(receiver) => receiver.url.clone(),
+            Self::Silent(listener) => format!("http://{}", listener.local_addr().unwrap()),
+            Self::Dead(port) => format!("http://127.0.0.1:{port}"),
         }
-        eventually("all jobs are done", || async { (app.jobs("state=succeeded").await.len() == 50).then_some(()) })
-            .await;
-        if refuses {
-            eventually("spans are counted as dropped", || async {
-                let dropped = series(&app.scrape().await, "sluice_telemetry_dropped_total", &["signal=\"spans\""]);
-                (dropped >= 50).then_some(())
-            })
-            .await;
-        }
-        // It does not wait for what the collector will not take: three seconds at most.
-        tokio::time::timeout(Duration::from_secs(20), app.finish()).await.expect("the end is not held up");
     }
 }
+
+/// Deliveries that each of the gateways below takes, and the spans of them that are made at least.
+const DELIVERIES: u64 = 50;
+const SPANS: u64 = DELIVERIES * 3;
+
+/// A gateway under `collector` takes deliveries and does their jobs; returns what it counted as lost once that
+/// is at least `lost`. It ends although its collector may take two minutes to answer.
+async fn gateway_under(collector: &Collector, environment: &[(&str, &str)], lost: u64) -> u64 {
+    let world = World::new(&summarising("chat", "generic", "")).await;
+    world.folder.main(&format!("[telemetry.traces]\nendpoint = \"{}\"\n", collector.endpoint()));
+    let process = Process::start_in(world.folder.path(), environment).await;
+    world.trust(&process.runtime.public).await;
+    let sender = crate::harness::Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+    for n in 0..DELIVERIES {
+        let answer = sender.send(&format!("e{n}"), &completed(&format!("t{n}"), 0)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    eventually("all jobs are done", || async {
+        let done = process.get("/api/v1/jobs?state=succeeded&limit=500").await;
+        (done["items"].as_array().unwrap().len() as u64 == DELIVERIES).then_some(())
+    })
+    .await;
+    let dropped = eventually("spans are counted as lost", || async {
+        let scrape = reqwest::get(format!("{}/metrics", process.runtime.admin)).await.unwrap().text().await.unwrap();
+        let dropped = series(&scrape, "sluice_telemetry_dropped_total", &["signal=\"spans\""]);
+        (dropped >= lost).then_some(dropped)
+    })
+    .await;
+    process.terminate();
+    // Within a minute.
+    let (status, lines) = process.ended().await;
+    assert!(status.success(), "{lines:#?}");
+    dropped
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_dead_or_never_answers_costs_spans_that_are_counted_and_nothing_else() {
+    let listener = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
+    let gone = listener().await.local_addr().unwrap().port();
+    let (well, dead) = (Collector::Well(Receiver::start("otlp").await), Collector::Dead(gone));
+    let (hanging, patient) = (Collector::Silent(listener().await), Collector::Silent(listener().await));
+    // The exporter gives a batch up after this many milliseconds; or it never does, and what comes meanwhile finds
+    // the queue full.
+    let gives_up = [("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
+    let waits = [("OTEL_EXPORTER_OTLP_TIMEOUT", "120000"), ("OTEL_BSP_MAX_QUEUE_SIZE", "32")];
+    let (of_well, of_dead, of_hanging, of_patient) = tokio::join!(
+        gateway_under(&well, &[], 0),
+        gateway_under(&dead, &[], SPANS),
+        gateway_under(&hanging, &gives_up, SPANS),
+        gateway_under(&patient, &waits, SPANS - 32),
+    );
+    assert_eq!(of_well, 0, "a collector that takes them loses none");
+    assert!(of_dead.min(of_hanging).min(of_patient) > 0);
+    let Collector::Well(receiver) = well else { unreachable!() };
+    eventually("they are there", || async { (spans(&receiver.lines()).len() as u64 >= SPANS).then_some(()) }).await;
+}
+
+/// What a panic says: it could be a payload.
+const PANIC_TEXT: &str = "CANARY-panic";
 
 /// Panics when it is told of a call, in the middle of an attempt.
 struct Panics;
@@ -235,7 +290,7 @@ impl Tracer for Panics {
     }
 
     fn called(&self, _call: &Called<'_>) {
-        panic!("CANARY-payload");
+        panic!("{PANIC_TEXT}");
     }
 }
 
@@ -255,7 +310,7 @@ impl std::io::Write for Written {
 }
 
 #[tokio::test]
-async fn an_error_and_a_panic_are_reported_with_whose_they_are_and_without_what_was_sent() {
+async fn an_error_and_panics_of_an_action_and_a_lane_are_reported_with_whose_they_are_and_without_what_was_sent() {
     let sentry = Receiver::start("sentry").await;
 
     // An error of the real binary: a job that becomes a dead letter.
@@ -280,7 +335,7 @@ async fn an_error_and_a_panic_are_reported_with_whose_they_are_and_without_what_
     assert!(status.success(), "{lines:#?}");
     assert!(!lines.join("\n").contains(&sentry.url), "the DSN shows in the log");
 
-    // A panic in an action, while the log reports to the same place.
+    // Panics of an action and of a lane in the tree, while the log reports to the same place.
     let bench = Bench::traced(
         "[[sources.payments.routes]]\nname = 'sum'\naction = 'summarize_and_publish'\n",
         Arc::new(Panics),
@@ -297,30 +352,45 @@ async fn an_error_and_a_panic_are_reported_with_whose_they_are_and_without_what_
     };
     let (subscriber, _) = logs::subscriber(options, Arc::new(SystemClock)).unwrap();
     let _log = tracing::subscriber::set_default(subscriber);
-    // Of this thread only: other tests of the process panic as they always do.
-    let mine = Arc::new(AtomicBool::new(false));
+    // Of this thread only: this log is no other's.
     let (before, this) = (std::panic::take_hook(), std::thread::current().id());
-    let heard = mine.clone();
     std::panic::set_hook(Box::new(move |panic| {
-        if std::thread::current().id() == this && !heard.swap(true, Ordering::SeqCst) {
-            return logs::log_panic(panic);
+        if std::thread::current().id() == this {
+            logs::log_panic(panic);
         }
         before(panic);
     }));
-    let mut panicking = bench.job("sum", None);
-    let panicking_id = panicking.job.id.to_string();
-    let attempt = async { bench.attempt(&mut panicking).await };
-    let outcome = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(attempt)).await;
-    assert!(outcome.is_err() && mine.load(Ordering::SeqCst), "the attempt did not panic");
+    let (metrics, callees, lane) = (Metrics::new(), Arc::new(Callees::new(100)), lane_key("acme/payments"));
+    let lanes = Arc::new(Lanes::new(&metrics, 100));
+    let store = MemoryStore::new(Arc::new(SystemClock));
+    let tree = sluice_actors::handle::World {
+        store: Arc::new(store.clone()),
+        action: Arc::new(bench.actions),
+        policies: Arc::new(bench.policies),
+        observer: Arc::new(TreeObserver::new(metrics, lanes, callees, bench.config.clone(), Traces::default())),
+        clock: Arc::new(SystemClock),
+        seed: 7,
+        limits: NodeLimits { poll: Duration::from_millis(100), ..NodeLimits::default() },
+    };
+    let (gateway, _) = Gateway::start(tree).await.unwrap();
+    let sent = NewJob::on("acme/payments").route("sum").kind("summarize_and_publish");
+    let panicking = store.insert(sent.data(json!({ "answer": "CANARY-payload" })));
+    gateway.wake(&lane);
+    eventually("the attempt panicked", || async { (store.job(panicking).job.attempts > 0).then_some(()) }).await;
+    let panicking_id = panicking.to_string();
+    gateway.panic_lane(&lane);
+    let log = || String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    eventually("the lane panicked", || async { log().contains("lane panicked, restarts").then_some(()) }).await;
+    gateway.drain(Duration::from_secs(5)).await;
     reports.flush(Duration::from_secs(30)).await;
 
-    let text = eventually("both reports are there", || async {
+    let text = eventually("all reports are there", || async {
         let text = sentry.ask("events", "EVENTS ").await;
         let events: Vec<Value> = serde_json::from_str(&text).expect("JSON");
-        (events.len() >= 2).then_some(text)
+        (events.len() >= 3).then_some(text)
     })
     .await;
-    for canary in CANARIES {
+    for canary in CANARIES.into_iter().chain([PANIC_TEXT, "asked for by the test"]) {
         assert!(!text.contains(canary), "{canary} in {text}");
     }
     let events: Vec<Value> = serde_json::from_str(&text).expect("JSON");
@@ -329,7 +399,9 @@ async fn an_error_and_a_panic_are_reported_with_whose_they_are_and_without_what_
         assert_eq!(found.len(), 1, "one report of {job}: {events:#?}");
         found[0]
     };
-    for (event, source) in [(of(&job), "chat"), (of(&panicking_id), "payments")] {
+    let of_lane: Vec<&Value> = events.iter().filter(|event| event["tags"]["job_id"].is_null()).collect();
+    assert_eq!(of_lane.len(), 1, "one report of the lane: {events:#?}");
+    for (event, source) in [(of(&job), "chat"), (of(&panicking_id), "payments"), (of_lane[0], "payments")] {
         assert_eq!((&event["tags"]["tenant"], &event["tags"]["source"]), (&json!("acme"), &json!(source)));
         assert_eq!(event["tags"]["vendor"], "generic");
         assert_eq!(event["release"], concat!("sluice@", env!("CARGO_PKG_VERSION")));
@@ -343,8 +415,11 @@ async fn an_error_and_a_panic_are_reported_with_whose_they_are_and_without_what_
     assert!(panic["value"].as_str().unwrap().contains("tests/it/telemetry.rs"), "{panic:#}");
     let frames = panic["stacktrace"]["frames"].as_array().expect("frames");
     assert!(frames.iter().any(|frame| frame["function"].as_str().is_some_and(|name| name.contains("Panics"))));
+    let panic = &of_lane[0]["exception"]["values"][0];
+    assert_eq!(panic["type"], "panic");
+    assert!(panic["value"].as_str().unwrap().contains("src/lane.rs"), "{panic:#}");
     // The line of the log tells the same.
-    let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let log = log();
     let line: Value = serde_json::from_str(log.lines().find(|line| line.contains("panicked")).unwrap()).unwrap();
     assert_eq!((&line["job_id"], &line["tenant"]), (&json!(panicking_id), &json!("acme")));
     assert_eq!(line["span_id"].as_str().map(str::len), Some(16), "{line}");

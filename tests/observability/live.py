@@ -41,6 +41,7 @@ INVOICE = """{"id": "{{id}}", "object": "event", "api_version": "2031-01-01", "c
 # Metrics that these gateways need not tell.
 NOT_TOLD = {
     "sluice_alerts_sent_total": "no receiver of the gateway's own alerts is configured",
+    "sluice_alerts_retries_total": "no receiver of the gateway's own alerts is configured",
     "sluice_alerts_failed_total": "no receiver of the gateway's own alerts is configured",
     "sluice_alerts_suppressed_total": "no receiver of the gateway's own alerts is configured",
     "sluice_secrets_refresh_total": "no secret here is kept by a provider",

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+import uuid
 
 PATIENCE = 120
 
@@ -109,7 +110,9 @@ def sentry():
         from projects.models import Project
         from teams.models import Team
 
-        project = Project.objects.create(name="sluice", team=Team.objects.create(name="ops"))
+        # Its key is the secret of the DSN: one that a test knows when it sees it.
+        key = uuid.UUID(bytes=b"canaryhunter-dsn")
+        project = Project.objects.create(name="sluice", team=Team.objects.create(name="ops"), sentry_key=key)
         server = [os.path.join(sys.prefix, "bin", "gunicorn"), "--bind", f"127.0.0.1:{port}", "--workers", "1"]
         child = subprocess.Popen(
             [*server, "bugsink.wsgi"], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL

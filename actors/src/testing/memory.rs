@@ -390,7 +390,7 @@ impl Inner {
                 api_version: None,
                 data: new.data,
                 trace_id,
-                sampled: false,
+                sampled: true,
             }),
         );
         let job = Job {

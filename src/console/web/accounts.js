@@ -1,7 +1,7 @@
 // Users, tokens, and one's own password.
 
 import { del, post } from "./api.js";
-import { askReason, copy, h, say, state, table, verbatim } from "./dom.js";
+import { askReason, copy, field, h, maker, say, state, table, verbatim } from "./dom.js";
 import { may } from "./may.js";
 import { when } from "./time.js";
 
@@ -30,41 +30,16 @@ function act(verb, name, title, detail, order, again) {
   return h("button", { "aria-label": `${verb} ${name}`, "data-key": `${verb} ${name}`, onclick: press }, verb);
 }
 
-const field = (id, label, input, hint) => h("div", { class: "field" }, h("label", { for: id }, label), input, hint && h("p", { class: "hint", id: `${id}-hint` }, hint));
 const roles = (id, names) => h("select", { id, name: "role" }, names.map((name) => h("option", { value: name }, SEES[name])));
 const tenants = (id) => h("input", { id, name: "tenants", autocomplete: "off", "aria-describedby": `${id}-hint`, required: !may.whole() });
 const TENANTS_HINT = "Names with commas between; empty: all.";
 
-/** What a form says: its texts, and its tenants as the API takes them. */
-function read(form) {
-  const values = Object.fromEntries(new FormData(form));
-  const named = values.tenants.split(",").map((name) => name.trim()).filter(Boolean);
-  return { ...values, tenants: named.length ? named : null };
-}
-
-/** A form in a panel; `send` is given what it says. */
-function maker(title, verb, fields, send) {
-  const form = h(
-    "form",
-    {
-      class: "maker",
-      onsubmit: async (submit) => {
-        submit.preventDefault();
-        const button = form.querySelector("button.main");
-        button.disabled = true;
-        try {
-          await send(read(form));
-          form.reset();
-        } catch (error) {
-          say(error.message, true);
-        } finally {
-          button.disabled = false;
-        }
-      },
-    },
-    fields,
-    h("div", { class: "buttons" }, h("button", { class: "main" }, verb)),
-  );
+/** A form in a panel; `send` is given what it says, its tenants as the API takes them. */
+function adder(title, verb, fields, send) {
+  const form = maker(fields, h("button", { class: "main" }, verb), (values) => {
+    const named = values.tenants.split(",").map((name) => name.trim()).filter(Boolean);
+    return send({ ...values, tenants: named.length ? named : null });
+  });
   return h("details", { class: "panel" }, h("summary", {}, h("h2", {}, title)), form);
 }
 
@@ -75,7 +50,7 @@ export const users = {
   path: "users",
   fields: [],
   aside: (_, again) =>
-    maker(
+    adder(
       "Add a user",
       "Add",
       [
@@ -128,7 +103,7 @@ export const tokens = {
     return h(
       "div",
       {},
-      maker(
+      adder(
         "Make a token",
         "Make",
         [
@@ -178,30 +153,18 @@ export const tokens = {
 /** One's own account. */
 export async function account(main) {
   const password = (id, label, autocomplete, hint) => field(id, label, h("input", { id, name: id, type: "password", required: true, minlength: id === "password" ? null : 12, autocomplete, "aria-describedby": hint ? `${id}-hint` : null }), hint);
-  const form = h(
-    "form",
-    {
-      class: "maker",
-      onsubmit: async (submit) => {
-        submit.preventDefault();
-        const values = Object.fromEntries(new FormData(form));
-        if (values.new_password !== values.again) {
-          say("The new password is not the same twice.", true);
-          return;
-        }
-        try {
-          await post("session/password", { password: values.password, new_password: values.new_password });
-          form.reset();
-          say("The password is changed; your other sessions are over.");
-        } catch (error) {
-          say(error.message, true);
-        }
-      },
+  const form = maker(
+    [
+      password("password", "The password you have", "current-password"),
+      password("new_password", "A new one", "new-password", "At least 12 characters."),
+      password("again", "Once more", "new-password"),
+    ],
+    h("button", { class: "main" }, "Change it"),
+    async (values) => {
+      if (values.new_password !== values.again) throw new Error("The new password is not the same twice.");
+      await post("session/password", { password: values.password, new_password: values.new_password });
+      say("The password is changed; your other sessions are over.");
     },
-    password("password", "The password you have", "current-password"),
-    password("new_password", "A new one", "new-password", "At least 12 characters."),
-    password("again", "Once more", "new-password"),
-    h("div", { class: "buttons" }, h("button", { class: "main" }, "Change it")),
   );
   main.replaceChildren(h("h1", { tabindex: -1 }, "Your password"), h("section", { class: "panel", "aria-label": "Change your password" }, form));
   return null;

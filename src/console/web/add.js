@@ -1,7 +1,7 @@
 // A new source, step by step: what to write, where its URL goes at the vendor, and then what comes.
 
 import { get, post } from "./api.js";
-import { copy, h, link, say, verbatim } from "./dom.js";
+import { copy, field, h, link, say, verbatim } from "./dom.js";
 import { may } from "./may.js";
 import { refusalRows } from "./source.js";
 
@@ -15,7 +15,6 @@ const SECRET = {
 };
 
 function form(vendors, values) {
-  const field = (id, label, input) => h("div", { class: "field" }, h("label", { for: id }, label), input);
   const tenants = may.tenants();
   const element = h(
     "form",

@@ -10,7 +10,8 @@ export class Refused extends Error {
   }
 }
 
-async function call(method, path, body) {
+/** The gateway's answer; throws what it refused. */
+async function ask(method, path, body) {
   const headers = {};
   if (csrf && method !== "GET") headers["x-sluice-csrf"] = csrf;
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -26,13 +27,15 @@ async function call(method, path, body) {
   } catch {
     throw new Refused(0, "The gateway does not answer.");
   }
-  const value = await answer.json().catch(() => null);
   if (!answer.ok) {
+    const value = await answer.json().catch(() => null);
     if (answer.status === 401 && !path.startsWith("session")) window.dispatchEvent(new Event("signed-out"));
     throw new Refused(answer.status, value?.message ?? `The gateway answered ${answer.status}.`);
   }
-  return value;
+  return answer;
 }
+
+const call = async (method, path, body) => (await ask(method, path, body)).json().catch(() => null);
 
 /** A query of the values that are set. */
 export function query(values) {
@@ -44,6 +47,8 @@ export function query(values) {
 export const get = (path, values = {}) => call("GET", path + query(values));
 export const del = (path, body = {}) => call("DELETE", path, body);
 export const post = (path, body = {}) => call("POST", path, body);
+/** What is no JSON, as text. */
+export const download = async (path, body) => (await ask("POST", path, body)).text();
 
 function known(who) {
   csrf = who.csrf;

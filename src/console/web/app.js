@@ -13,15 +13,16 @@ import * as live from "./live.js";
 import { may } from "./may.js";
 import { source } from "./source.js";
 import { audit, sources } from "./sources.js";
+import { subjects } from "./subjects.js";
 import { traffic } from "./traffic.js";
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
 const account = document.getElementById("account");
 
-const LISTS = [lanes, traffic, events, jobs, dead, quarantine, refusals, sources, audit, users, tokens];
+const PAGES = [lanes, traffic, events, jobs, dead, quarantine, refusals, sources, subjects, audit, users, tokens];
 /** Pages that not everybody may see. */
-const ONLY = { audit: may.audit, users: may.manage, tokens: may.manage, add: may.operate };
+const ONLY = { subjects: may.manage, audit: may.audit, users: may.manage, tokens: may.manage, add: may.operate };
 const DETAILS = {
   event: { show: event, of: "events", title: "Event" },
   job: { show: job, of: "jobs", title: "Job" },
@@ -61,7 +62,7 @@ function bar(current) {
     account.replaceChildren(theme());
     return;
   }
-  const pages = LISTS.filter((page) => ONLY[page.name]?.() ?? true);
+  const pages = PAGES.filter((page) => ONLY[page.name]?.() ?? true);
   nav.replaceChildren(h("ul", {}, pages.map((page) => h("li", {}, h("a", { href: `#/${page.name}`, "aria-current": page.name === current ? "page" : null }, page.title)))));
 }
 
@@ -157,14 +158,14 @@ async function show() {
     return;
   }
   const { name, id, values } = where();
-  const page = LISTS.find((page) => page.name === name);
+  const page = PAGES.find((page) => page.name === name);
   const detail = DETAILS[name];
   bar(page?.name ?? detail?.of);
   document.title = `${page?.title ?? detail?.title ?? name} – Sluice`;
   const stage = h("div", { class: "stage" });
   try {
     const refused = ONLY[name] && !ONLY[name]();
-    const again = refused ? null : page ? await list(stage, page, values) : detail ? await detail.show(stage, id, values) : null;
+    const again = refused ? null : page?.show ? await page.show(stage, values) : page ? await list(stage, page, values) : detail ? await detail.show(stage, id, values) : null;
     // Another page was asked for meanwhile.
     if (mine !== turn) return;
     if (!stage.firstChild) stage.replaceChildren(h("h1", { tabindex: -1 }, "There is no such page"));

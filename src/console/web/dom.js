@@ -89,6 +89,35 @@ export function askReason(title, detail, verb) {
   });
 }
 
+/** A control with its label and a hint. */
+export const field = (id, label, control, hint) => h("div", { class: "field" }, h("label", { for: id }, label), control, hint && h("p", { class: "hint", id: `${id}-hint` }, hint));
+
+/** A form that makes something: `send` is given what it says; what goes wrong is told, what went well empties it. */
+export function maker(fields, button, send) {
+  const form = h(
+    "form",
+    {
+      class: "maker",
+      onsubmit: async (submit) => {
+        submit.preventDefault();
+        button.disabled = true;
+        try {
+          await send(Object.fromEntries(new FormData(form)));
+          form.reset();
+        } catch (error) {
+          say(error.message, true);
+        } finally {
+          button.disabled = false;
+          form.dispatchEvent(new Event("input"));
+        }
+      },
+    },
+    fields,
+    h("div", { class: "buttons" }, button),
+  );
+  return form;
+}
+
 /** A table with a caption that is read but not shown. */
 export function table(caption, columns, rows, none) {
   if (rows.length === 0) return h("p", { class: "none" }, none);

@@ -4,6 +4,7 @@ import { get, post } from "./api.js";
 import { askReason, facts, h, keepFocus, link, say, state, svg, table, verbatim } from "./dom.js";
 import { may } from "./may.js";
 import { preview } from "./preview.js";
+import { subjectAt } from "./subjects.js";
 import { age, exact, span, when } from "./time.js";
 
 const WIDTH = 1000;
@@ -151,7 +152,7 @@ export async function event(main, id) {
       facts([
         ["State", state(row.status)],
         ["Source", `${row.tenant}/${row.source} (${row.vendor})`],
-        ["Subject", row.subject_id],
+        ["Subject", row.subject_id && (may.manage() ? h("span", {}, row.subject_id, " (", link(subjectAt(row.tenant, row.subject_id), "export or erase"), ")") : row.subject_id)],
         ["Received", h("span", {}, exact(row.received_at), " (", when(row.received_at), ")")],
         ["Occurred", exact(row.occurred_at)],
         ["Vendor's id", row.external_id],

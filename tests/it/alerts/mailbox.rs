@@ -12,16 +12,16 @@ use serde_json::Value;
 use crate::harness::{PATIENCE, python};
 
 /// A server of `tests/tools/smtp_server.py`; it ends with its standard input.
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     child: Child,
     lines: Receiver<String>,
     /// Where it listens.
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Mailbox {
     /// Starts it with the arguments of the script.
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let python = python("aiosmtpd");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/smtp_server.py");
         let mut child = Command::new(&python)
@@ -40,7 +40,7 @@ impl Mailbox {
     }
 
     /// The next mail.
-    pub(super) fn next(&self) -> Value {
+    pub(crate) fn next(&self) -> Value {
         serde_json::from_str(&self.lines.recv_timeout(PATIENCE).expect("a mail")).expect("JSON")
     }
 }

@@ -143,6 +143,14 @@ impl Cluster {
         format!("postgres:///{database}?host={}&port={}&user=postgres", self.folder.display(), self.port)
     }
 
+    /// All of a database, as SQL.
+    pub(crate) fn dump(&self, database: &str) -> Vec<u8> {
+        let url = self.url(database);
+        let dumped = Command::new(programs().join("pg_dump")).args(["--inserts", &url]).output().expect("pg_dump");
+        assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+        dumped.stdout
+    }
+
     /// The URL of a database over TCP, by the name in the server's certificate.
     pub(crate) fn tcp_url(&self, database: &str, parameters: &str) -> String {
         format!("postgres://postgres@localhost:{}/{database}?{parameters}", self.port)

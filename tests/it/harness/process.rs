@@ -33,7 +33,13 @@ impl Process {
     /// Starts it in a folder that has a configuration, with more environment variables.
     pub(crate) async fn start_in(folder: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = command(folder, &["serve"]);
-        let mut child = command.envs(environment.iter().copied()).spawn().expect("the binary starts");
+        command.envs(environment.iter().copied());
+        Self::start_as(command, folder).await
+    }
+
+    /// Starts it in a folder by a command that becomes it.
+    pub(crate) async fn start_as(mut command: Command, folder: &Path) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
         let output = Arc::new(Mutex::new(Vec::new()));
         let readers = vec![
             collect(child.stdout.take().expect("a pipe"), output.clone()),
@@ -79,8 +85,16 @@ impl Process {
         assert!(status.expect("a shell").success(), "signal {name} to {pid}");
     }
 
-    /// Waits for its end; returns its exit status and everything it wrote.
-    pub(crate) async fn ended(mut self) -> (ExitStatus, Vec<String>) {
+    /// Waits for its end in order; returns its exit status and everything it wrote.
+    pub(crate) async fn ended(self) -> (ExitStatus, Vec<String>) {
+        let folder = self.folder.clone();
+        let ended = self.gone().await;
+        assert!(!folder.join("runtime.json").exists(), "runtime.json is left");
+        ended
+    }
+
+    /// Waits until it is gone, however; returns its exit status and everything it wrote.
+    pub(crate) async fn gone(mut self) -> (ExitStatus, Vec<String>) {
         let status = within(Duration::from_mins(1), "the end of the child", || {
             let status = self.child.try_wait().expect("the child's state");
             async move { status }
@@ -89,7 +103,6 @@ impl Process {
         for reader in std::mem::take(&mut self.readers) {
             reader.join().expect("a reader of output");
         }
-        assert!(!self.folder.join("runtime.json").exists(), "runtime.json is left");
         let lines = self.lines();
         (status, lines)
     }

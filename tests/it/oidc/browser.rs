@@ -6,28 +6,28 @@ use reqwest::{Client, StatusCode, header, redirect::Policy};
 use url::Url;
 
 /// A browser with its cookies, by host and port.
-pub(super) struct Browser {
+pub(crate) struct Browser {
     client: Client,
-    pub(super) cookies: BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) cookies: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// What it shows.
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) url: Url,
-    pub(super) status: u16,
-    pub(super) text: String,
-    pub(super) headers: reqwest::header::HeaderMap,
+pub(crate) struct Page {
+    pub(crate) url: Url,
+    pub(crate) status: u16,
+    pub(crate) text: String,
+    pub(crate) headers: reqwest::header::HeaderMap,
 }
 
 impl Browser {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         Self { client, cookies: BTreeMap::new() }
     }
 
     /// One request, without following where it leads.
-    pub(super) async fn step(&mut self, url: &Url, form: Option<&[(&str, &str)]>) -> Page {
+    pub(crate) async fn step(&mut self, url: &Url, form: Option<&[(&str, &str)]>) -> Page {
         let mut request = match form {
             Some(form) => {
                 let body = serde_urlencoded::to_string(form).unwrap();
@@ -65,7 +65,7 @@ impl Browser {
 
     /// Follows redirects until a page, or until one leads to a URL that begins with `stop`, which is not
     /// opened.
-    pub(super) async fn open(&mut self, url: &str, stop: Option<&str>) -> Page {
+    pub(crate) async fn open(&mut self, url: &str, stop: Option<&str>) -> Page {
         self.follow(url.parse().unwrap(), None, stop).await
     }
 
@@ -85,7 +85,7 @@ impl Browser {
 
     /// Signs in at the provider's own pages as `name`, as far as it asks, until it sends back to `stop` or
     /// shows another page.
-    pub(super) async fn authenticate(&mut self, mut page: Page, name: &str, stop: Option<&str>) -> Page {
+    pub(crate) async fn authenticate(&mut self, mut page: Page, name: &str, stop: Option<&str>) -> Page {
         let (login, consent) = ([("prompt", "login"), ("login", name), ("password", "any")], [("prompt", "consent")]);
         for form in [&login[..], &consent[..]] {
             if page.url.path().starts_with("/interaction/") {
@@ -96,7 +96,7 @@ impl Browser {
     }
 
     /// What the gateway at `origin` says of who is signed in; none for nobody.
-    pub(super) async fn who(&mut self, origin: &str) -> Option<serde_json::Value> {
+    pub(crate) async fn who(&mut self, origin: &str) -> Option<serde_json::Value> {
         let page = self.step(&format!("{origin}/api/v1/session").parse().unwrap(), None).await;
         if page.status == StatusCode::UNAUTHORIZED.as_u16() {
             return None;

@@ -9,24 +9,24 @@ use std::{
 use serde_json::Value;
 
 /// What the provider calls the gateway's secret.
-pub(super) const CLIENT_SECRET: &str = "the-secret-of-the-client-at-its-provider";
+pub(crate) const CLIENT_SECRET: &str = "canaryhunter-secret-of-the-client";
 
 /// A running provider; it ends with its standard input, so at the latest with this process.
-pub(super) struct RealProvider {
+pub(crate) struct RealProvider {
     child: Child,
     orders: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
 }
 
 /// A port that was free a moment ago, for what must know its own before it listens.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl RealProvider {
     /// Starts one on `port` whose client comes back to `callback`.
-    pub(super) fn start(port: u16, callback: &str) -> Self {
+    pub(crate) fn start(port: u16, callback: &str) -> Self {
         let modules = std::env::var("SLUICE_TEST_OIDC").unwrap_or_else(|_| {
             panic!(
                 "SLUICE_TEST_OIDC is not set: run `scripts/test`, or copy tests/tools/oidc/package.json into a \
@@ -51,7 +51,7 @@ impl RealProvider {
     }
 
     /// Who there is from now on, and what is said of them.
-    pub(super) fn accounts(&mut self, accounts: &Value) {
+    pub(crate) fn accounts(&mut self, accounts: &Value) {
         writeln!(self.orders, "{accounts}").unwrap();
         // It also has advice to give.
         let taken = self.lines.by_ref().map_while(Result::ok).any(|line| line == "ACCOUNTS");

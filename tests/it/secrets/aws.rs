@@ -14,12 +14,12 @@ use crate::harness::{Folder, Process, Sender, command, eventually, run};
 
 const OLD: &str = "canaryhunter61-old-secret";
 const NEW: &str = "canaryhunter62-new-secret";
-const CONTAINER_TOKEN: &str = "canaryhunter63-container";
+pub(crate) const CONTAINER_TOKEN: &str = "canaryhunter63-container";
 
 /// moto; it ends with its standard input, so at the latest with this process.
-struct Moto {
+pub(crate) struct Moto {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     client: reqwest::Client,
 }
 
@@ -31,7 +31,7 @@ impl Drop for Moto {
 }
 
 impl Moto {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let python = std::env::var("SLUICE_TEST_MOTO").unwrap_or_else(|_| {
             panic!(
                 "SLUICE_TEST_MOTO is not set: run `scripts/test`, or make a virtual environment, install \
@@ -64,7 +64,7 @@ impl Moto {
         serde_json::from_str(&text).unwrap()
     }
 
-    async fn create(&self, name: &str, secret: &Value) {
+    pub(crate) async fn create(&self, name: &str, secret: &Value) {
         self.call("CreateSecret", &json!({ "Name": name, "SecretString": secret.to_string() })).await;
     }
 
@@ -76,7 +76,7 @@ impl Moto {
 }
 
 /// Where a container gets the credentials of its role from.
-async fn container_endpoint() -> String {
+pub(crate) async fn container_endpoint() -> String {
     let keys = warp::path("creds").and(warp::header::exact("authorization", CONTAINER_TOKEN)).map(|| {
         warp::reply::json(&json!({
             "AccessKeyId": "ASIAROLE", "SecretAccessKey": "canaryhunter64", "Token": "canaryhunter65",

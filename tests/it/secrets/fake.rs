@@ -25,40 +25,40 @@ struct Version {
 
 /// What it holds and what it was asked.
 #[derive(Default)]
-pub(super) struct State {
+pub(crate) struct State {
     secrets: BTreeMap<String, Vec<Version>>,
     /// Tokens that are good.
-    pub(super) tokens: Vec<String>,
+    pub(crate) tokens: Vec<String>,
     /// Logins so far.
-    pub(super) logins: usize,
+    pub(crate) logins: usize,
     /// Renewals so far.
-    pub(super) renewals: usize,
+    pub(crate) renewals: usize,
     /// Reads so far.
-    pub(super) reads: usize,
+    pub(crate) reads: usize,
     /// The namespaces that it was asked in.
-    pub(super) namespaces: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
     /// It answers all with this.
-    pub(super) outage: Option<u16>,
+    pub(crate) outage: Option<u16>,
     /// What a token is good for, in seconds.
-    pub(super) lease: u64,
+    pub(crate) lease: u64,
 }
 
-pub(super) const ROLE_ID: &str = "3c1b4d5e-role";
-pub(super) const SECRET_ID: &str = "canaryhunter41-secret-id";
-pub(super) const JWT: &str = "canaryhunter42.jwt.sig";
-pub(super) const TOKEN: &str = "hvs.canaryhunter43";
+pub(crate) const ROLE_ID: &str = "3c1b4d5e-role";
+pub(crate) const SECRET_ID: &str = "canaryhunter41-secret-id";
+pub(crate) const JWT: &str = "canaryhunter42.jwt.sig";
+pub(crate) const TOKEN: &str = "hvs.canaryhunter43";
 
 /// A running fake.
 #[derive(Clone)]
-pub(super) struct FakeVault {
+pub(crate) struct FakeVault {
     state: Arc<Mutex<State>>,
     /// Its address.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl FakeVault {
     /// Starts one on a free port; it ends with the test's runtime.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let state = Arc::new(Mutex::new(State { tokens: vec![TOKEN.to_owned()], lease: 3600, ..State::default() }));
         let shared = state.clone();
         let query = warp::query::raw().or(warp::any().map(String::new)).unify();
@@ -77,23 +77,23 @@ impl FakeVault {
         Self { state, address }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
     /// Writes a new version at `secret/data/{name}`.
-    pub(super) fn put(&self, name: &str, data: Value) {
+    pub(crate) fn put(&self, name: &str, data: Value) {
         let version = Version { data: Some(data), created: SystemClock.now().to_string() };
         self.state().secrets.entry(format!("secret/data/{name}")).or_default().push(version);
     }
 
     /// Deletes a version, counted from 1.
-    pub(super) fn delete(&self, name: &str, version: usize) {
+    pub(crate) fn delete(&self, name: &str, version: usize) {
         self.state().secrets.get_mut(&format!("secret/data/{name}")).unwrap()[version - 1].data = None;
     }
 
     /// The `[secrets]` of a gateway that asks it with `login`.
-    pub(super) fn section(&self, more: &str, login: &str) -> String {
+    pub(crate) fn section(&self, more: &str, login: &str) -> String {
         format!("[secrets]\n{more}\n[secrets.vault]\naddress = \"{}\"\n{login}\n", self.address)
     }
 }

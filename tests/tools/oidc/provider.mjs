@@ -22,7 +22,7 @@ const provider = new Provider(issuer, {
   clients: [
     {
       client_id: "sluice",
-      client_secret: "the-secret-of-the-client-at-its-provider",
+      client_secret: "canaryhunter-secret-of-the-client",
       redirect_uris: [redirect],
       grant_types: ["authorization_code"],
       response_types: ["code"],
