@@ -132,6 +132,16 @@ pub enum CallError {
     RefusedUrl(&'static str),
 }
 
+impl CallError {
+    /// What an error of connecting, or of the TLS handshake, means.
+    pub fn connecting(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(tls) => Self::Tls(tls_reason(tls)),
+            None => Self::Connect(connect_reason(Some(error.kind()))),
+        }
+    }
+}
+
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f32())
 }
@@ -383,13 +393,7 @@ fn typed(error: &reqwest::Error, timeout: Duration) -> CallError {
             return CallError::Connect("no answer to the connection attempt");
         }
         let kind = links.iter().find_map(|link| link.downcast_ref::<io::Error>()).map(io::Error::kind);
-        return CallError::Connect(match kind {
-            Some(io::ErrorKind::ConnectionRefused) => "connection refused",
-            Some(io::ErrorKind::ConnectionReset) => "connection reset",
-            Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "unreachable",
-            Some(io::ErrorKind::UnexpectedEof) => "connection closed during the handshake",
-            _ => NO_ADDRESS,
-        });
+        return CallError::Connect(connect_reason(kind));
     }
     if error.is_timeout() {
         return CallError::Timeout(timeout);
@@ -398,6 +402,16 @@ fn typed(error: &reqwest::Error, timeout: Duration) -> CallError {
         return CallError::RefusedUrl("it is not a URL that HTTP can call");
     }
     CallError::Broken
+}
+
+const fn connect_reason(kind: Option<io::ErrorKind>) -> &'static str {
+    match kind {
+        Some(io::ErrorKind::ConnectionRefused) => "connection refused",
+        Some(io::ErrorKind::ConnectionReset) => "connection reset",
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "unreachable",
+        Some(io::ErrorKind::UnexpectedEof) => "connection closed during the handshake",
+        _ => NO_ADDRESS,
+    }
 }
 
 fn tls_reason(error: &rustls::Error) -> String {

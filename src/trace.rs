@@ -164,6 +164,29 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     *bytes.first_chunk().expect("a digest or nonce is long enough")
 }
 
+/// What was asked of a callee.
+#[derive(Debug, Clone, Copy)]
+pub enum Request<'a> {
+    /// A request of HTTP.
+    Http {
+        /// The method.
+        method: &'a Method,
+        /// Where to. Its path and query may hold a credential: only scheme, host and port are kept.
+        url: &'a Url,
+    },
+    /// A message for a broker.
+    Publish {
+        /// Which kind of broker.
+        system: &'static str,
+        /// Its name or address.
+        host: &'a str,
+        /// Its port.
+        port: u16,
+        /// Where to, as the configuration has it: a template, without what the event put into it.
+        destination: &'a str,
+    },
+}
+
 /// A call that ended.
 #[derive(Debug)]
 pub struct Called<'a> {
@@ -173,12 +196,10 @@ pub struct Called<'a> {
     pub span: Context,
     /// Whom it called.
     pub callee: &'a CalleeId,
-    /// The method.
-    pub method: &'a Method,
-    /// Where to. Its path and query may hold a credential: only scheme, host and port are kept.
-    pub url: &'a Url,
-    /// The answer's status, or what kind of error there was.
-    pub answer: Result<StatusCode, &'static str>,
+    /// What was asked of it.
+    pub request: Request<'a>,
+    /// The answer's status if it has one, or what kind of error there was.
+    pub answer: Result<Option<StatusCode>, &'static str>,
     /// How long it took.
     pub took: Duration,
 }

@@ -7,7 +7,10 @@ use sluice_actors::domain::CalleeId;
 use url::Url;
 
 use super::{fetch, http_call};
-use crate::config::{ActionConfig, Auth, Config, Llm, Route, Tenant, WordPress};
+use crate::{
+    brokers::Endpoint,
+    config::{ActionConfig, Auth, Config, Llm, Route, Tenant, WordPress},
+};
 
 /// `llm:<host>#<digest of base URL and key>`: one id per credential, so that all lanes that share a
 /// key share its limits.
@@ -22,6 +25,11 @@ pub(crate) fn llm(llm: &Llm) -> CalleeId {
 /// `wordpress:<host[:port]>`.
 pub(crate) fn wordpress(wordpress: &WordPress) -> CalleeId {
     CalleeId::new("wordpress", &authority(&wordpress.site))
+}
+
+/// `queue:<host:port>#<digest of the URL>`: one id per credential, as for an LLM.
+pub(crate) fn queue(endpoint: &Endpoint) -> CalleeId {
+    CalleeId::new("queue", &format!("{}#{}", endpoint.authority(), endpoint.id().short()))
 }
 
 /// `host:<host[:port]>`.
@@ -67,6 +75,9 @@ fn of_route(tenant: &Tenant, route: &Route, all: &mut BTreeSet<CalleeId>) {
         }
         ActionConfig::HttpForward(forward) => {
             all.insert(host(&forward.url));
+        }
+        ActionConfig::QueuePublish(publish) => {
+            all.insert(queue(&publish.endpoint));
         }
         ActionConfig::Log => {}
     }

@@ -4,10 +4,13 @@
 use http::HeaderName;
 
 use super::{
-    http_call, http_forward,
+    http_call, http_forward, queue_publish,
     template::{self, Target},
 };
-use crate::config::{ActionConfig, HttpCall, Route};
+use crate::{
+    brokers::Destination,
+    config::{ActionConfig, HttpCall, QueuePublish, Route},
+};
 
 /// A key of a route that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +44,7 @@ pub fn route(route: &Route) -> Vec<Problem> {
             let key = http_forward::key(&forward.secret).map(|_| ());
             problems.add("secret", key.ok_or("is not a Standard Webhooks secret (`whsec_` and base64)"));
         }
+        ActionConfig::QueuePublish(publish) => problems.queue(publish),
         ActionConfig::SummarizeAndPublish { .. } | ActionConfig::Log => {}
     }
     problems.0
@@ -69,6 +73,26 @@ impl Problems {
         self.add(key, template::check(Target::Url, template));
     }
 
+    /// A name without a template must be one already.
+    fn queue(&mut self, publish: &QueuePublish) {
+        let kind = publish.endpoint.kind.as_str();
+        let is_nats = matches!(publish.destination, Destination::Nats { .. });
+        for (name, text) in publish.destination.texts() {
+            let is_literal = !text.contains(['{', '}']);
+            let named = if is_literal { queue_publish::check_name(name, text, is_nats) } else { Ok(()) };
+            let syntax = template::check(Target::Text, text).map_err(|reason| format!("{name}: {reason}"));
+            self.add(kind, syntax.and(named));
+        }
+        for (name, template) in &publish.headers {
+            let checked = if queue_publish::is_reserved(name) {
+                Err(format!("`{name}` is set by the gateway"))
+            } else {
+                template::check(Target::Text, template)
+            };
+            self.add("headers", checked);
+        }
+    }
+
     fn headers(&mut self, key: &'static str, headers: &[(String, String)]) {
         for (name, template) in headers {
             let checked = match name.parse::<HeaderName>() {
@@ -87,7 +111,8 @@ impl Problems {
 mod tests {
     use super::*;
     use crate::{
-        config::{Auth, Fetch, HttpForward},
+        brokers::{BrokerKind, Endpoint},
+        config::{Auth, Fetch, HttpForward, QueueBody},
         secrets::Secret,
     };
 
@@ -133,5 +158,18 @@ mod tests {
         };
         assert_eq!(checked(forward("whsec_c2VjcmV0"), None), [""; 0]);
         assert_eq!(checked(forward("secret"), None), ["secret"]);
+        let queue = |subject: &str, header: &str| {
+            ActionConfig::QueuePublish(QueuePublish {
+                endpoint: Endpoint::parse(BrokerKind::Nats, "nats://127.0.0.1", None).unwrap(),
+                destination: Destination::Nats { subject: subject.into() },
+                headers: vec![(header.into(), "{{ source }}".into())],
+                body: QueueBody::Event,
+            })
+        };
+        assert_eq!(checked(queue("orders.{{ event_type }}", "x-source"), None), [""; 0]);
+        assert_eq!(checked(queue("orders.{{ event_type", "x-source"), None), ["nats"]);
+        assert_eq!(checked(queue("orders.*", "x-source"), None), ["nats"]);
+        assert_eq!(checked(queue("orders", "Event_Id"), None), ["headers"]);
+        assert_eq!(checked(queue("orders", "Nats-Msg-Id"), None), ["headers"]);
     }
 }

@@ -7,7 +7,10 @@ use http::StatusCode;
 use sluice_actors::domain::{CallResult, CalleeId, DeadReason, HoldReason, Outcome, Timestamp};
 
 use super::run::End;
-use crate::http_client::{Answer, CallError};
+use crate::{
+    brokers::Failure,
+    http_client::{Answer, CallError, CallOutcome},
+};
 
 /// A callee that refuses our credentials is asked again after this (DESIGN §7).
 pub(crate) const UNAUTHORIZED_PROBE: Duration = Duration::from_mins(5);
@@ -68,6 +71,41 @@ pub(crate) fn of_error(error: &CallError) -> (Fate, Health) {
         | CallError::Compressed => (Fate::Retry, Health::Ill),
         // Nothing was sent.
         CallError::RefusedAddress(_) | CallError::RefusedUrl(_) => (Fate::Misconfigured, Health::Unknown),
+    }
+}
+
+/// The table for brokers. A user that may not publish there is the operator's to mend, and one message that
+/// goes nowhere says nothing of the broker.
+pub(crate) fn of_failure(failure: &Failure) -> (Fate, Health) {
+    match failure {
+        Failure::Call(error) => of_error(error),
+        Failure::Credentials => (Fate::Unauthorized, Health::Unknown),
+        Failure::Forbidden(_) | Failure::NotBuilt(_) => (Fate::Misconfigured, Health::Unknown),
+        Failure::Unroutable(_) => (Fate::Retry, Health::Unknown),
+        Failure::NotTaken(_) => (Fate::Retry, Health::Ill),
+        Failure::TooLarge => (Fate::Reject, Health::Unknown),
+    }
+}
+
+/// What metrics are told of a publishing.
+pub(crate) fn seen<T>(published: &Result<T, Failure>) -> CallOutcome {
+    match published {
+        Ok(_) => CallOutcome::Success,
+        Err(Failure::Call(error)) => CallOutcome::of_error(error),
+        Err(Failure::Credentials | Failure::Forbidden(_)) => CallOutcome::Unauthorized,
+        Err(Failure::Unroutable(_) | Failure::NotTaken(_) | Failure::TooLarge) => CallOutcome::NotTaken,
+        Err(Failure::NotBuilt(_)) => CallOutcome::NotAllowed,
+    }
+}
+
+/// Judges a publishing.
+pub(crate) fn by_failure<T>(published: Result<T, Failure>, callee: &CalleeId) -> Judged<T> {
+    match published {
+        Ok(value) => Judged::done(value),
+        Err(failure) => {
+            let (fate, health) = of_failure(&failure);
+            Judged::ends(fate, health, callee, &failure.to_string(), None)
+        }
     }
 }
 
@@ -218,6 +256,34 @@ mod tests {
         for (error, fate, health) in table {
             assert_eq!(of_error(&error), (fate, health), "{error}");
         }
+    }
+
+    #[test]
+    fn the_table_of_brokers() {
+        let table = [
+            (Failure::Call(CallError::Timeout(Duration::from_secs(1))), Retry, Ill, CallOutcome::Timeout),
+            (Failure::Call(CallError::Connect("refused")), Retry, Ill, CallOutcome::ConnectError),
+            (Failure::Call(CallError::Tls("expired".into())), Retry, Ill, CallOutcome::ConnectError),
+            (Failure::Call(CallError::Broken), Retry, Ill, CallOutcome::Broken),
+            (
+                Failure::Call(CallError::RefusedAddress([10, 0, 0, 1].into())),
+                Misconfigured,
+                Unknown,
+                CallOutcome::NotAllowed,
+            ),
+            (Failure::Call(CallError::RefusedUrl("plain")), Misconfigured, Unknown, CallOutcome::NotAllowed),
+            (Failure::Credentials, Unauthorized, Unknown, CallOutcome::Unauthorized),
+            (Failure::Forbidden("write"), Misconfigured, Unknown, CallOutcome::Unauthorized),
+            (Failure::Unroutable("no queue"), Retry, Unknown, CallOutcome::NotTaken),
+            (Failure::NotTaken("full"), Retry, Ill, CallOutcome::NotTaken),
+            (Failure::TooLarge, Reject, Unknown, CallOutcome::NotTaken),
+            (Failure::NotBuilt("redis"), Misconfigured, Unknown, CallOutcome::NotAllowed),
+        ];
+        for (failure, fate, health, outcome) in table {
+            assert_eq!(of_failure(&failure), (fate, health), "{failure}");
+            assert_eq!(seen::<()>(&Err(failure.clone())), outcome, "{failure}");
+        }
+        assert_eq!(seen(&Ok(())), CallOutcome::Success);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod policies;
 mod preview;
 mod prompt;
 mod publish;
+mod queue_publish;
 mod reply;
 mod run;
 pub mod site;
@@ -44,6 +45,7 @@ use sluice_actors::{
 use tracing::Instrument;
 
 use crate::{
+    brokers::Brokers,
     config::{ActionConfig, Config, Live, Route, Source, Tenant},
     http_client::{CallObserver, HttpClient},
     trace::{AttemptTrace, Tracer},
@@ -59,6 +61,7 @@ pub use wordpress::TOKEN_HEADER;
 /// What all attempts share.
 struct World {
     http: HttpClient,
+    brokers: Brokers,
     calls: Arc<dyn CallObserver>,
     clock: Arc<dyn Clock>,
     tokens: auth::Tokens,
@@ -72,7 +75,7 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Follows `config` through its reloads; makes all calls with `http` and tells `calls` and `tracer`
+    /// Follows `config` through its reloads; makes all calls with `http`, dials brokers by its rules, and tells `calls` and `tracer`
     /// of them.
     pub fn new(
         config: Live,
@@ -81,7 +84,8 @@ impl Actions {
         clock: Arc<dyn Clock>,
         tracer: Arc<dyn Tracer>,
     ) -> Self {
-        let world = World { http, calls, clock, tokens: auth::Tokens::default(), tracer };
+        let brokers = Brokers::new(http.clone());
+        let world = World { http, brokers, calls, clock, tokens: auth::Tokens::default(), tracer };
         Self { config, world }
     }
 }
@@ -111,6 +115,7 @@ impl Action for Actions {
             }
             ActionConfig::HttpCall(call) => callees.push(http_call::callee(call).map_err(bad_url)?),
             ActionConfig::HttpForward(forward) => callees.push(callees::host(&forward.url)),
+            ActionConfig::QueuePublish(publish) => callees.push(callees::queue(&publish.endpoint)),
             ActionConfig::Log => {}
         }
         Ok(callees)
@@ -144,6 +149,7 @@ async fn dispatch(run: &Run<'_>) -> Step<JobResult> {
         ActionConfig::WordpressPublish { title, summary, publish } => publish::run(run, title, summary, publish).await,
         ActionConfig::HttpCall(call) => http_call::run(run, call).await,
         ActionConfig::HttpForward(forward) => http_forward::run(run, forward).await,
+        ActionConfig::QueuePublish(publish) => queue_publish::run(run, publish).await,
         ActionConfig::Log => Ok(log::run(run)),
     }
 }

@@ -93,7 +93,7 @@ fn attempt_timeout(tenant: &Tenant, route: &Route) -> Duration {
         }
         ActionConfig::WordpressPublish { .. } => wordpress,
         ActionConfig::HttpCall(call) => api(&call.auth),
-        ActionConfig::HttpForward(_) => CALL_TIMEOUT,
+        ActionConfig::HttpForward(_) | ActionConfig::QueuePublish(_) => CALL_TIMEOUT,
         ActionConfig::Log => Duration::ZERO,
     };
     let fetch = route.fetch.as_ref().map_or(Duration::ZERO, |fetch| api(&fetch.auth));

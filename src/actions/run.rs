@@ -6,16 +6,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_actors::{
     domain::{CalleeId, CheckpointStage, DeadReason, EventEnvelope, HoldReason, Job, Outcome, Timestamp},
-    ports::{Attempt, Fenced},
+    ports::{Attempt, Fenced, Permit},
 };
 use tokio::time::Instant;
 
-use super::{World, classify::Judged, summarize::Summary};
+use super::{
+    World,
+    classify::{self, Judged},
+    summarize::Summary,
+};
 use crate::{
+    brokers::{Endpoint, Message},
     config::{Config, Route, Source, Tenant},
-    http_client::{Answer, Call, CallError, CallEvent, CallOutcome},
+    http_client::{Answer, CALL_TIMEOUT, Call, CallError, CallEvent, CallOutcome},
     redact::Redactor,
-    trace::{AttemptTrace, Called, Context, SpanId, TRACEPARENT},
+    trace::{AttemptTrace, Called, Context, Request, SpanId, TRACEPARENT},
 };
 
 /// A step of an attempt: a value, or the attempt's end.
@@ -81,35 +86,74 @@ impl Run<'_> {
         mut call: Call,
         judge: impl FnOnce(Result<Answer, CallError>, Timestamp) -> Judged<T>,
     ) -> Step<T> {
-        let asked = Instant::now();
-        let entered = self.attempt.gate.enter(callee).await;
-        self.tell(&CallEvent::Waited { callee, waited: asked.elapsed() });
-        let permit = match entered {
-            Ok(permit) => permit,
-            Err(reason) => {
-                if let Some(outcome) = CallOutcome::withheld(&reason) {
-                    self.tell(&CallEvent::Ended { callee, outcome, took: None });
-                }
-                return Err(End::from(Outcome::Hold { reason, after: None }));
-            }
-        };
-        let left = self.attempt.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
-        call.timeout = call.timeout.min(left);
-        let span = Context::new(self.trace.span.trace, SpanId::fresh(), self.trace.span.is_sampled());
+        let permit = self.enter(callee).await?;
+        call.timeout = call.timeout.min(self.left());
+        let span = self.span();
         call.headers.insert(TRACEPARENT, span.header());
-        let called = span.is_sampled().then(|| (call.method.clone(), call.url.clone()));
+        let asked = span.is_sampled().then(|| (call.method.clone(), call.url.clone()));
         let begun = Instant::now();
         let answer = self.world.http.send(call).await;
         let (seen, took) = (CallOutcome::of(&answer), begun.elapsed());
-        if let Some((method, url)) = called {
-            let answer = answer.as_ref().map(|answer| answer.status).map_err(|_| seen.as_str());
-            let attempt = &self.trace;
-            self.world.tracer.called(&Called { attempt, span, callee, method: &method, url: &url, answer, took });
+        if let Some((method, url)) = asked {
+            let answer = answer.as_ref().map(|answer| Some(answer.status)).map_err(|_| seen.as_str());
+            let request = Request::Http { method: &method, url: &url };
+            self.world.tracer.called(&Called { attempt: &self.trace, span, callee, request, answer, took });
         }
         let judged = judge(answer, self.now());
         permit.report(judged.report);
         self.tell(&CallEvent::Ended { callee, outcome: seen.judged(judged.report), took: Some(took) });
         judged.step
+    }
+
+    /// Publishes one message through the gate, within what is left of the attempt, and reports on the
+    /// broker. `template`: the destination as the configuration has it.
+    pub(crate) async fn publish(
+        &self,
+        callee: &CalleeId,
+        endpoint: &Endpoint,
+        mut message: Message,
+        template: &str,
+    ) -> Step<Value> {
+        let permit = self.enter(callee).await?;
+        let span = self.span();
+        message.headers.push((TRACEPARENT.to_owned(), span.to_string()));
+        let begun = Instant::now();
+        let within = CALL_TIMEOUT.min(self.left());
+        let published = self.world.brokers.publish(endpoint, &message, within).await;
+        let (seen, took) = (classify::seen(&published), begun.elapsed());
+        if span.is_sampled() {
+            let answer = published.as_ref().map(|_| None).map_err(|_| seen.as_str());
+            let Endpoint { kind, host, port, .. } = endpoint;
+            let request = Request::Publish { system: kind.as_str(), host, port: *port, destination: template };
+            self.world.tracer.called(&Called { attempt: &self.trace, span, callee, request, answer, took });
+        }
+        let judged = classify::by_failure(published, callee);
+        permit.report(judged.report);
+        self.tell(&CallEvent::Ended { callee, outcome: seen, took: Some(took) });
+        judged.step
+    }
+
+    /// Asks the gate for leave to call.
+    async fn enter(&self, callee: &CalleeId) -> Step<Box<dyn Permit>> {
+        let asked = Instant::now();
+        let entered = self.attempt.gate.enter(callee).await;
+        self.tell(&CallEvent::Waited { callee, waited: asked.elapsed() });
+        entered.map_err(|reason| {
+            if let Some(outcome) = CallOutcome::withheld(&reason) {
+                self.tell(&CallEvent::Ended { callee, outcome, took: None });
+            }
+            End::from(Outcome::Hold { reason, after: None })
+        })
+    }
+
+    /// What a call may take of what is left of the attempt.
+    fn left(&self) -> Duration {
+        self.attempt.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN)
+    }
+
+    /// The span of a call.
+    fn span(&self) -> Context {
+        Context::new(self.trace.span.trace, SpanId::fresh(), self.trace.span.is_sampled())
     }
 
     /// Tells the metrics of a call.

@@ -1,5 +1,6 @@
 //! `sluice doctor`.
 
+mod brokers;
 mod callees;
 mod gateway;
 mod local;
@@ -22,7 +23,8 @@ use crate::config::Input;
 /// It looks at the configuration, its secrets, the data folder, the database, the ports, the clock,
 /// whom the gateway calls, and the running gateway itself, and changes nothing.
 ///
-/// Callees are only asked whether they answer, without any credential.
+/// Callees are only asked whether they answer, without any credential; brokers are signed in to, and asked
+/// whether the stream or exchange is there.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  sluice doctor\n  sluice doctor --config /etc/sluice --json\n\nThe status is 1 if something is bad; what is only odd is a warning."
@@ -110,6 +112,7 @@ impl Doctor {
             }
             let reached = callees::reach(config).await;
             findings.extend(reached.findings);
+            findings.extend(brokers::reach(config).await);
             findings.push(callees::clock(&reached.dates));
         }
         findings.extend(gateway::findings(client.as_ref(), health).await);

@@ -6,6 +6,7 @@ use super::{
     Outbound,
     auth::{Auth, read_headers},
     finding::Problem,
+    queue::QueuePublish,
     section::Section,
     source::Around,
     tree::Item,
@@ -36,6 +37,8 @@ pub enum ActionConfig {
     HttpCall(HttpCall),
     /// The event forwarded, signed with Standard Webhooks.
     HttpForward(HttpForward),
+    /// The event published to a broker.
+    QueuePublish(QueuePublish),
     /// A log line.
     Log,
 }
@@ -120,6 +123,7 @@ impl ActionConfig {
             Self::WordpressPublish { .. } => "wordpress_publish",
             Self::HttpCall(_) => "http_call",
             Self::HttpForward(_) => "http_forward",
+            Self::QueuePublish(_) => "queue_publish",
             Self::Log => "log",
         }
     }
@@ -168,11 +172,8 @@ impl ActionConfig {
             }
             Kind::HttpCall => HttpCall::read(section, around.node.outbound).map(ActionConfig::HttpCall),
             Kind::HttpForward => HttpForward::read(section, around.node.outbound).map(ActionConfig::HttpForward),
+            Kind::QueuePublish => QueuePublish::read(section, around.node.outbound).map(ActionConfig::QueuePublish),
             Kind::Log => Some(ActionConfig::Log),
-            Kind::QueuePublish => {
-                section.error("action", "`queue_publish` is not in this build yet", "use `http_forward` until it is");
-                None
-            }
         }
     }
 }

@@ -417,6 +417,13 @@ impl<'a> Section<'a> {
         read.map_err(|problem| self.ctx.error(&spot.place, &spot.key, problem)).ok().flatten()
     }
 
+    /// What the reference under `key` leads to, which is no secret: several tenants may have the same.
+    pub(super) fn public(&mut self, key: &'static str) -> Option<Secret> {
+        let item = self.take(key)?;
+        let spot = self.spot(key);
+        self.unclaimed_secret_at(&item, &spot).map(|(value, _)| value)
+    }
+
     /// The secret under `key`, which must be one of this machine: what a provider is asked with.
     pub(super) fn local_secret(&mut self, key: &'static str) -> Option<Secret> {
         let item = self.take(key)?;

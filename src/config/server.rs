@@ -11,7 +11,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use url::Url;
 
 use super::{finding::Problem, oidc::Oidc, section::Section, units};
-use crate::secrets::{Environment, Reference, Secret, Secrets};
+use crate::{
+    brokers::Endpoint,
+    http_client::guard,
+    secrets::{Environment, Reference, Secret, Secrets},
+};
 
 /// The largest body where nobody says otherwise (DESIGN §10).
 pub(super) const DEFAULT_MAX_BODY: usize = 512 * 1024;
@@ -349,18 +353,34 @@ impl Outbound {
             Some(url::Host::Domain(_)) if loopback => Some(IpAddr::from([127, 0, 0, 1])),
             Some(url::Host::Domain(_)) | None => None,
         };
-        match address {
-            Some(address) if is_private(address) && !self.allow_private.iter().any(|net| net.contains(&address)) => {
-                Err(Problem::new(
-                    format!("{address} is a private address"),
-                    format!(
-                        "add \"{}\" to `outbound.allow_private` in sluice.toml if it is meant",
-                        IpNet::from(address)
-                    ),
-                ))
-            }
-            Some(_) | None => Ok(()),
+        address.map_or(Ok(()), |address| self.check_address(address))
+    }
+
+    /// Whether a broker may be dialled: no private address that is not allowed, and a public one only with TLS.
+    /// A name is looked at when it is dialled.
+    pub(super) fn check_broker(&self, endpoint: &Endpoint) -> Result<(), Problem> {
+        let address = match endpoint.host.parse() {
+            Ok(address) => Some(address),
+            Err(_) => (endpoint.host == "localhost").then_some(IpAddr::from([127, 0, 0, 1])),
+        };
+        let Some(address) = address else { return Ok(()) };
+        if !endpoint.tls && guard::is_public(address) {
+            return Err(Problem::new(
+                "would be called without TLS at a public address",
+                "write its URL with TLS (rediss://, amqps://, tls://)",
+            ));
         }
+        self.check_address(address)
+    }
+
+    fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
+        if !is_private(address) || self.allow_private.iter().any(|net| net.contains(&address)) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            format!("{address} is a private address"),
+            format!("add \"{}\" to `outbound.allow_private` in sluice.toml if it is meant", IpNet::from(address)),
+        ))
     }
 }
 

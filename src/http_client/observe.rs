@@ -68,6 +68,8 @@ pub enum CallOutcome {
     Http5xx,
     /// A success that is none: without the echo, not of the API's form, too large, compressed.
     BadAnswer,
+    /// A broker did not take the message: not routed, full, too large.
+    NotTaken,
     /// The deadline passed.
     Timeout,
     /// No connection, or its TLS failed.
@@ -86,13 +88,14 @@ pub enum CallOutcome {
 
 impl CallOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Success,
         Self::Http3xx,
         Self::Http4xx,
         Self::Http429,
         Self::Http5xx,
         Self::BadAnswer,
+        Self::NotTaken,
         Self::Timeout,
         Self::ConnectError,
         Self::Broken,
@@ -111,6 +114,7 @@ impl CallOutcome {
             Self::Http429 => "http_429",
             Self::Http5xx => "http_5xx",
             Self::BadAnswer => "bad_answer",
+            Self::NotTaken => "not_taken",
             Self::Timeout => "timeout",
             Self::ConnectError => "connect_error",
             Self::Broken => "broken",
@@ -132,11 +136,18 @@ impl CallOutcome {
                 status if status.is_redirection() => Self::Http3xx,
                 _ => Self::Success,
             },
-            Err(CallError::Timeout(_)) => Self::Timeout,
-            Err(CallError::Connect(_) | CallError::Tls(_)) => Self::ConnectError,
-            Err(CallError::Broken) => Self::Broken,
-            Err(CallError::TooLarge | CallError::Compressed) => Self::BadAnswer,
-            Err(CallError::RefusedAddress(_) | CallError::RefusedUrl(_)) => Self::NotAllowed,
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    /// What the lack of an answer is.
+    pub const fn of_error(error: &CallError) -> Self {
+        match error {
+            CallError::Timeout(_) => Self::Timeout,
+            CallError::Connect(_) | CallError::Tls(_) => Self::ConnectError,
+            CallError::Broken => Self::Broken,
+            CallError::TooLarge | CallError::Compressed => Self::BadAnswer,
+            CallError::RefusedAddress(_) | CallError::RefusedUrl(_) => Self::NotAllowed,
         }
     }
 

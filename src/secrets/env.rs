@@ -15,8 +15,8 @@ pub enum Environment {
 
 impl Environment {
     /// A fixed environment.
-    pub fn fixed<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        Self::Fixed(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    pub fn fixed<'v>(variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
+        Self::Fixed(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
     /// The variables whose name begins with `prefix`, in order of their names. A name or value that

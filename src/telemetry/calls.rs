@@ -37,6 +37,7 @@ impl Callees {
         match callee.as_str().split(':').next() {
             Some("llm") => "llm:other",
             Some("wordpress") => "wordpress:other",
+            Some("queue") => "queue:other",
             _ => "host:other",
         }
     }

@@ -198,7 +198,7 @@ metrics! {
         /// Attempts at once on this node at most.
         workers: IntGaugeVec [];
 
-        /// Calls of attempts that ended or could not be made, by how. Callees past `limits.metric_lanes` are `llm:other`, `wordpress:other` and `host:other`.
+        /// Calls of attempts that ended or could not be made, by how. Callees past `limits.metric_lanes` are `llm:other`, `wordpress:other`, `queue:other` and `host:other`.
         outbound_requests_total: IntCounterVec ["callee", "outcome"];
         /// Seconds of a call, from its first step to the last byte of its answer.
         outbound_request_duration_seconds: HistogramVec ["callee"] in CALL;

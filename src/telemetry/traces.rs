@@ -27,7 +27,7 @@ use super::{deliveries::method_label, lanes::AttemptOutcome};
 use crate::{
     clock, config, ids,
     ingest::{EventStatus, Place},
-    trace::{AttemptTrace, Called, Context, DeliveryTrace, SpanId, Tracer},
+    trace::{AttemptTrace, Called, Context, DeliveryTrace, Request as Asked, SpanId, Tracer},
 };
 
 /// The template of the one path that vendors call.
@@ -223,30 +223,48 @@ impl Tracer for Traces {
         let Some(on) = &self.0 else { return };
         let callee = call.callee.as_str();
         let mut attributes = Vec::with_capacity(7);
-        attributes.extend([
-            text("http.request.method", method(call.method)),
-            text("url.scheme", call.url.scheme().to_owned()),
-            text("server.address", call.url.host_str().unwrap_or_default().to_owned()),
-            text("sluice.callee", callee.to_owned()),
-        ]);
-        attributes.extend(call.url.port_or_known_default().map(|port| KeyValue::new("server.port", i64::from(port))));
+        attributes.push(text("sluice.callee", callee.to_owned()));
+        let (kind, name) = match call.request {
+            Asked::Http { method: verb, url } => {
+                attributes.extend([
+                    text("http.request.method", method(verb)),
+                    text("url.scheme", url.scheme().to_owned()),
+                    text("server.address", url.host_str().unwrap_or_default().to_owned()),
+                ]);
+                attributes
+                    .extend(url.port_or_known_default().map(|port| KeyValue::new("server.port", i64::from(port))));
+                // `llm`, `wordpress` or `host`: there are few of them, as a name must be.
+                let kind = callee.split(':').next().unwrap_or_default();
+                (SpanKind::Client, format!("{} {kind}", method(verb)))
+            }
+            Asked::Publish { system, host, port, destination } => {
+                attributes.extend([
+                    text("messaging.system", system),
+                    text("messaging.operation.name", "publish"),
+                    text("messaging.operation.type", "send"),
+                    text("messaging.destination.template", destination.to_owned()),
+                    text("server.address", host.to_owned()),
+                    KeyValue::new("server.port", i64::from(port)),
+                ]);
+                (SpanKind::Producer, format!("publish {system}"))
+            }
+        };
         let error = match call.answer {
-            Ok(status) => {
+            Ok(Some(status)) => {
                 attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
                 (status.is_client_error() || status.is_server_error()).then(|| status.as_str().to_owned().into())
             }
+            Ok(None) => None,
             Err(kind) => Some(Cow::Borrowed(kind)),
         };
         let failed = error.is_some();
         attributes.extend(error.map(|error| text("error.type", error)));
-        // `llm`, `wordpress` or `host`: there are few of them, as a name must be.
-        let kind = callee.split(':').next().unwrap_or_default();
         on.end(Ended {
             context: call.span,
             parent: Some((call.attempt.span, Remote::No)),
             link: None,
-            kind: SpanKind::Client,
-            name: format!("{} {kind}", method(call.method)).into(),
+            kind,
+            name: name.into(),
             took: call.took,
             failed,
             attributes,

@@ -1,6 +1,9 @@
 //! What an operator reads when a configuration is wrong: one line per mistake, with its place, its
 //! key, the reason and the cure.
 
+#[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]
+mod queue;
+
 use std::{fs, path::Path};
 
 use sluice::{
@@ -358,7 +361,7 @@ fn routes_are_checked_against_what_they_need() {
     insta::assert_snapshot!(route_errors("action = 'summarise'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: `summarise` is not known here; known here: summarize_and_publish, wordpress_publish, http_call, http_forward, queue_publish, log");
     insta::assert_snapshot!(route_errors("action = 'summarize_and_publish'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: needs an LLM and none is configured; add `[llm]` to sluice.toml or to this tenant's file");
     insta::assert_snapshot!(route_errors("action = 'wordpress_publish'\ntitle = 't'\nsummary = 's'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: needs a WordPress site and this tenant has none; add `[wordpress]` with site, site_uuid and signing_key to this file");
-    insta::assert_snapshot!(route_errors("action = 'queue_publish'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: `queue_publish` is not in this build yet; use `http_forward` until it is");
+    insta::assert_snapshot!(route_errors("action = 'queue_publish'"), @"cfg/tenants/acme.toml:6: sources.orders.routes[0].action: names 0 brokers; write one of redis = { url = …, stream = … }, rabbitmq = { url = …, exchange = …, routing_key = … }, nats = { url = …, subject = … }");
     insta::assert_snapshot!(route_errors("action = 'log'\nevent_types = ['a.*.b', '']"), @r#"
     cfg/tenants/acme.toml:7: sources.orders.routes[0].event_types[0]: `a.*.b` is not an event type: `*` may stand only at the end; write an exact type, or a prefix such as "invoice.*"
     cfg/tenants/acme.toml:7: sources.orders.routes[0].event_types[1]: `` is not an event type: an event type pattern cannot be empty; write an exact type, or a prefix such as "invoice.*"

@@ -9,6 +9,8 @@ mod api;
 mod architecture;
 mod backup;
 mod canaries;
+#[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]
+mod brokers;
 mod chaos;
 mod cli;
 mod config;

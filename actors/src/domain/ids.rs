@@ -123,7 +123,7 @@ impl fmt::Display for LaneKey {
 pub struct CalleeId(Arc<str>);
 
 impl CalleeId {
-    /// A callee of a `kind` (`llm`, `wordpress`, `host`) with a name that is safe to show.
+    /// A callee of a `kind` (`llm`, `wordpress`, `queue`, `host`) with a name that is safe to show.
     pub fn new(kind: &str, name: &str) -> Self {
         Self(format!("{kind}:{name}").into())
     }

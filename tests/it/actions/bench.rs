@@ -123,32 +123,44 @@ impl Bench {
     /// A tenant with everything and these routes of its one source (`[[sources.payments.routes]]`).
     /// `{api}` in them is the stand-in API's host and port.
     pub(crate) async fn start(routes: &str) -> Self {
-        Self::build(routes, true, None, Arc::new(Untraced)).await
+        Self::build(routes, true, None, Arc::new(Untraced), &[]).await
+    }
+
+    /// As [`Bench::start`], with more secrets in the environment.
+    pub(crate) async fn with_secrets(routes: &str, secrets: &[(&str, &str)]) -> Self {
+        Self::build(routes, true, None, Arc::new(Untraced), secrets).await
     }
 
     /// As [`Bench::start`], with calls told to `tracer`.
     pub(crate) async fn traced(routes: &str, tracer: Arc<dyn Tracer>) -> Self {
-        Self::build(routes, true, None, tracer).await
+        Self::build(routes, true, None, tracer, &[]).await
     }
 
     /// As [`Bench::start`], with the LLM at `base_url` instead of the stand-in.
     pub(crate) async fn with_llm(routes: &str, base_url: Url) -> Self {
-        Self::build(routes, true, Some(base_url), Arc::new(Untraced)).await
+        Self::build(routes, true, Some(base_url), Arc::new(Untraced), &[]).await
     }
 
     /// A tenant without a WordPress site.
     pub(crate) async fn without_site(routes: &str) -> Self {
-        Self::build(routes, false, None, Arc::new(Untraced)).await
+        Self::build(routes, false, None, Arc::new(Untraced), &[]).await
     }
 
-    async fn build(routes: &str, with_site: bool, base_url: Option<Url>, tracer: Arc<dyn Tracer>) -> Self {
+    async fn build(
+        routes: &str,
+        with_site: bool,
+        base_url: Option<Url>,
+        tracer: Arc<dyn Tracer>,
+        secrets: &[(&str, &str)],
+    ) -> Self {
         let now = Timestamp::parse_rfc3339("2026-11-24T08:00:05Z").unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(now.as_millis())));
         let llm = StandInLlm::start(LLM_KEY).await.unwrap();
         let api = StandInApi::start().await.unwrap();
         let site = StandInWordPress::start(SITE_UUID, &json!({}), Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
         let base_url = base_url.unwrap_or_else(|| llm.base_url());
-        let config = config(&base_url, with_site.then_some(&site), &routes.replace("{api}", &api.authority()));
+        let routes = routes.replace("{api}", &api.authority());
+        let config = config(&base_url, with_site.then_some(&site), &routes, secrets);
         site.trust(&jwks(&config));
         let http = HttpClient::new(config.outbound.allow_private.clone()).unwrap();
         let config: Live = Arc::new(ArcSwap::from_pointee(config));
@@ -238,7 +250,7 @@ pub(crate) fn lane() -> LaneKey {
     LaneKey::new("acme".parse().unwrap(), "payments".parse().unwrap())
 }
 
-fn config(base_url: &Url, site: Option<&StandInWordPress>, routes: &str) -> Config {
+fn config(base_url: &Url, site: Option<&StandInWordPress>, routes: &str, secrets: &[(&str, &str)]) -> Config {
     let wordpress = site.map_or_else(String::new, |site| {
         format!("[wordpress]\nsite = '{}'\nsite_uuid = '{SITE_UUID}'\nsigning_key = 'env:WP_KEY'\n", site.site())
     });
@@ -247,14 +259,15 @@ fn config(base_url: &Url, site: Option<&StandInWordPress>, routes: &str) -> Conf
          per_second = 3\nconcurrency = 5\n\
          [sources.payments]\nvendor = 'generic'\nsecrets = ['env:VENDOR']\n{routes}"
     );
-    let environment = Environment::fixed([
+    let own = [
         ("WP_KEY", SIGNING_KEY),
         ("LLM_KEY", LLM_KEY),
         ("VENDOR", "vendor-PLANTED"),
         ("API_TOKEN", "api-token-PLANTED"),
         ("CLIENT_SECRET", StandInApi::client().1),
         ("FORWARD", "whsec_UExBTlRFRA=="),
-    ]);
+    ];
+    let environment = Environment::fixed(own.iter().chain(secrets).copied());
     Input::new("cfg")
         .environment(environment)
         .main("[outbound]\nallow_private = ['127.0.0.0/8']\n")

@@ -5,6 +5,8 @@
 //! back: no attempt in flight, no job left that could still run, no lock held.
 
 mod app;
+#[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]
+mod broker;
 mod folder;
 mod postgres;
 mod process;
@@ -16,6 +18,8 @@ mod world;
 use std::{future::Future, time::Duration};
 
 pub(crate) use app::App;
+#[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]
+pub(crate) use broker::{Broker, PASSWORD};
 pub(crate) use folder::Folder;
 pub(crate) use postgres::{Archive, Cluster};
 pub(crate) use process::{Process, Ran, command, run, sluice};

@@ -230,7 +230,7 @@ impl Archive {
 }
 
 /// In memory where there is room.
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
@@ -275,13 +275,13 @@ fn give(path: &Path, user: Option<(u32, u32)>) {
     }
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
 /// Writes a certificate for `localhost` and its key; returns the PEM of who signed it.
-fn certificate(folder: &Path) -> String {
+pub(super) fn certificate(folder: &Path) -> String {
     let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().expect("a key");

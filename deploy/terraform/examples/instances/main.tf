@@ -116,7 +116,7 @@ module "database" {
 module "secrets" {
   source                     = "../../modules/secrets"
   name                       = module.sizing.name
-  names                      = ["tls-cert", "tls-key", "scrape-token", "acme-stripe", "acme-llm"]
+  names                      = ["tls-cert", "tls-key", "scrape-token", "acme-stripe", "acme-llm", "acme-redis"]
   vpc_id                     = var.vpc_id
   private_subnet_ids         = var.private_subnet_ids
   database_security_group_id = module.database.security_group_id
@@ -159,7 +159,7 @@ module "instances" {
   min_instances       = module.sizing.min_tasks
   max_instances       = module.sizing.max_tasks
 
-  # In the tenant's file: secrets = ["file:secrets/acme-stripe"].
+  # In the tenant's file: secrets = ["file:secrets/acme-stripe"], redis = { url = "file:secrets/acme-redis", stream = … }.
   secrets = module.secrets.arns
 }
 
