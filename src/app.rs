@@ -45,6 +45,7 @@ use crate::{
         records::Records,
         scrape::{Scrape, ScrapeSources},
     },
+    artifacts::{self, Artifacts},
     clock::SystemClock,
     config::{self, Config},
     console,
@@ -154,6 +155,8 @@ pub struct Running {
     pub records: Arc<dyn Records>,
     /// The configuration in force.
     pub config: config::Live,
+    /// Artifacts.
+    pub artifacts: Arc<Artifacts>,
     operations: Arc<Operations>,
     accepting: Arc<AtomicBool>,
     public: Server,
@@ -223,7 +226,15 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let changes = Changes::default();
     let traffic = Arc::new(Traffic::default());
     let calls = Arc::new(Calls::new(metrics.clone(), callees.clone()));
-    let actions = Arc::new(Actions::new(live.clone(), client.clone(), calls, clock.clone(), tracer.clone()));
+    let artifacts = Arc::new(Artifacts::new(
+        live.clone(),
+        Arc::new(store.clone()),
+        clock.clone(),
+        listens_at(&live.load().edge, &public_listener)?,
+        counting(metrics.clone()),
+    ));
+    let actions = Actions::new(live.clone(), client.clone(), calls, clock.clone(), tracer.clone());
+    let actions = Arc::new(actions.with_artifacts(artifacts.clone()));
     let (alarm, notices) = Alarm::new(live.clone(), metrics.clone());
     let telling = Telling { changes: changes.clone(), traffic: traffic.clone(), clock: clock.clone(), next: listener };
     let world = World {
@@ -248,7 +259,9 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         client: client.clone(),
         clock: clock.clone(),
         changed: changed.clone(),
+        artifacts: artifacts.clone(),
     });
+    (edge_options.artifacts, edge_options.clock) = (Some(artifacts.clone()), clock.clone());
     edge_options.sites = Arc::new(Pull::new(desk.clone()));
     let (wake, doubt) = (gateway.clone(), Arc::new(Notify::new()));
     let receiver = Arc::new(Receiver::new(ReceiverParts {
@@ -308,6 +321,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         traffic: traffic.clone(),
         changes,
         door: Door::new(Arc::new(store.clone()), clock.clone(), Secret::new(token.clone().into_bytes())),
+        artifacts: artifacts.clone(),
         provider,
         clock: clock.clone(),
     };
@@ -338,7 +352,13 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     };
     let alert_desk = AlertDesk::start(desk_parts, alarm.clone(), notices);
     let refresh = Refresh { operations: operations.clone(), keep, metrics: metrics.clone(), doubt, seed };
-    let sweeper = sweep::run(records.clone(), live.clone(), clock.clone(), metrics.clone());
+    let sweeper = sweep::run(sweep::Sweeper {
+        records: records.clone(),
+        artifacts: artifacts.clone(),
+        config: live.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    });
     let minutes = Minutes { traffic, records: records.clone(), clock };
     let mut tasks =
         vec![tokio::spawn(operations::follow(operations.clone())), tokio::spawn(sweeper), tokio::spawn(sites.run())];
@@ -355,6 +375,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         gateway,
         records,
         config: live,
+        artifacts,
         operations,
         accepting,
         public,
@@ -368,6 +389,20 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         errors,
         _runtime: written,
         _folder: held,
+    })
+}
+
+/// The public listener's origin, for a configuration that names none.
+fn listens_at(edge: &config::Edge, listener: &TcpListener) -> anyhow::Result<String> {
+    let scheme = if edge.tls.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", listener.local_addr()?))
+}
+
+/// Counts what is written into the object store.
+fn counting(metrics: Metrics) -> artifacts::Count {
+    Arc::new(move |backend, written, bytes| {
+        metrics.artifact_uploads_total.with_label_values(&[backend, written.as_str()]).inc();
+        metrics.artifact_bytes_total.with_label_values(&[backend]).inc_by(bytes);
     })
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use rand::{RngExt, rngs::ThreadRng};
-use sluice_actors::domain::{EventId, JobId, Timestamp, TokenId, TraceId};
+use sluice_actors::domain::{ArtifactId, EventId, JobId, Timestamp, TokenId, TraceId};
 use uuid::{Builder, Uuid};
 
 /// Where the last id of this process stood: its millisecond and the counter within it.
@@ -52,6 +52,11 @@ fn rng() -> ThreadRng {
 /// A new event's id. Ids of one process sort in the order they were made.
 pub fn event_id(now: Timestamp) -> EventId {
     EventId::from_uuid(uuid(now))
+}
+
+/// A new artifact's id.
+pub fn artifact_id(now: Timestamp) -> ArtifactId {
+    ArtifactId::from_uuid(uuid(now))
 }
 
 /// A new job's id. Ids of one process sort in the order they were made.

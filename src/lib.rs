@@ -8,6 +8,7 @@ pub mod actions;
 pub mod alerts;
 pub mod api;
 pub mod app;
+pub mod artifacts;
 pub mod brokers;
 pub mod cli;
 pub mod clock;

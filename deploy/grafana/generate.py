@@ -886,6 +886,23 @@ NODE = Dashboard(
                     runbook="disk.md",
                 ),
                 lines(
+                    "Artifacts",
+                    "Objects written, by how that ended. What senders upload into a bucket does not pass here.",
+                    "short",
+                    Query(
+                        f"sum by (backend, outcome) (increase(sluice_artifact_uploads_total{{{TARGET}}}[1h]))",
+                        "{{backend}}: {{outcome}}",
+                    ),
+                    runbook="artifacts.md",
+                ),
+                lines(
+                    "Bytes of artifacts",
+                    "Bytes of objects that were stored.",
+                    "Bps",
+                    Query(f"sum by (backend) (rate(sluice_artifact_bytes_total{{{TARGET}}}{RATE}))", "{{backend}}"),
+                    runbook="artifacts.md",
+                ),
+                lines(
                     "Disk of the data folder",
                     "The part that is free.",
                     "percentunit",

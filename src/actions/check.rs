@@ -117,8 +117,14 @@ mod tests {
     };
 
     fn checked(action: ActionConfig, fetch: Option<Fetch>) -> Vec<&'static str> {
-        let problems =
-            super::route(&Route { name: "r".parse().unwrap(), event_types: vec![], filter: vec![], action, fetch });
+        let problems = super::route(&Route {
+            name: "r".parse().unwrap(),
+            event_types: vec![],
+            filter: vec![],
+            action,
+            fetch,
+            attachments: vec![],
+        });
         problems.into_iter().map(|problem| problem.key).collect()
     }
 

@@ -9,10 +9,11 @@ use super::{
     callees,
     classify::{self, Fate, Health, Judged},
     fetch, reply,
-    run::{Run, Step, invalid},
+    run::{Progress, Run, Step, invalid},
     template::{self, Target},
 };
 use crate::{
+    artifacts::Artifact,
     config::HttpCall,
     http_client::{Answer, Call, CallError},
     json,
@@ -24,9 +25,10 @@ pub(crate) fn callee(call: &HttpCall) -> Result<CalleeId, &'static str> {
 }
 
 pub(crate) async fn run(run: &Run<'_>, settings: &HttpCall) -> Step<JobResult> {
+    let attachments = run.attachments().await?;
     let mut progress = run.progress();
     fetch::ensure(run, &mut progress).await?;
-    let context = template::context(run.event(), run.job(), progress.fetched.as_ref());
+    let context = context(run, &progress, &attachments).await?;
     let mut call = build(settings, &context).map_err(invalid)?;
     // One key over all attempts, for APIs that know the header.
     call.headers
@@ -36,9 +38,28 @@ pub(crate) async fn run(run: &Run<'_>, settings: &HttpCall) -> Step<JobResult> {
     authorization.apply(&mut call);
     let callee = callees::host(&call.url);
     let answer = run.call(&callee, call, |answer, now| judge(run, answer, now, &callee, &authorization)).await?;
-    let reply = authorization.hidden_in(reply::read(answer.partial(), reply::MAX_REPLY));
-    let reply = run.redacted(reply);
-    Ok(JobResult { reply: Some(reply), ..JobResult::default() })
+    Ok(result(run, &answer, &authorization).await)
+}
+
+/// What a template of a job sees: the event, what was fetched, what is attached.
+pub(super) async fn context(run: &Run<'_>, progress: &Progress, attachments: &[Artifact]) -> Step<Value> {
+    let mut context = template::context(run.event(), run.job(), progress.fetched.as_ref());
+    if let Some(shown) = run.shown(attachments).await? {
+        context["attachments"] = shown;
+    }
+    Ok(context)
+}
+
+/// What a call that is done leaves: its answer, redacted and without the credential that the call carried, as a
+/// whole or by its key.
+pub(super) async fn result(run: &Run<'_>, answer: &Answer, authorization: &Authorization) -> JobResult {
+    let body = answer.partial();
+    let reply = reply::read(body, reply::MAX_REPLY);
+    let (reply, artifacts) = match answer.whole() {
+        Ok(_) if body.len() > reply::MAX_REPLY => run.large_reply(body, reply, authorization).await,
+        _ => (run.redacted(authorization.hidden_in(reply)), Vec::new()),
+    };
+    JobResult { reply: Some(reply), artifacts, ..JobResult::default() }
 }
 
 fn build(settings: &HttpCall, context: &Value) -> Result<Call, String> {

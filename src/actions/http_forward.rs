@@ -10,13 +10,15 @@ use sha2::Sha256;
 use sluice_actors::domain::{JobResult, Timestamp};
 
 use super::{
-    callees, classify, fetch, reply,
+    auth::Authorization,
+    callees, classify, fetch, http_call,
     run::{Run, Step, not_configured},
     template,
 };
 use crate::{config::HttpForward, http_client::Call, secrets::Secret};
 
 pub(crate) async fn run(run: &Run<'_>, settings: &HttpForward) -> Step<JobResult> {
+    let attachments = run.attachments().await?;
     let mut progress = run.progress();
     fetch::ensure(run, &mut progress).await?;
     let event = run.event();
@@ -25,6 +27,9 @@ pub(crate) async fn run(run: &Run<'_>, settings: &HttpForward) -> Step<JobResult
     body["timestamp"] = json!(event.occurred_at);
     if let Some(fetched) = progress.fetched {
         body["fetched"] = fetched;
+    }
+    if let Some(shown) = run.shown(&attachments).await? {
+        body["attachments"] = shown;
     }
     let body = body.to_string();
     let id = run.job().id.to_string();
@@ -37,8 +42,7 @@ pub(crate) async fn run(run: &Run<'_>, settings: &HttpForward) -> Step<JobResult
     let callee = callees::host(&settings.url);
     let answer =
         run.call(&callee, call, |answer, now| classify::by_status(answer, now, &callee, classify::of_status)).await?;
-    let reply = run.redacted(reply::read(answer.partial(), reply::MAX_REPLY));
-    Ok(JobResult { reply: Some(reply), ..JobResult::default() })
+    Ok(http_call::result(run, &answer, &Authorization::default()).await)
 }
 
 /// The key behind `whsec_` and base64; none if it is not that.

@@ -10,6 +10,7 @@
 //! wrong and nothing is lost by waiting. Whoever removed the route on purpose cancels its jobs. A
 //! job whose route now names another action runs what the route says now.
 
+mod artifacts;
 mod auth;
 mod callees;
 pub mod check;
@@ -45,6 +46,7 @@ use sluice_actors::{
 use tracing::Instrument;
 
 use crate::{
+    artifacts::Artifacts,
     brokers::Brokers,
     config::{ActionConfig, Config, Live, Route, Source, Tenant},
     http_client::{CallObserver, HttpClient},
@@ -66,6 +68,7 @@ struct World {
     clock: Arc<dyn Clock>,
     tokens: auth::Tokens,
     tracer: Arc<dyn Tracer>,
+    artifacts: Option<Arc<Artifacts>>,
 }
 
 /// All actions, over the configuration in force.
@@ -85,8 +88,15 @@ impl Actions {
         tracer: Arc<dyn Tracer>,
     ) -> Self {
         let brokers = Brokers::new(http.clone());
-        let world = World { http, brokers, calls, clock, tokens: auth::Tokens::default(), tracer };
+        let world = World { http, brokers, calls, clock, tokens: auth::Tokens::default(), tracer, artifacts: None };
         Self { config, world }
+    }
+
+    /// With an object store. Without one, a job that needs it is held.
+    #[must_use]
+    pub fn with_artifacts(mut self, artifacts: Arc<Artifacts>) -> Self {
+        self.world.artifacts = Some(artifacts);
+        self
     }
 }
 

@@ -9,7 +9,7 @@ use sluice_actors::{
 
 use super::{callees, run::MARGIN};
 use crate::{
-    config::{ActionConfig, Auth, Live, Route, Tenant},
+    config::{ActionConfig, Auth, Config, Live, Route, Tenant},
     http_client::CALL_TIMEOUT,
 };
 
@@ -56,7 +56,7 @@ impl Policies for ConfigPolicies {
             attempt_timeout: source
                 .routes
                 .iter()
-                .map(|route| attempt_timeout(tenant, route))
+                .map(|route| attempt_timeout(&config, tenant, route))
                 .max()
                 .unwrap_or(CALL_TIMEOUT),
         })
@@ -81,7 +81,7 @@ impl Policies for ConfigPolicies {
 }
 
 /// The deadlines of all calls an attempt of `route` may make, and some slack.
-fn attempt_timeout(tenant: &Tenant, route: &Route) -> Duration {
+fn attempt_timeout(config: &Config, tenant: &Tenant, route: &Route) -> Duration {
     let api = |auth: &Auth| match auth {
         Auth::OAuth2(_) => CALL_TIMEOUT * 2,
         Auth::None | Auth::Bearer(_) | Auth::Basic { .. } | Auth::Header { .. } => CALL_TIMEOUT,
@@ -97,5 +97,7 @@ fn attempt_timeout(tenant: &Tenant, route: &Route) -> Duration {
         ActionConfig::Log => Duration::ZERO,
     };
     let fetch = route.fetch.as_ref().map_or(Duration::ZERO, |fetch| api(&fetch.auth));
-    fetch + action + SLACK + MARGIN
+    let transcript = config.artifacts.transcripts && matches!(route.action, ActionConfig::SummarizeAndPublish { .. });
+    let objects = u32::from(transcript) + u32::from(!route.attachments.is_empty());
+    fetch + action + CALL_TIMEOUT * objects + SLACK + MARGIN
 }

@@ -116,7 +116,7 @@ impl Actions {
         let answer = match failed {
             Some(why) => Some(Err(why)),
             None if is_asked => Some(match summarize::answer(&run, prompt, &messages, nonce).await {
-                Ok(summary) => Ok((summary.title, summary.text, summary.category)),
+                Ok((summary, _)) => Ok((summary.title, summary.text, summary.category)),
                 Err(end) => Err(told(end.into())),
             }),
             None => None,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     World,
+    artifacts::Owed,
     classify::{self, Judged},
     summarize::Summary,
 };
@@ -133,8 +134,8 @@ impl Run<'_> {
         judged.step
     }
 
-    /// Asks the gate for leave to call.
-    async fn enter(&self, callee: &CalleeId) -> Step<Box<dyn Permit>> {
+    /// Leave to call, or the end of the attempt.
+    pub(crate) async fn enter(&self, callee: &CalleeId) -> Step<Box<dyn Permit>> {
         let asked = Instant::now();
         let entered = self.attempt.gate.enter(callee).await;
         self.tell(&CallEvent::Waited { callee, waited: asked.elapsed() });
@@ -195,14 +196,22 @@ pub(crate) struct Progress {
     /// The model's answer, validated and cleaned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) summary: Option<Summary>,
+    /// What is still to be kept in the object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owed: Option<Owed>,
+    /// Keys of what is kept there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) artifacts: Vec<String>,
 }
 
 impl Progress {
     /// How far it goes.
-    const fn stage(&self) -> CheckpointStage {
+    fn stage(&self) -> CheckpointStage {
         match self {
             Self { summary: Some(_), .. } => CheckpointStage::Answered,
-            Self { fetched: Some(_), .. } => CheckpointStage::Fetched,
+            Self { fetched: Some(_), .. } | Self { owed: Some(_), .. } => CheckpointStage::Fetched,
+            // What is kept was made of what a `fetch` loaded, if the route has one.
+            Self { artifacts, .. } if !artifacts.is_empty() => CheckpointStage::Fetched,
             Self { .. } => CheckpointStage::None,
         }
     }

@@ -9,12 +9,14 @@ use serde_json::json;
 use sluice_actors::domain::JobResult;
 
 use super::{
+    artifacts::Owed,
     callees, fetch, hostile, llm,
     prompt::{self, Messages},
     run::{Progress, Run, Step, invalid, not_configured},
     wordpress::{self, Place, Post},
 };
 use crate::{
+    artifacts::Kind,
     config::{Prompt, Publish},
     http_client::CallEvent,
     ids,
@@ -38,25 +40,30 @@ pub(crate) struct Summary {
 pub(crate) async fn run(run: &Run<'_>, prompt: &Prompt, publish: &Publish) -> Step<JobResult> {
     // Before the model is paid.
     let place = Place::of(run, &publish.mode)?;
+    let attachments = run.attachments().await?;
     let mut progress = run.progress();
-    let summary = if let Some(summary) = progress.summary.take() {
+    let summary = if let Some(summary) = progress.summary.clone() {
         summary
     } else {
         fetch::ensure(run, &mut progress).await?;
-        let summary = ask(run, prompt, &progress).await?;
+        let (summary, owed) = ask(run, prompt, &progress).await?;
         // Before the callback, so that no retry pays twice or publishes another text.
-        run.checkpoint(&Progress { fetched: None, summary: Some(summary.clone()) }).await?;
+        progress = Progress { summary: Some(summary.clone()), owed, ..Progress::default() };
+        run.checkpoint(&progress).await?;
         summary
     };
+    run.settle(&mut progress).await?;
     let mut result = JobResult {
         title: Some(summary.title.clone()),
         summary: Some(summary.text.clone()),
         reply: Some(json!({ "category": summary.category })),
+        artifacts: progress.artifacts,
         ..JobResult::default()
     };
     if let Some(site) = &run.tenant.wordpress {
         let job_type = publish.job_type.as_deref().unwrap_or("summarize_and_publish");
-        let post = Post { job_type, title: &summary.title, summary: &summary.text, place };
+        let artifacts = run.links(&result.artifacts, &attachments).await?;
+        let post = Post { job_type, title: &summary.title, summary: &summary.text, place, artifacts };
         let delivered = wordpress::publish(run, site, &post).await?;
         result.post_id = delivered.post_id;
         result.reply = Some(json!({ "category": summary.category, "outcome": delivered.outcome }));
@@ -64,14 +71,27 @@ pub(crate) async fn run(run: &Run<'_>, prompt: &Prompt, publish: &Publish) -> St
     Ok(result)
 }
 
-async fn ask(run: &Run<'_>, prompt: &Prompt, progress: &Progress) -> Step<Summary> {
+/// The summary, and the transcript where one is to be kept.
+async fn ask(run: &Run<'_>, prompt: &Prompt, progress: &Progress) -> Step<(Summary, Option<Owed>)> {
     let nonce = ids::nonce();
     let messages = prompt::messages(prompt, run.event(), progress.fetched.as_ref(), nonce);
-    answer(run, prompt, &messages, nonce).await
+    let (summary, said) = answer(run, prompt, &messages, nonce).await?;
+    let owed = run.config.artifacts.transcripts.then(|| {
+        let Messages { system, user } = &messages;
+        let model = run.tenant.llm.as_ref().map(|llm| prompt.model.as_ref().unwrap_or(&llm.model));
+        let transcript = json!({ "at": run.now(), "model": model, "system": system, "user": user, "answer": said });
+        Owed::new(Kind::Transcript, transcript.to_string())
+    });
+    Ok((summary, owed))
 }
 
-/// What the model makes of the messages, validated and cleaned. `nonce`: theirs.
-pub(crate) async fn answer(run: &Run<'_>, prompt: &Prompt, messages: &Messages, nonce: [u8; 16]) -> Step<Summary> {
+/// What the model makes of the messages, validated and cleaned, and its words as they were. `nonce`: theirs.
+pub(crate) async fn answer(
+    run: &Run<'_>,
+    prompt: &Prompt,
+    messages: &Messages,
+    nonce: [u8; 16],
+) -> Step<(Summary, String)> {
     let Some(settings) = &run.tenant.llm else {
         return Err(not_configured(format!("[llm] of tenant {}", run.tenant.name)));
     };
@@ -94,5 +114,5 @@ pub(crate) async fn answer(run: &Run<'_>, prompt: &Prompt, messages: &Messages, 
     if summary.title.is_empty() || summary.text.is_empty() {
         return Err(llm::disobedient(&callee, "nothing is left of the model's answer after cleaning"));
     }
-    Ok(summary)
+    Ok((summary, content))
 }

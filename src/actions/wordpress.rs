@@ -12,6 +12,7 @@ use sluice_actors::domain::{CalleeId, EventEnvelope, Job, Timestamp};
 use url::Url;
 
 use super::{
+    artifacts::Shared,
     callees,
     classify::{self, Body, Fate, Judged},
     hostile,
@@ -35,6 +36,8 @@ pub(crate) struct Post<'a> {
     pub(crate) title: &'a str,
     pub(crate) summary: &'a str,
     pub(crate) place: Place,
+    /// Links of this attempt.
+    pub(crate) artifacts: Vec<Shared>,
 }
 
 /// Where on the site it goes.
@@ -116,8 +119,7 @@ struct Message<'a> {
     occurred_at: Timestamp,
     title: String,
     summary: String,
-    /// None is made yet by any action.
-    artifacts: [Value; 0],
+    artifacts: &'a [Shared],
     trace_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'static str>,
@@ -145,7 +147,7 @@ impl Callback<'_> {
             occurred_at: self.event.occurred_at,
             title: hostile::escape(self.post.title),
             summary: hostile::escape(self.post.summary),
-            artifacts: [],
+            artifacts: &self.post.artifacts,
             trace_id: self.event.trace_id.to_string(),
             mode,
             target_post_id,
@@ -277,6 +279,7 @@ mod tests {
             title: "Invoice in_4711 paid: 12,00 € <b>&</b> [gallery]",
             summary: "Größe \"quoted\".\n\nSecond paragraph, C:\\new 日本語.",
             place,
+            artifacts: Vec::new(),
         };
         let gateway = "https://hooks.example.com";
         let callback = Callback { gateway, site, key: &key, job: &job, event: &event, post: &post };

@@ -8,6 +8,7 @@ pub mod access;
 pub mod accounts;
 pub mod alerts;
 pub mod answer;
+mod artifacts;
 mod audit;
 pub mod backlog;
 pub mod dead_letters;
@@ -61,7 +62,7 @@ use self::{
     request::{Body, Call, Route, route},
     scrape::Scrape,
 };
-use crate::{config, oidc::Provider, telemetry::traffic::Traffic};
+use crate::{artifacts::Artifacts, config, oidc::Provider, telemetry::traffic::Traffic};
 
 /// What the API asks of the rest of the program.
 #[async_trait]
@@ -110,6 +111,8 @@ pub struct Api {
     pub changes: live::Changes,
     /// Who is let in.
     pub door: Door,
+    /// Artifacts.
+    pub artifacts: Arc<Artifacts>,
     /// The way to whom people sign in with.
     pub provider: Provider,
     /// Wall time.
@@ -142,6 +145,7 @@ pub fn routes() -> Vec<Route> {
         route(get, "/api/v1/jobs/{id}/result", "What a job produced", jobs::result),
         route(post, "/api/v1/jobs/{id}/retry", "Bring the dead letter of a job back", jobs::retry),
         route(post, "/api/v1/jobs/{id}/cancel", "Cancel a job", jobs::cancel),
+        route(get, "/api/v1/artifacts/{id}", "Go to a fresh URL of an artifact", artifacts::open),
         route(get, "/api/v1/dead-letters", "Dead letters, newest first", dead_letters::list),
         route(post, "/api/v1/dead-letters/replay", "Bring dead letters back", dead_letters::replay),
         route(get, "/api/v1/lanes", "Lanes, worst first", lanes::list),

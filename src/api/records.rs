@@ -289,6 +289,9 @@ pub struct Swept {
     pub dead_letters: u64,
     /// Refusals, handshakes and other small rows.
     pub other: u64,
+    /// Events whose payloads stay until they are archived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_archive: Vec<EventId>,
 }
 
 /// A recorded handshake.
@@ -461,6 +464,8 @@ pub struct Retention {
     /// `secret_version`s that still verify, by lane: keys of schemes without a signed time stay
     /// while their secret is among them.
     pub live_secrets: Vec<(sluice_actors::domain::LaneKey, Vec<std::sync::Arc<str>>)>,
+    /// Whether a payload stays until it is archived.
+    pub archive: bool,
     /// Rows one call may touch.
     pub batch: usize,
 }
@@ -468,6 +473,13 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         let days = |n: u64| std::time::Duration::from_secs(n * 86_400);
-        Self { raw: days(14), events: days(30), dead_letters: days(90), live_secrets: Vec::new(), batch: 500 }
+        Self {
+            raw: days(14),
+            events: days(30),
+            dead_letters: days(90),
+            live_secrets: Vec::new(),
+            archive: false,
+            batch: 500,
+        }
     }
 }

@@ -50,6 +50,9 @@ pub struct Erased {
     pub erased: u64,
     /// Events that got another job meanwhile and are still there: ask again.
     pub left: u64,
+    /// Artifacts of the subject: their objects go within minutes, or as soon as the object store is back.
+    #[serde(default)]
+    pub artifacts: u64,
 }
 
 /// How the audit names a subject: it must outlive the erasure, the id must not.
@@ -109,7 +112,9 @@ pub(super) async fn erase(
         api.records.audit(who.acts("subject.erase", name, &object, &reason)).await?;
     }
     let mut done = Erased::default();
-    let mut walk = Walk::new(&tenant, subject);
+    let register = api.artifacts.register();
+    done.artifacts = register.of_subject(&tenant, &subject).await?.len() as u64;
+    let mut walk = Walk::new(&tenant, subject.clone());
     while let Some(events) = walk.next(&api).await? {
         done.matched += events.len() as u64;
         for event in &events {
@@ -129,6 +134,14 @@ pub(super) async fn erase(
         done.erased += erased;
         done.left += found - erased;
     }
+    if !dry_run {
+        // What outlives its events, too. An object store that is away keeps nobody from asking: the rows say
+        // that the time is over.
+        register.erase_subject(&tenant, &subject).await?;
+        if let Err(error) = api.artifacts.sweep().await {
+            tracing::warn!(%tenant, %error, "objects of an erased subject go later");
+        }
+    }
     Ok(Json(done))
 }
 
@@ -143,8 +156,12 @@ pub(super) async fn export(
     api.records.audit(audit).await?;
     let (sender, receiver) = mpsc::channel(LINES);
     tokio::spawn(async move {
-        let walk = Walk::new(&tenant, subject);
-        let last = match write(&api, walk, &sender).await {
+        let walk = Walk::new(&tenant, subject.clone());
+        let written = match artifacts(&api, (&tenant, &subject), &sender).await {
+            Ok(()) => write(&api, walk, &sender).await,
+            Err(error) => Err(error),
+        };
+        let last = match written {
             Ok(events) => json!({ "end": true, "events": events }),
             // The status is sent already: who reads knows by the last line.
             Err(error) => json!({ "end": false, "error": error.to_string() }),
@@ -153,6 +170,30 @@ pub(super) async fn export(
         let _ = sender.send(format!("{last}\n")).await;
     });
     Ok(lines(receiver))
+}
+
+/// One line for each artifact: what it is, and where it is opened.
+async fn artifacts(
+    api: &Api,
+    (tenant, subject): (&TenantName, &str),
+    sender: &mpsc::Sender<String>,
+) -> Result<(), ApiError> {
+    for artifact in api.artifacts.register().of_subject(tenant, subject).await? {
+        let line = json!({
+            "artifact": {
+                "id": artifact.id,
+                "key": artifact.key().to_string(),
+                "type": artifact.media_type,
+                "bytes": artifact.bytes,
+                "created_at": artifact.created_at,
+                "open": format!("/api/v1/artifacts/{}", artifact.id),
+            }
+        });
+        if sender.send(format!("{line}\n")).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// One line for each event, with its payload, forms, jobs and what they produced.

@@ -155,6 +155,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("admin.tls", is_other_tls(old.admin.tls.as_ref(), new.admin.tls.as_ref())),
         ("admin.trusted_proxies", old.admin.trusted_proxies != new.admin.trusted_proxies),
         ("database.url", !old.database.is_same_as(&new.database)),
+        ("artifacts.store", old.artifacts.place != new.artifacts.place),
         ("limits.concurrency", old.limits.concurrency != new.limits.concurrency),
         ("limits.metric_lanes", old.limits.metric_lanes != new.limits.metric_lanes),
         ("limits.ingest_per_second", old.limits.ingest_per_second != new.limits.ingest_per_second),

@@ -7,6 +7,7 @@ use sluice_actors::ports::Clock;
 
 use crate::{
     api::records::{Records, Retention, Swept},
+    artifacts::Artifacts,
     config::{self, Config},
     telemetry::metrics::Metrics,
 };
@@ -16,28 +17,59 @@ const REST: Duration = Duration::from_mins(5);
 /// How long it lets others write between two batches.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What the sweeper is given.
+pub(super) struct Sweeper {
+    pub(super) records: Arc<dyn Records>,
+    pub(super) artifacts: Arc<Artifacts>,
+    pub(super) config: config::Live,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Metrics,
+}
+
 /// Sweeps until it is dropped.
-pub(super) async fn run(records: Arc<dyn Records>, config: config::Live, clock: Arc<dyn Clock>, metrics: Metrics) {
+pub(super) async fn run(sweeper: Sweeper) {
     loop {
-        let retention = Retention { live_secrets: live_secrets(&config.load()), ..Retention::default() };
         // A panic must not end retention for good: the store would fill up without a word.
-        let swept = AssertUnwindSafe(records.sweep(&retention, clock.now())).catch_unwind().await;
-        let Ok(swept) = swept else {
+        let more = AssertUnwindSafe(sweeper.once()).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!("retention panicked, tries again later");
-            tokio::time::sleep(REST).await;
-            continue;
-        };
-        match swept {
-            Ok(swept) if swept == Swept::default() => tokio::time::sleep(REST).await,
-            Ok(swept) => {
-                count(&metrics, &swept);
-                tokio::time::sleep(PAUSE).await;
-            }
+            false
+        });
+        tokio::time::sleep(if more { PAUSE } else { REST }).await;
+    }
+}
+
+impl Sweeper {
+    /// One batch of each kind; whether there may be more.
+    async fn once(&self) -> bool {
+        let config = self.config.load_full();
+        let archive = config.artifacts.archive;
+        let live_secrets = live_secrets(&config);
+        let retention = Retention { live_secrets, archive: archive.is_some(), ..Retention::default() };
+        let swept = match self.records.sweep(&retention, self.clock.now()).await {
+            Ok(swept) => swept,
             Err(error) => {
                 tracing::warn!(%error, "retention waits for the store");
-                tokio::time::sleep(REST).await;
+                return false;
             }
+        };
+        let archived = match archive {
+            Some(keep_for) if !swept.to_archive.is_empty() => self.artifacts.archive(&swept.to_archive, keep_for).await,
+            _ => Ok(0),
+        };
+        let removed = self.artifacts.sweep().await;
+        let (archived, removed) = match (archived, removed) {
+            (Ok(archived), Ok(removed)) => (archived, removed),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "retention waits for the object store");
+                count(&self.metrics, &swept, (0, 0));
+                return false;
+            }
+        };
+        let done = swept != Swept::default() || archived + removed > 0;
+        if done {
+            count(&self.metrics, &swept, (archived, removed));
         }
+        done
     }
 }
 
@@ -51,10 +83,17 @@ fn live_secrets(config: &Config) -> Vec<(sluice_actors::domain::LaneKey, Vec<Arc
         .collect()
 }
 
-fn count(metrics: &Metrics, swept: &Swept) {
-    let Swept { payloads, events, dead_letters, other } = swept;
-    for (kind, rows) in [("payloads", payloads), ("events", events), ("dead_letters", dead_letters), ("other", other)] {
+fn count(metrics: &Metrics, swept: &Swept, (archived, artifacts): (u64, u64)) {
+    let Swept { payloads, events, dead_letters, other, to_archive: _ } = swept;
+    for (kind, rows) in [
+        ("payloads", payloads),
+        ("events", events),
+        ("dead_letters", dead_letters),
+        ("artifacts", &artifacts),
+        ("archived", &archived),
+        ("other", other),
+    ] {
         metrics.retention_swept_total.with_label_values(&[kind]).inc_by(*rows);
     }
-    tracing::info!(payloads, events, dead_letters, other, "retention removed rows");
+    tracing::info!(payloads, events, dead_letters, artifacts, archived, other, "retention removed rows");
 }

@@ -21,7 +21,8 @@ use crate::config::Input;
 /// Say what is wrong with this gateway and its surroundings.
 ///
 /// It looks at the configuration, its secrets, the data folder, the database, the ports, the clock,
-/// whom the gateway calls, and the running gateway itself, and changes nothing.
+/// the object store of artifacts (by a probe that it removes again), whom the gateway calls, and the
+/// running gateway itself, and changes nothing.
 ///
 /// Callees are only asked whether they answer, without any credential; brokers are signed in to, and asked
 /// whether the stream or exchange is there.
@@ -107,6 +108,7 @@ impl Doctor {
             findings.extend(local::database(database, health.answers()).await);
         }
         if let Some(config) = &config {
+            findings.push(local::artifacts(config).await);
             if !health.answers() {
                 findings.extend(local::ports(config).await);
             }

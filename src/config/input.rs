@@ -10,7 +10,7 @@ use std::{
 use sluice_actors::domain::TenantName;
 
 use super::{
-    Admin, Alerts, Config, Database, Edge, Errors, Limits, Llm, Outbound, Telemetry, Tenant,
+    Admin, Alerts, Artifacts, Config, Database, Edge, Errors, Limits, Llm, Outbound, Telemetry, Tenant,
     finding::{Error, Place, Problem, suggest},
     section::{Context, Section},
     tenant::Node,
@@ -229,6 +229,7 @@ impl Input {
         let outbound = Outbound::read(root.table_or_empty("outbound"));
         let admin = Admin::read(root.table_or_empty("admin"), &outbound);
         let database = Database::read(root.table_or_empty("database"), &dir);
+        let artifacts = Artifacts::read(root.table_or_empty("artifacts"), &dir, &database, &outbound);
         let limits = Limits::read(root.table_or_empty("limits"));
         let llm = root.table("llm").map(|table| Arc::new(Llm::read(table, &outbound)));
         let telemetry = Telemetry::read(root.table_or_empty("telemetry"));
@@ -258,6 +259,7 @@ impl Input {
             edge,
             admin,
             database,
+            artifacts,
             limits,
             outbound,
             telemetry,

@@ -3,6 +3,7 @@
 
 mod action;
 mod alerts;
+mod artifacts;
 mod auth;
 pub mod draft;
 mod finding;
@@ -36,6 +37,7 @@ use crate::secrets::{Keep, Providers, reference::RemoteReference};
 
 pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish, PublishMode};
 pub use alerts::{Alerts, Cause, Channel, Mail, MailSecurity, Receiver, Target};
+pub use artifacts::{ArtifactPlace, Artifacts, Bucket};
 pub use auth::{Auth, OAuth2};
 pub use finding::{Error, Errors, Place};
 pub use input::Input;
@@ -61,6 +63,8 @@ pub struct Config {
     pub admin: Admin,
     /// The store.
     pub database: Database,
+    /// Artifacts.
+    pub artifacts: Artifacts,
     /// Node-wide limits.
     pub limits: Limits,
     /// Calls to others.

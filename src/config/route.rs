@@ -25,6 +25,8 @@ pub struct Route {
     pub action: ActionConfig,
     /// Which resource is loaded first.
     pub fetch: Option<Fetch>,
+    /// JSON pointers into `{event_type, subject_id, data}`: where the event names uploads of its source.
+    pub attachments: Vec<String>,
 }
 
 /// An exact event type, or a prefix that ended in `*`.
@@ -87,6 +89,14 @@ impl Route {
         let outbound = around.node.outbound;
         let fetch = section.table("fetch").and_then(|table| Fetch::read(table, outbound));
         let has_fetch = section.has("fetch");
+        let attachments: Vec<String> = section.list("attachments").unwrap_or_default();
+        if attachments.iter().any(|pointer| !pointer.starts_with('/')) {
+            section.error(
+                "attachments",
+                "holds something that is not a JSON pointer",
+                "begin each with `/`, such as \"/data/file\"",
+            );
+        }
         let kind =
             section.required("action", &format!("write one of {}", Kind::NAMES.map(|(name, _)| name).join(", ")));
         let id_only = vendor
@@ -94,7 +104,8 @@ impl Route {
             .and_then(|vendor| overlap(&event_types, vendor.profile().id_only).map(|types| (vendor.name(), types)));
         let action = kind.and_then(|kind| ActionConfig::read(kind, &mut section, around, id_only));
         let known = kind.is_some();
-        let route = action.zip(name).map(|(action, name)| Self { name, event_types, filter, action, fetch });
+        let route =
+            action.zip(name).map(|(action, name)| Self { name, event_types, filter, action, fetch, attachments });
         for problem in route.iter().flat_map(crate::actions::check::route) {
             let cure = "mend it; values of the event stand in double braces, such as `{{ data.id }}`";
             section.error(problem.key, problem.reason, cure);

@@ -54,6 +54,8 @@ pub struct Source {
     pub await_handshake: bool,
     /// Whether the vendor's trace is continued instead of linked.
     pub continue_trace: bool,
+    /// Whether its sender may upload artifacts.
+    pub uploads: bool,
     /// Redaction by rule.
     pub redact: Vec<RedactRule>,
     /// Built-in redaction patterns that are on.
@@ -227,6 +229,7 @@ impl Source {
         });
         let replay_guard = section.parsed("replay_guard", |item| units::word(item, &[("on", true), ("off", false)]));
         let continue_trace = section.get("continue_trace", false);
+        let uploads = section.get("uploads", false);
         let redact: Vec<RedactRule> = section.tables("redact").into_iter().filter_map(RedactRule::read).collect();
         let redact_key = read_redact_key(&mut section, &redact);
         let redact_patterns =
@@ -268,6 +271,7 @@ impl Source {
             replay_guard: replay_guard.unwrap_or(true),
             await_handshake,
             continue_trace,
+            uploads,
             redact,
             redact_patterns,
             redact_key,

@@ -91,6 +91,47 @@ pub(super) const SITE_RATE: Fixed = Fixed {
 pub(super) const SITE_INVALID: Fixed =
     fixed(StatusCode::BAD_REQUEST, body!("invalid", "the query or body is not what this path takes"));
 
+pub(super) const LINK_FORGED: Fixed =
+    fixed(StatusCode::FORBIDDEN, body!("link_invalid", "this link is not as the gateway signed it"));
+pub(super) const LINK_EXPIRED: Fixed =
+    fixed(StatusCode::GONE, body!("link_expired", "this link has expired, ask for a fresh one"));
+pub(super) const NO_OBJECT: Fixed = fixed(StatusCode::NOT_FOUND, body!("not_found", "it is not kept any more"));
+pub(super) const BAD_RANGE: Fixed =
+    fixed(StatusCode::RANGE_NOT_SATISFIABLE, body!("range_not_satisfiable", "the range lies outside"));
+pub(super) const METHOD_PUT: Fixed =
+    fixed(StatusCode::METHOD_NOT_ALLOWED, body!("method_not_allowed", "this path takes PUT"));
+pub(super) const UPLOAD_MALFORMED: Fixed = fixed(
+    StatusCode::BAD_REQUEST,
+    body!("malformed", "write an object `upload` with `length`, `type` and `sha256`, and nothing else"),
+);
+pub(super) const UPLOAD_TOO_LARGE: Fixed =
+    fixed(StatusCode::PAYLOAD_TOO_LARGE, body!("upload_too_large", "the upload would exceed the limit"));
+pub(super) const UPLOADS_FULL: Fixed = Fixed {
+    status: StatusCode::TOO_MANY_REQUESTS,
+    body: body!("uploads_full", "the tenant's uploads take as much as they may, try again later"),
+    retry_after: Some("3600"),
+    close: false,
+};
+pub(super) const UPLOADS_BUSY: Fixed = Fixed {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    body: body!("overloaded", "too many uploads at once, try again"),
+    retry_after: Some("5"),
+    close: true,
+};
+pub(super) const UPLOAD_DIFFERS: Fixed = Fixed {
+    status: StatusCode::UNPROCESSABLE_ENTITY,
+    body: body!("upload_differs", "length, type or bytes are not those that were promised"),
+    retry_after: None,
+    close: true,
+};
+pub(super) const UPLOAD_STORED: Fixed = fixed(StatusCode::OK, r#"{"ok":true,"stored":true}"#);
+pub(super) const OBJECTS_AWAY: Fixed = Fixed {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    body: body!("unavailable", "not stored, try again"),
+    retry_after: Some("5"),
+    close: true,
+};
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -104,7 +145,11 @@ impl Fixed {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            let allow = if self.body == METHOD_GET.body { "GET, HEAD" } else { "POST" };
+            let allow = match self.body {
+                body if body == METHOD_GET.body => "GET, HEAD",
+                body if body == METHOD_PUT.body => "PUT",
+                _ => "POST",
+            };
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if self.close {

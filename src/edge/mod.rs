@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod answer;
+mod artifacts;
 mod body;
 mod io;
 pub mod site;
@@ -19,7 +20,7 @@ use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use sluice_actors::{
     domain::{SourceName, TenantName},
-    ports::Rate,
+    ports::{Clock, Rate},
 };
 use tokio::{
     net::TcpListener,
@@ -31,20 +32,27 @@ pub use self::body::RequestLimits;
 use self::{
     accept::{Arrival, ConnectionLimits, ListenerOptions, Server},
     answer::Fixed,
+    artifacts::Shelf,
     body::Unread,
     site::{NoSites, SiteDesk, SitePath, Sites},
 };
 use crate::{
+    artifacts::Artifacts,
+    clock::SystemClock,
     config::Config,
     ingest::{Bucket, Door, Inbound, IngestEvent, Observer, Receiver},
 };
 
 /// Every path that the public listener answers with anything but 404.
-pub const PUBLIC_ROUTES: [&str; 5] = [
+pub const PUBLIC_ROUTES: [&str; 9] = [
     "/webhooks/{tenant}/{source}",
+    "/artifacts/{tenant}/{kind}/{date}/{id}",
+    "/uploads/{tenant}/{source}",
+    "/uploads/{tenant}/{kind}/{date}/{id}",
     "/.well-known/jwks.json",
     "/site/v1/{tenant}/keys",
     "/site/v1/{tenant}/jobs",
+    "/site/v1/{tenant}/artifacts",
     "/site/v1/{tenant}/requests",
 ];
 
@@ -61,10 +69,14 @@ pub struct EdgeOptions {
     pub jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
     /// Who answers WordPress sites that ask by themselves.
     pub sites: Arc<dyn SiteDesk>,
+    /// Artifacts; none: their paths lead nowhere.
+    pub artifacts: Option<Arc<Artifacts>>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl EdgeOptions {
-    /// The options of a configuration, for a listener without sites. Off loopback everything must come
+    /// The options of a configuration, for a listener without sites and artifacts. Off loopback everything must come
     /// over https (DESIGN §8).
     pub fn new(
         config: &Config,
@@ -83,7 +95,15 @@ impl EdgeOptions {
             limits,
         };
         let per_second = config.limits.ingest_per_second;
-        Ok(Self { listener, request: RequestLimits::default(), per_second, jwks, sites: Arc::new(NoSites) })
+        Ok(Self {
+            listener,
+            request: RequestLimits::default(),
+            per_second,
+            jwks,
+            sites: Arc::new(NoSites),
+            artifacts: None,
+            clock: Arc::new(SystemClock),
+        })
     }
 }
 
@@ -92,10 +112,11 @@ impl EdgeOptions {
 /// # Errors
 /// The listener has no local address.
 pub fn serve(listener: TcpListener, receiver: Arc<Receiver>, options: EdgeOptions) -> Result<Server> {
-    let EdgeOptions { listener: connections, request, per_second, jwks, sites } = options;
+    let EdgeOptions { listener: connections, request, per_second, jwks, sites, artifacts, clock } = options;
     let rate = Rate { per_second: f64::from(per_second), burst: per_second };
     let sites = Sites::new(sites, receiver.memory());
-    let edge = Arc::new(Edge { receiver, limits: request, bucket: Bucket::new(rate), jwks, sites });
+    let artifacts = artifacts.map(|artifacts| Shelf::new(artifacts, clock));
+    let edge = Arc::new(Edge { receiver, limits: request, bucket: Bucket::new(rate), jwks, sites, artifacts });
     accept::serve_filter(listener, routes(edge), connections)
 }
 
@@ -107,11 +128,12 @@ struct Edge {
     bucket: Bucket,
     jwks: Arc<dyn Fn() -> Bytes + Send + Sync>,
     sites: Sites,
+    artifacts: Option<Shelf>,
 }
 
 /// The public routes; everything else is 404.
 fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Answer,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let (keys, sites) = (edge.clone(), edge.clone());
+    let (keys, sites, shelf) = (edge.clone(), edge.clone(), edge.clone());
     let webhook = warp::path!("webhooks" / TenantName / SourceName)
         .and(exact())
         .and(warp::method())
@@ -137,7 +159,7 @@ fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Answer,), Error = Infallibl
             async move { edge.site((tenant, path), arrival, method, headers, body).await }
         });
     let nowhere = warp::any().map(|| answer::NOT_FOUND.response());
-    webhook.or(jwks).unify().or(site).unify().or(nowhere).unify()
+    webhook.or(jwks).unify().or(site).unify().or(artifacts::routes(shelf)).unify().or(nowhere).unify()
 }
 
 /// Refuses a trailing slash, which warp takes for the end of a path.

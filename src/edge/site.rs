@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use sluice_actors::{
-    domain::{JobId, TenantName},
+    domain::{ArtifactId, JobId, TenantName},
     ports::Rate,
 };
 use tokio::time::{Duration, Instant};
@@ -54,6 +54,8 @@ pub enum SiteAsk {
     Keys,
     /// The newest jobs, and these.
     Jobs(Vec<JobId>),
+    /// A fresh URL of an artifact, for an editor who is signed in there.
+    Artifact(ArtifactId),
     /// To do what its editors ask for: a JSON body.
     Requests(Bytes),
 }
@@ -63,6 +65,8 @@ pub enum SiteAsk {
 pub enum SiteRefusal {
     /// Its body is not what it should be.
     Invalid,
+    /// There is no such artifact of its tenant (any more).
+    NotFound,
     /// The store does not answer.
     Unavailable,
 }
@@ -86,6 +90,7 @@ impl SiteDesk for NoSites {
 pub(super) enum SitePath {
     Keys,
     Jobs,
+    Artifacts,
     Requests,
 }
 
@@ -96,6 +101,7 @@ impl std::str::FromStr for SitePath {
         match segment {
             "keys" => Ok(Self::Keys),
             "jobs" => Ok(Self::Jobs),
+            "artifacts" => Ok(Self::Artifacts),
             "requests" => Ok(Self::Requests),
             _ => Err(()),
         }
@@ -154,6 +160,10 @@ impl Edge {
         let ask = match path {
             SitePath::Keys => Ok(SiteAsk::Keys),
             SitePath::Jobs => ids(arrival.target.query()).map(SiteAsk::Jobs).ok_or(answer::SITE_INVALID),
+            SitePath::Artifacts => {
+                let id = arrival.target.query().and_then(|query| query.strip_prefix("id=")?.parse().ok());
+                id.map(SiteAsk::Artifact).ok_or(answer::SITE_INVALID)
+            }
             SitePath::Requests => {
                 let lease = sites.memory.lease();
                 let read = body::read(body, content_length(&headers), MAX_BODY, lease, &self.limits).await;
@@ -167,6 +177,7 @@ impl Edge {
         match sites.desk.answer(&tenant, ask).await {
             Ok(json) => found(json),
             Err(SiteRefusal::Invalid) => answer::SITE_INVALID.response(),
+            Err(SiteRefusal::NotFound) => answer::NO_OBJECT.response(),
             Err(SiteRefusal::Unavailable) => answer::TOO_LATE.response(),
         }
     }

@@ -105,9 +105,13 @@ async fn a_signed_delivery_is_stored_and_answered() {
 async fn exactly_the_public_routes_exist() {
     let routes = [
         "/webhooks/{tenant}/{source}",
+        "/artifacts/{tenant}/{kind}/{date}/{id}",
+        "/uploads/{tenant}/{source}",
+        "/uploads/{tenant}/{kind}/{date}/{id}",
         "/.well-known/jwks.json",
         "/site/v1/{tenant}/keys",
         "/site/v1/{tenant}/jobs",
+        "/site/v1/{tenant}/artifacts",
         "/site/v1/{tenant}/requests",
     ];
     assert_eq!(PUBLIC_ROUTES, routes);

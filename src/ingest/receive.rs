@@ -162,15 +162,8 @@ impl Receiver {
         let line = &self.line;
         let now = line.parts.clock.now();
         let arrived = Arrived { url: public_url(door, &inbound), inbound, now };
-        let Some(intake) = &door.intake else {
-            let arrived = match &door.decoy {
-                Some(decoy) => line.verify(decoy, &decoy.live(now), Under::NobodysKeys, arrived).await.0,
-                None => line.verify_nothing(arrived).await,
-            };
-            return line.refuse(door, &arrived, Refusal::UnknownEndpoint);
-        };
-        let live = intake.live(now);
-        if live.keys.is_empty()
+        if let Some(intake) = &door.intake
+            && intake.live(now).keys.is_empty()
             && intake.source.is_on()
             && intake.source.await_handshake
             && let Some(token) = intake.source.vendor.offered_secret(&arrived.request())
@@ -182,27 +175,34 @@ impl Receiver {
             let answer = Answer { status: StatusCode::OK, content_type: None, body: Vec::new() };
             return line.handshake(intake, answer, token, now).await;
         }
-        let (arrived, verified) = line.verify(intake, &live, Under::ItsKeys, arrived).await;
-        let verified = match verified {
-            // Closed, but by no fault of the sender: it shall come again.
-            _ if intake.source.is_stale() => {
-                line.reject(intake, Rejection::StaleSecret);
-                return Reply::unavailable();
-            }
-            _ if !intake.source.is_on() => return line.refuse(door, &arrived, Refusal::Disabled),
-            _ if live.keys.is_empty() => return line.refuse(door, &arrived, Refusal::NoLiveSecret),
-            Err(refusal) => return line.refuse(door, &arrived, refusal),
-            Ok(verified) => verified,
+        let Authentic { intake, live, arrived, verified } = match line.authentic(door, arrived, Source::is_on).await {
+            Ok(authentic) => authentic,
+            Err(reply) => return reply,
         };
-        line.tell_verified(intake, &live, verified, now);
         let trace = *door.trace.get_or_init(|| {
             DeliveryTrace::of(&arrived.inbound.headers, intake.source.continue_trace, &*line.parts.tracer)
         });
-        if let Some(reply) = line.limits(intake, &arrived).await {
+        if let Some(reply) = line.limits(&intake, &arrived).await {
             return reply;
         }
         let config = door.directory.config.clone();
-        self.afterlife.lend(line.clone().take(config, intake.clone(), live, arrived, verified, trace)).await
+        self.afterlife.lend(line.clone().take(config, intake, live, arrived, verified, trace)).await
+    }
+
+    /// Lets in a request that is signed as a delivery of its source is, and is none: it asks for leave to
+    /// upload. Whoever is refused is told what the sender of a delivery would be. Returns the source and the body.
+    ///
+    /// # Errors
+    /// What is answered instead.
+    pub async fn admit(&self, door: &Door, inbound: Inbound) -> Result<(LaneKey, Bytes), Reply> {
+        let line = &self.line;
+        let arrived = Arrived { url: public_url(door, &inbound), inbound, now: line.parts.clock.now() };
+        let may = |source: &Source| source.is_on() && source.uploads;
+        let Authentic { intake, arrived, .. } = line.authentic(door, arrived, may).await?;
+        match line.limits(&intake, &arrived).await {
+            Some(reply) => Err(reply),
+            None => Ok((intake.source.lane.clone(), arrived.inbound.body)),
+        }
     }
 
     /// The answer to a GET handshake; `None` for every path and request that is not one, whatever
@@ -233,6 +233,14 @@ impl Arrived {
     }
 }
 
+/// A request that its source's sender signed.
+struct Authentic {
+    intake: Arc<Intake>,
+    live: Arc<LiveKeys>,
+    arrived: Arrived,
+    verified: Verified,
+}
+
 /// Which keys a delivery is verified under.
 #[derive(Clone, Copy)]
 enum Under {
@@ -254,6 +262,39 @@ struct Line {
 }
 
 impl Line {
+    /// Finds out whether the source's sender signed it and the source is one that `may` take it. `Err`: what
+    /// is answered, after as much work whatever the reason.
+    async fn authentic(
+        &self,
+        door: &Door,
+        arrived: Arrived,
+        may: impl FnOnce(&Source) -> bool,
+    ) -> Result<Authentic, Reply> {
+        let now = arrived.now;
+        let Some(intake) = &door.intake else {
+            let arrived = match &door.decoy {
+                Some(decoy) => self.verify(decoy, &decoy.live(now), Under::NobodysKeys, arrived).await.0,
+                None => self.verify_nothing(arrived).await,
+            };
+            return Err(self.refuse(door, &arrived, Refusal::UnknownEndpoint));
+        };
+        let live = intake.live(now);
+        let (arrived, verified) = self.verify(intake, &live, Under::ItsKeys, arrived).await;
+        let verified = match verified {
+            // Closed, but by no fault of the sender: it shall come again.
+            _ if intake.source.is_stale() => {
+                self.reject(intake, Rejection::StaleSecret);
+                return Err(Reply::unavailable());
+            }
+            _ if !may(&intake.source) => return Err(self.refuse(door, &arrived, Refusal::Disabled)),
+            _ if live.keys.is_empty() => return Err(self.refuse(door, &arrived, Refusal::NoLiveSecret)),
+            Err(refusal) => return Err(self.refuse(door, &arrived, refusal)),
+            Ok(verified) => verified,
+        };
+        self.tell_verified(intake, &live, verified, now);
+        Ok(Authentic { intake: intake.clone(), live, arrived, verified })
+    }
+
     /// Verifies, with as much work for a refusal as for any other.
     async fn verify(
         &self,

@@ -285,8 +285,16 @@ fn fits(claims: &Claims, callback: &Callback) -> bool {
         && callback.schema_version == 1
         && callback.source == "sluice"
         && callback.state == "succeeded"
-        && callback.artifacts.is_empty()
+        && callback.artifacts.iter().all(is_artifact)
         && said.iter().all(|text| !text.is_empty())
+}
+
+/// As the plugin takes it: a type, an https link, a time or none.
+fn is_artifact(artifact: &Value) -> bool {
+    let text = |name: &str| artifact.get(name).and_then(Value::as_str).unwrap_or_default();
+    !text("type").is_empty()
+        && text("url").starts_with("https://")
+        && Timestamp::parse_rfc3339(text("expires_at")).is_ok()
 }
 
 impl State {

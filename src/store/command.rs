@@ -1,7 +1,7 @@
 //! The requests to the writer, the same for every engine.
 
 use sluice_actors::{
-    domain::{CheckpointStage, Epoch, EventId, Fence, JobId, LaneKey, Mandate, Timestamp},
+    domain::{ArtifactId, CheckpointStage, Epoch, EventId, Fence, JobId, LaneKey, Mandate, Timestamp},
     ports::{AttemptEnd, Begin, BreakerMemory, Fenced, Recovered},
 };
 
@@ -13,6 +13,7 @@ use crate::{
         records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent, Switch},
         traffic::KeptTraffic,
     },
+    artifacts::{Added, Artifact, Quota, Use},
     ingest::{
         NewEvent, NewForm, NewJob, Recorded,
         writer::{self, Reply, WriteError},
@@ -44,6 +45,11 @@ pub(super) enum Command {
     Erase { events: Vec<EventId>, audit: AuditEntry, reply: Reply<u64> },
     RaiseAlert { raise: Box<Raise>, reply: Reply<Raised> },
     TakeHeldAlert { held: Box<HeldAlert>, reply: Reply<bool> },
+    AddArtifact { artifact: Box<Artifact>, quota: Option<Quota>, reply: Reply<Added> },
+    ArtifactStored { id: ArtifactId, reply: Reply<()> },
+    UseUpload { used: Box<Use>, reply: Reply<Option<Artifact>> },
+    ForgetArtifacts { ids: Vec<ArtifactId>, reply: Reply<u64> },
+    EraseArtifacts { tenant: String, subject: String, reply: Reply<u64> },
     Sweep { victims: Victims, reply: Reply<u64> },
     Ping { reply: Reply<()> },
 }
@@ -71,6 +77,7 @@ impl writer::Command for Command {
             Self::RecordJobs { events, .. } => events.len(),
             Self::Erase { events, .. } => events.len(),
             Self::Sweep { victims, .. } => victims.len(),
+            Self::ForgetArtifacts { ids, .. } => ids.len(),
             Self::Begin { .. }
             | Self::Abandon { .. }
             | Self::Checkpoint { .. }
@@ -91,6 +98,10 @@ impl writer::Command for Command {
             | Self::TokenUsed { .. }
             | Self::RaiseAlert { .. }
             | Self::TakeHeldAlert { .. }
+            | Self::AddArtifact { .. }
+            | Self::ArtifactStored { .. }
+            | Self::UseUpload { .. }
+            | Self::EraseArtifacts { .. }
             | Self::Ping { .. } => 1,
         }
     }
@@ -108,9 +119,13 @@ impl writer::Command for Command {
             | Self::Release { reply, .. }
             | Self::Cancel { reply, .. }
             | Self::TakeHeldAlert { reply, .. } => reply.settle(outcome),
-            Self::RecordJobs { reply, .. } | Self::Erase { reply, .. } | Self::Sweep { reply, .. } => {
-                reply.settle(outcome);
-            }
+            Self::RecordJobs { reply, .. }
+            | Self::Erase { reply, .. }
+            | Self::Sweep { reply, .. }
+            | Self::ForgetArtifacts { reply, .. }
+            | Self::EraseArtifacts { reply, .. } => reply.settle(outcome),
+            Self::AddArtifact { reply, .. } => reply.settle(outcome),
+            Self::UseUpload { reply, .. } => reply.settle(outcome),
             Self::TakeHandshake { reply, .. } => reply.settle(outcome),
             Self::RaiseAlert { reply, .. } => reply.settle(outcome),
             Self::KeepPause { reply, .. }
@@ -120,6 +135,7 @@ impl writer::Command for Command {
             | Self::KeepHandshake { reply, .. }
             | Self::KeepTraffic { reply, .. }
             | Self::TokenUsed { reply, .. }
+            | Self::ArtifactStored { reply, .. }
             | Self::Ping { reply } => reply.settle(outcome),
         }
     }

@@ -19,6 +19,7 @@ bulk!(HOLD_EVENTS_BY_ID, "hold_events_by_id");
 bulk!(ERASABLE_EVENTS, "erasable_events");
 bulk!(DELETE_WATERMARKS_OF_EVENTS, "delete_watermarks_of_events");
 bulk!(ERASE_JOBS_OF_EVENTS, "erase_jobs_of_events");
+bulk!(ERASE_ARTIFACTS_OF_EVENTS, "erase_artifacts_of_events");
 
 /// Removes those of the events that no job needs any more, with all that belongs to them. Returns how many.
 pub(super) async fn erase(batch: &mut Batch<'_>, events: &[EventId], entry: &AuditEntry) -> Result<u64, sqlx::Error> {
@@ -38,6 +39,13 @@ pub(super) async fn erase(batch: &mut Batch<'_>, events: &[EventId], entry: &Aud
     for statement in [&KEEP_KEYS, &DELETE_WATERMARKS_OF_EVENTS] {
         batch.bulk(statement, &seqs, |seq, values| values.add(*seq)).await?;
     }
+    let now = batch.now;
+    batch
+        .bulk(&ERASE_ARTIFACTS_OF_EVENTS, &ids, |id, values| {
+            values.add(*id);
+            values.add(now);
+        })
+        .await?;
     for statement in [&DELETE_ATTEMPTS_OF_EVENTS, &DELETE_RESULTS_OF_EVENTS, &DELETE_DEAD_LETTERS_OF_EVENTS] {
         batch.bulk(statement, &ids, |id, values| values.add(*id)).await?;
     }

@@ -16,6 +16,7 @@
 
 mod accounts;
 mod alerts;
+mod artifacts;
 mod batch;
 mod command;
 pub mod copy;

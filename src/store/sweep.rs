@@ -79,14 +79,15 @@ impl Store {
         let mut position = self.shared.sweeping.lock().await;
         let readers = self.readers();
         let chosen = Chooser { readers: &readers.people, retention, now };
-        let payloads = self.remove(chosen.payloads(&mut position).await?).await?;
+        let (payloads, to_archive) = chosen.payloads(&mut position).await?;
+        let payloads = self.remove(payloads).await?;
         let dead_letters = self.remove(chosen.dead_letters().await?).await?;
         let events = self.remove(chosen.events(&mut position).await?).await?;
         let mut other = self.remove(chosen.watermarks(&mut position).await?).await?;
         other += self.remove(chosen.keys(&mut position).await?).await?;
         let handshakes = Victims::Handshakes { before: now.minus(HANDSHAKES), limit: retention.batch };
         other += self.remove(handshakes).await?;
-        Ok(Swept { payloads, events, dead_letters, other })
+        Ok(Swept { payloads, events, dead_letters, other, to_archive })
     }
 
     async fn remove(&self, victims: Victims) -> Result<u64, StoreUnavailable> {
@@ -112,10 +113,11 @@ impl Chooser<'_> {
         self.readers.rows(statement, values).await
     }
 
-    async fn payloads(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
+    /// Those that may go, and those that are to be archived first.
+    async fn payloads(&self, position: &mut Position) -> Result<(Victims, Vec<EventId>), ReadFailed> {
         let cutoff = self.now.minus(self.retention.raw);
         let rows = self.rows(sql!("sweepable_payloads"), values![position.payloads, self.window()]).await?;
-        let mut chosen = Vec::new();
+        let (mut chosen, mut to_archive) = (Vec::new(), Vec::new());
         let mut at = 0;
         for row in &rows {
             let row = Reader::new(row, "payloads", "seq");
@@ -126,12 +128,16 @@ impl Chooser<'_> {
             }
             at = row.get("seq")?;
             if row.get("free")? {
-                chosen.push(at);
+                if self.retention.archive && !row.get::<bool>("archived")? {
+                    to_archive.push(row.event_id("id")?);
+                } else {
+                    chosen.push(at);
+                }
             }
         }
         position.payloads =
             if (rows.len() as i64) < self.window() && chosen.len() < self.retention.batch { 0 } else { at };
-        Ok(Victims::Payloads(chosen))
+        Ok((Victims::Payloads(chosen), to_archive))
     }
 
     async fn events(&self, position: &mut Position) -> Result<Victims, ReadFailed> {
@@ -227,6 +233,8 @@ bulk!(DELETE_JOBS_OF_EVENTS, "delete_jobs_of_events");
 bulk!(DELETE_FORMS_OF_EVENTS, "delete_forms_of_events");
 bulk!(DELETE_PAYLOADS_OF_EVENTS, "delete_payloads_of_events");
 bulk!(DELETE_EVENTS, "delete_events");
+bulk!(EXPIRE_ARTIFACTS_OF_EVENTS, "expire_artifacts_of_events");
+bulk!(EXPIRE_ARTIFACTS_OF_JOBS, "expire_artifacts_of_jobs");
 bulk!(DELETE_DEAD_JOBS, "delete_dead_jobs");
 bulk!(DELETE_ATTEMPTS_OF_JOBS, "delete_attempts_of_jobs");
 bulk!(DELETE_RESULTS_OF_JOBS, "delete_results_of_jobs");
@@ -278,6 +286,14 @@ async fn remove_events(batch: &mut Batch<'_>, chosen: &[(i64, bool)]) -> Result<
         chosen.iter().filter(|(seq, keep)| *keep && free.contains_key(seq)).map(|(seq, _)| *seq).collect();
     batch.bulk(&KEEP_KEYS, &keeping, |seq, values| values.add(*seq)).await?;
     let (seqs, ids): (Vec<i64>, Vec<EventId>) = free.into_iter().unzip();
+    let now = batch.now;
+    // Their objects go with the next sweep of artifacts.
+    batch
+        .bulk(&EXPIRE_ARTIFACTS_OF_EVENTS, &ids, |id, values| {
+            values.add(*id);
+            values.add(now);
+        })
+        .await?;
     for statement in
         [&DELETE_ATTEMPTS_OF_EVENTS, &DELETE_RESULTS_OF_EVENTS, &DELETE_DEAD_LETTERS_OF_EVENTS, &DELETE_JOBS_OF_EVENTS]
     {
@@ -297,6 +313,13 @@ async fn remove_dead_letters(batch: &mut Batch<'_>, jobs: &[JobId]) -> Result<us
         removed.push(row.job_id("id")?);
         batch.moves.add(&row.lane()?, Some(JobState::DeadLetter), None);
     }
+    let now = batch.now;
+    batch
+        .bulk(&EXPIRE_ARTIFACTS_OF_JOBS, &removed, |job, values| {
+            values.add(*job);
+            values.add(now);
+        })
+        .await?;
     for statement in [&DELETE_ATTEMPTS_OF_JOBS, &DELETE_RESULTS_OF_JOBS, &DELETE_DEAD_LETTERS_OF_JOBS] {
         batch.bulk(statement, &removed, |job, values| values.add(*job)).await?;
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sluice_actors::domain::{EventId, JobId, LaneKey, Timestamp, TokenId};
+use sluice_actors::domain::{ArtifactId, EventId, JobId, LaneKey, Timestamp, TokenId};
 use uuid::Uuid;
 
 /// One parameter.
@@ -40,6 +40,7 @@ from! {
     Option<&'v [u8]>, bytes => Self::Bytes(bytes.map(Into::into));
     Vec<u8>, bytes => Self::Bytes(Some(bytes.into()));
     Option<Vec<u8>>, bytes => Self::Bytes(bytes.map(Into::into));
+    ArtifactId, id => Self::Id(Some(id.as_uuid()));
     EventId, id => Self::Id(Some(id.as_uuid()));
     Option<EventId>, id => Self::Id(id.map(|id| id.as_uuid()));
     TokenId, id => Self::Id(Some(id.as_uuid()));

@@ -12,7 +12,7 @@ use super::{
     lanes::AttemptOutcome,
     metrics::{Metrics, NONE},
 };
-use crate::config::Config;
+use crate::{artifacts::Written, config::Config};
 
 /// Begins the series that a configuration lets expect: of its vendors, actions and callees. The others
 /// come with their first event.
@@ -41,8 +41,13 @@ pub fn begin_at_zero(metrics: &Metrics, callees: &Callees, config: &Config, call
             counter.with_label_values(&[&receiver.name]);
         }
     }
-    for kind in ["payloads", "events", "dead_letters", "other"] {
+    for kind in ["payloads", "events", "dead_letters", "artifacts", "archived", "other"] {
         metrics.retention_swept_total.with_label_values(&[kind]);
+    }
+    let backend = config.artifacts.place.backend();
+    metrics.artifact_bytes_total.with_label_values(&[backend]);
+    for outcome in Written::ALL {
+        metrics.artifact_uploads_total.with_label_values(&[backend, outcome.as_str()]);
     }
     for counter in [
         &metrics.dead_letter_replays_total,

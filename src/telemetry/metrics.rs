@@ -241,7 +241,11 @@ metrics! {
         data_disk_free_bytes: IntGaugeVec [];
         /// Bytes of the disk of the data folder.
         data_disk_size_bytes: IntGaugeVec [];
-        /// Rows removed by retention.
+        /// Objects written into the object store, by how that ended. A sender's upload into a bucket does not pass here.
+        artifact_uploads_total: IntCounterVec ["backend", "outcome"];
+        /// Bytes of objects that were stored.
+        artifact_bytes_total: IntCounterVec ["backend"];
+        /// Rows removed by retention, and payloads that it archived.
         retention_swept_total: IntCounterVec ["kind"];
 
         /// When the certificate of a listener ends; none without TLS of its own.

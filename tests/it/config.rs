@@ -128,7 +128,7 @@ cfg/sluice.toml:5: limts: is not a known key; did you mean `limits`?
 "
     );
     insta::assert_snapshot!(tenant_errors(&format!("{SOURCE}tolerence = '60s'")), @"cfg/tenants/acme.toml:4: sources.orders.tolerence: is not a known key; did you mean `tolerance`?");
-    insta::assert_snapshot!(route_errors("action = 'http_call'\nurl = 'https://a.example/'\npromt = 'x'"), @"cfg/tenants/acme.toml:8: sources.orders.routes[0].promt: is not a known key; known here: name, event_types, filter, fetch, action, url, method, auth, headers, body");
+    insta::assert_snapshot!(route_errors("action = 'http_call'\nurl = 'https://a.example/'\npromt = 'x'"), @"cfg/tenants/acme.toml:8: sources.orders.routes[0].promt: is not a known key; known here: name, event_types, filter, fetch, attachments, action, url, method, auth, headers, body");
 }
 
 #[test]
@@ -563,4 +563,60 @@ cfg/sluice.toml:5: alerts.receivers[0].tenants: names `nobody`, which has no fil
 cfg/tenants: holds no tenant: the gateway has nothing to receive; add a source with `sluice source add`
 ");
     assert!(!format!("{config:?}").contains("very-secret"));
+}
+
+#[test]
+fn artifacts_lie_in_a_folder_or_in_a_bucket_and_what_is_neither_is_named() {
+    use sluice::config::{ArtifactPlace, Bucket};
+
+    let read = |text: &str| Input::new("cfg").main(format!("[artifacts]\n{text}")).resolve();
+    let place = |text: &str| read(text).unwrap().artifacts.place;
+    let dir = std::path::absolute("cfg").unwrap();
+    assert_eq!(place(""), ArtifactPlace::Folder(dir.join("artifacts")));
+    assert_eq!(place("store = '/srv/objects'"), ArtifactPlace::Folder("/srv/objects".into()));
+    let bucket = |prefix: &str, region: Option<&str>, endpoint: Option<&str>| {
+        ArtifactPlace::Bucket(Bucket {
+            name: "acme-sluice".into(),
+            prefix: prefix.into(),
+            region: region.map(Into::into),
+            endpoint: endpoint.map(|url| url.parse().unwrap()),
+        })
+    };
+    assert_eq!(place("store = 's3://acme-sluice'"), bucket("", None, None));
+    assert_eq!(
+        place("store = 's3://acme-sluice/of/prod/'\nregion = 'eu-west-1'\nendpoint = 'https://minio.example.com'"),
+        bucket("of/prod", Some("eu-west-1"), Some("https://minio.example.com"))
+    );
+    let wrong = |text: &str| read(text).unwrap_err().to_string();
+    for store in [
+        "s3://",
+        "s3://Acme",
+        "s3://a",
+        "s3://acme-sluice/../x",
+        "s3://acme-sluice//x",
+        "gs://acme",
+        "",
+        "s3://acme_x/y",
+    ] {
+        let told = wrong(&format!("store = '{store}'"));
+        assert!(told.starts_with("cfg/sluice.toml:2: artifacts.store: "), "{store}: {told}");
+    }
+    for (text, key) in [
+        ("region = 'eu-west-1'", "region"),
+        ("endpoint = 'http://minio.example.com'\nstore = 's3://acme-sluice'", "endpoint"),
+        ("endpoint = 'https://minio.example.com'", "endpoint"),
+        ("link_ttl = '8d'", "link_ttl"),
+        ("link_ttl = '1s'", "link_ttl"),
+        ("archive = '1h'", "archive"),
+        ("max_upload = '6GiB'", "max_upload"),
+        ("transcript = true", "transcript"),
+    ] {
+        let told = wrong(text);
+        assert!(told.contains(&format!("artifacts.{key}: ")), "{text}: {told}");
+    }
+    let told = route_errors("action = 'log'\nattachments = ['data.file']");
+    assert!(told.contains("attachments: holds something that is not a JSON pointer"), "{told}");
+    let postgres = "archive = '30d'\n[database]\nurl = 'postgres:///sluice?host=/run/postgresql'";
+    let warned = read(postgres).unwrap().warnings;
+    assert!(warned.iter().any(|warning| warning.to_string().contains("artifacts.store: is missing")), "{warned:?}");
 }

@@ -7,6 +7,7 @@ mod actions;
 mod alerts;
 mod api;
 mod architecture;
+mod artifacts;
 mod backup;
 mod canaries;
 #[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]

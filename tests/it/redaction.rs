@@ -98,6 +98,7 @@ fn source(vendor: Arc<dyn Vendor>) -> Source {
         replay_guard: true,
         await_handshake: false,
         continue_trace: false,
+        uploads: false,
         redact: Vec::new(),
         redact_patterns: ALL.to_vec(),
         redact_key: None,

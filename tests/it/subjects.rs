@@ -51,11 +51,11 @@ async fn a_subject_is_exported_and_erased_and_a_retry_does_not_bring_it_back(eng
 
     assert_eq!(sluice(folder, &["subject", "erase", "acme", SUBJECT]).await.status, 2, "neither a dry run nor meant");
     let dry = sluice(folder, &["subject", "erase", "acme", SUBJECT, "--dry-run", "--json"]).await.json();
-    assert_eq!(dry, json!({ "matched": 2, "cancelled_jobs": 1, "erased": 0, "left": 0 }));
+    assert_eq!(dry, json!({ "matched": 2, "cancelled_jobs": 1, "erased": 0, "left": 0, "artifacts": 0 }));
     assert_eq!(of(&app, SUBJECT).await.len(), 2);
     let erase = ["subject", "erase", "acme", SUBJECT, "--yes", "--json", "--reason", "she asked"];
     let done = sluice(folder, &erase).await.json();
-    assert_eq!(done, json!({ "matched": 2, "cancelled_jobs": 1, "erased": 2, "left": 0 }));
+    assert_eq!(done, json!({ "matched": 2, "cancelled_jobs": 1, "erased": 2, "left": 0, "artifacts": 0 }));
 
     assert!(of(&app, SUBJECT).await.is_empty());
     assert_eq!(of(&app, "john").await.len(), 1);

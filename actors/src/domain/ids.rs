@@ -216,6 +216,12 @@ id!(
     "job id"
 );
 id!(
+    /// An artifact: `art_` and 32 hexadecimal digits.
+    ArtifactId,
+    "art",
+    "artifact id"
+);
+id!(
     /// A token of the API: `tok_` and 32 hexadecimal digits. Names it; it is not its secret.
     TokenId,
     "tok",

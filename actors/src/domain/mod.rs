@@ -9,7 +9,8 @@ mod time;
 
 pub use event::EventEnvelope;
 pub use ids::{
-    CalleeId, Epoch, EventId, Fence, InvalidId, JobId, LaneKey, RouteName, SourceName, TenantName, TokenId, TraceId,
+    ArtifactId, CalleeId, Epoch, EventId, Fence, InvalidId, JobId, LaneKey, RouteName, SourceName, TenantName, TokenId,
+    TraceId,
 };
 pub use job::{CheckpointStage, Job, JobClass, JobState};
 pub use mandate::Mandate;

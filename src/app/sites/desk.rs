@@ -13,6 +13,7 @@ use super::changed::{Changed, concerns_a_site};
 use crate::{
     actions::site::{self, Answered, Door, Ending, JobReport, Kind, Request},
     api::records::{AuditEntry, JobRow, RecordFilter, Records, Scope},
+    artifacts::Artifacts,
     config::{self, Config, WordPress},
     http_client::HttpClient,
     ids,
@@ -33,6 +34,7 @@ pub(in crate::app) struct Desk {
     pub(in crate::app) client: HttpClient,
     pub(in crate::app) clock: Arc<dyn Clock>,
     pub(in crate::app) changed: Arc<Changed>,
+    pub(in crate::app) artifacts: Arc<Artifacts>,
 }
 
 impl Desk {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sluice_actors::domain::{JobId, TenantName};
+use sluice_actors::domain::{ArtifactId, JobId, TenantName};
 use subtle::ConstantTimeEq;
 
 use super::desk::{Desk, report};
@@ -20,6 +20,7 @@ use crate::{
         jwks_of,
         site::{Answered, Ending, Kind, MAX_JOBS, Request},
     },
+    artifacts,
     config::{Config, WordPress},
     edge::site::{SiteAsk, SiteDesk, SiteRefusal},
     ids,
@@ -64,6 +65,19 @@ impl Pull {
             SiteRefusal::Unavailable
         })?;
         Ok(json_bytes(&json!({ "ok": true, "schema_version": 1, "jobs": jobs })))
+    }
+
+    /// A fresh URL of one of the tenant's artifacts. Archived payloads are for those who run the gateway.
+    async fn artifact(&self, tenant: &TenantName, id: ArtifactId) -> Result<Bytes, SiteRefusal> {
+        let away = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%tenant, %error, "a site that asks for an artifact gets no answer");
+            SiteRefusal::Unavailable
+        };
+        let artifacts = &self.desk.artifacts;
+        let found = artifacts.find(tenant, id).await.map_err(|error| away(&error))?;
+        let found = found.filter(|found| found.kind != artifacts::Kind::Payload).ok_or(SiteRefusal::NotFound)?;
+        let link = artifacts.link(&found).await.map_err(|error| away(&error))?;
+        Ok(json_bytes(&json!({ "ok": true, "schema_version": 1, "url": link.url, "expires_at": link.expires_at })))
     }
 
     async fn requests(
@@ -137,6 +151,7 @@ impl SiteDesk for Pull {
         match ask {
             SiteAsk::Keys => Ok(json_bytes(&jwks_of([site.as_ref()]))),
             SiteAsk::Jobs(ids) => self.jobs(tenant, ids).await,
+            SiteAsk::Artifact(id) => self.artifact(tenant, id).await,
             SiteAsk::Requests(body) => self.requests(config, (tenant, site), &body).await,
         }
     }

@@ -2,17 +2,20 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use sluice_actors::ports::Clock as _;
 use tokio::net::TcpListener;
 
 use super::Finding;
 use crate::{
     app::{Refused, database},
+    artifacts::Objects,
     cli::{
         check,
         files::{Made, Readers},
         output,
     },
-    config::{Config, Database, Input},
+    clock::SystemClock,
+    config::{ArtifactPlace, Config, Database, Input},
     error_code::ErrorCode,
 };
 
@@ -112,6 +115,25 @@ pub(super) async fn database(database: &Database, gateway_runs: bool) -> Vec<Fin
         findings.push(Finding::bad(CHECK, format!("another process holds {shown}"), cure));
     }
     findings
+}
+
+/// Whether objects can be written, read, signed for and removed. A folder that is not there is not made.
+pub(super) async fn artifacts(config: &Config) -> Finding {
+    const CHECK: &str = "artifacts";
+    if let ArtifactPlace::Folder(folder) = &config.artifacts.place
+        && !folder.exists()
+    {
+        return Finding::ok(CHECK, format!("{} is made with the first of them", folder.display()));
+    }
+    let objects = Objects::new(&config.artifacts.place, String::new);
+    match objects.probe(SystemClock.now()).await {
+        Ok(()) => Finding::ok(CHECK, format!("{} takes, gives back and removes a probe", objects.host())),
+        Err(error) => Finding::bad(
+            CHECK,
+            format!("{}: {error}", objects.host()),
+            "look at `artifacts.store` and at docs/artifacts.md",
+        ),
+    }
 }
 
 /// Whether the addresses to listen on are free; for a gateway that does not run.

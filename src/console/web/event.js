@@ -191,6 +191,16 @@ export async function event(main, id) {
   return again;
 }
 
+/** Where what a job kept is opened: each address leads to a fresh URL, and is written into the audit. */
+function files(keys) {
+  if (!may.operate() || keys.length === 0) return [];
+  const item = (key) => {
+    const [, kind, , id] = key.split("/");
+    return h("li", {}, h("a", { href: `/api/v1/artifacts/${id}`, target: "_blank", rel: "noopener noreferrer" }, `${kind}: ${id}`));
+  };
+  return [h("h2", {}, "Files"), h("ul", {}, ...keys.map(item))];
+}
+
 export async function job(main, id) {
   let last = null;
   const render = async () => {
@@ -248,6 +258,7 @@ export async function job(main, id) {
         "Not tried yet.",
       ),
       ...(result ? [h("h2", {}, "Result"), verbatim("Result", JSON.stringify(result, null, 2))] : []),
+      ...files(result?.artifacts ?? []),
     ));
   };
   const again = () => render().catch((error) => say(error.message, true));

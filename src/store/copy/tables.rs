@@ -150,6 +150,26 @@ pub(super) const TABLES: &[Table] = &[
         4,
         &[("tenant", Text), ("source", Text), ("route", Text), ("subject_id", Text), ("occurred_at", Int)],
     ),
+    // The objects are where they were: the folder or bucket is to be the same, or to be copied as it is.
+    Table::new(
+        "artifacts",
+        1,
+        &[
+            ("id", Id),
+            ("tenant", Text),
+            ("source", Text),
+            ("kind", Text),
+            ("event_id", Id),
+            ("job_id", Id),
+            ("subject_id", Text),
+            ("media_type", Text),
+            ("bytes", Int),
+            ("digest", Bytes),
+            ("created_at", Int),
+            ("stored_at", Int),
+            ("delete_after", Int),
+        ],
+    ),
     Table::numbered("handshakes", &[("seq", Int), ("tenant", Text), ("source", Text), ("at", Int), ("token", Text)]),
     Table::numbered(
         "refusals",

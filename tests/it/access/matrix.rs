@@ -65,6 +65,8 @@ const TABLE: &[Line] = &[
     ("GET", "/api/v1/jobs/{id}/result", ALL, false, Object, &[200]),
     ("POST", "/api/v1/jobs/{id}/retry", RETRY, false, Object, &[200, 409]),
     ("POST", "/api/v1/jobs/{id}/cancel", ACT, false, Object, &[200, 409]),
+    // It leads to the object, and whoever follows is shown it.
+    ("GET", "/api/v1/artifacts/{id}", ACT, false, Object, &[200]),
     ("GET", "/api/v1/dead-letters", LOOK, false, List, &[200]),
     ("POST", "/api/v1/dead-letters/replay", ACT, false, List, &[200]),
     ("GET", "/api/v1/lanes", LOOK, false, List, &[200]),
@@ -129,6 +131,7 @@ struct Objects {
     refusal: i64,
     user: String,
     token: String,
+    artifact: String,
 }
 
 fn tenant_file(api: &StandInApi, secret: &str) -> String {
@@ -206,7 +209,9 @@ async fn objects(app: &App, api: &StandInApi, at: usize) -> Objects {
         token: Some("handed-over".to_owned()),
     };
     app.records().keep_handshake(handed).await.unwrap();
-    Objects { tenant, event, quarantined, dead: job("call"), done: job("noted"), waiting, refusal, user, token }
+    let (dead, done) = (job("call"), job("noted"));
+    let artifact = app.artifact(tenant, "chat", &event).await;
+    Objects { tenant, event, quarantined, dead, done, waiting, refusal, user, token, artifact }
 }
 
 async fn callers(app: &App) -> Vec<Caller> {
@@ -251,6 +256,7 @@ fn filled(line: &Line, of: &Objects, nth: usize) -> (String, Value) {
         "/api/v1/jobs/{id}/cancel" => of.waiting.clone(),
         "/api/v1/refusals/{id}" => of.refusal.to_string(),
         "/api/v1/tokens/{id}" => of.token.clone(),
+        "/api/v1/artifacts/{id}" => of.artifact.clone(),
         _ => of.dead.clone(),
     };
     let filled = path.replace("{id}", &id).replace("{name}", &of.user).replace("{tenant}", of.tenant);

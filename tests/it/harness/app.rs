@@ -6,6 +6,7 @@ use serde_json::Value;
 use sluice::{
     api::records::Records,
     app::{self, AppOptions, Running, sites::ReportPace},
+    artifacts::{Artifacts, Kind, NewArtifact},
     clock::SystemClock,
     config::{self, LogFormat},
     lifecycle::{DrainPlan, ShutdownReport},
@@ -14,7 +15,10 @@ use sluice::{
         logs::{self, Options},
     },
 };
-use sluice_actors::{domain::JobState, handle::NodeLimits};
+use sluice_actors::{
+    domain::{JobState, LaneKey},
+    handle::NodeLimits,
+};
 
 use super::{Folder, Sender, eventually};
 
@@ -58,6 +62,25 @@ impl App {
     /// What people read of the store.
     pub(crate) fn records(&self) -> &dyn Records {
         &*self.running.records
+    }
+
+    /// Artifacts.
+    pub(crate) fn artifacts(&self) -> &Artifacts {
+        &self.running.artifacts
+    }
+
+    /// Keeps an artifact of an event; returns its id.
+    pub(crate) async fn artifact(&self, tenant: &str, source: &str, event: &str) -> String {
+        let new = NewArtifact {
+            lane: LaneKey::new(tenant.parse().expect("a name"), source.parse().expect("a name")),
+            kind: Kind::Result,
+            event: event.parse().expect("an id"),
+            job: None,
+            subject: None,
+            media_type: "text/plain",
+            delete_after: None,
+        };
+        self.artifacts().keep(new, "kept".into()).await.expect("the object store").id.to_string()
     }
 
     /// The public listener's origin.

@@ -80,6 +80,11 @@ impl Sender {
         self.send_at(SystemClock.now(), id, body).await.expect("the gateway answers")
     }
 
+    /// The same sender, asking for leave to upload.
+    pub(crate) fn uploading(&self) -> Self {
+        Self { url: self.url.replace("/webhooks/", "/uploads/"), ..self.clone() }
+    }
+
     /// Sends `body`, signed as at `now`. `Err`: the connection broke or was refused.
     pub(crate) async fn send_at(&self, now: Timestamp, id: &str, body: &Value) -> reqwest::Result<Answer> {
         self.send_bytes(now, id, body.to_string().into_bytes(), "application/json").await

@@ -17,6 +17,7 @@ final class Sluice_Admin {
 		add_action( 'admin_menu', array( self::class, 'menus' ) );
 		add_action( 'admin_enqueue_scripts', array( self::class, 'assets' ) );
 		add_action( 'admin_post_sluice', array( self::class, 'act' ) );
+		add_action( 'admin_post_sluice_file', array( self::class, 'file' ) );
 		add_filter( 'plugin_action_links_' . plugin_basename( SLUICE_FILE ), array( self::class, 'links' ) );
 		add_filter( 'set_screen_option_sluice_jobs_per_page', array( self::class, 'per_page' ), 10, 3 );
 		Sluice_Settings::hooks();
@@ -108,6 +109,39 @@ final class Sluice_Admin {
 	 */
 	public static function nonce( string $what, string $id ): string {
 		return 'sluice_' . $what . '_' . $id;
+	}
+
+	/**
+	 * Where an editor opens an artifact of a post: an address that stays, good for who may edit the post.
+	 *
+	 * @param int    $post_id The post.
+	 * @param string $id      The artifact.
+	 */
+	public static function file_url( int $post_id, string $id ): string {
+		$url = admin_url( 'admin-post.php?action=sluice_file&post=' . $post_id . '&file=' . $id );
+		return wp_nonce_url( $url, self::nonce( 'file', $post_id . $id ) );
+	}
+
+	/** Leads to a fresh link of an artifact. This site's server asks for it; the browser is only sent there. */
+	public static function file(): void {
+		$post_id = isset( $_GET['post'] ) && is_string( $_GET['post'] ) ? (int) $_GET['post'] : 0;
+		$id      = isset( $_GET['file'] ) && is_string( $_GET['file'] ) ? sanitize_key( $_GET['file'] ) : '';
+		check_admin_referer( self::nonce( 'file', $post_id . $id ) );
+		$known = array_column( Sluice_Posts::artifacts( $post_id ), 'id' );
+		if ( ! $post_id || ! current_user_can( 'edit_post', $post_id ) || ! in_array( $id, $known, true ) ) {
+			wp_die( esc_html__( 'You are not allowed to do that.', 'sluice' ), '', array( 'response' => 403 ) );
+		}
+		$link = Sluice_Pull::artifact( $id );
+		if ( '' === $link ) {
+			wp_die( esc_html__( 'The gateway has no link to this file. It may not be kept any more.', 'sluice' ), '', array( 'response' => 404 ) );
+		}
+		nocache_headers();
+		header( 'Referrer-Policy: no-referrer' );
+		$host = (string) wp_parse_url( $link, PHP_URL_HOST );
+		// The object store is another host. The link is the gateway's, and was checked.
+		add_filter( 'allowed_redirect_hosts', static fn( array $hosts ): array => array( ...$hosts, $host ) );
+		wp_safe_redirect( $link, 303, 'Sluice' );
+		exit;
 	}
 
 	/** Takes a form. */

@@ -114,21 +114,33 @@ final class Sluice_Post_Panel {
 			echo '<h4>' . esc_html( (string) get_post_meta( $post->ID, '_sluice_title', true ) ) . '</h4>';
 			echo '<p>' . nl2br( esc_html( (string) get_post_meta( $post->ID, '_sluice_summary', true ) ) ) . '</p>';
 		}
-		self::artifacts( Sluice_Posts::artifacts( $post->ID ) );
+		self::artifacts( $post->ID, Sluice_Posts::artifacts( $post->ID ) );
 	}
 
 	/**
-	 * Links to what the job produced. They are shown to editors and are no part of the post: they expire.
+	 * Links to what the job produced. They are shown to editors and are no part of the post. A site that may ask
+	 * its gateway has links that stay; elsewhere they are those that came with the result, and expire.
 	 *
+	 * @param int   $post_id   The post.
 	 * @param array $artifacts The artifacts.
 	 */
-	private static function artifacts( array $artifacts ): void {
+	private static function artifacts( int $post_id, array $artifacts ): void {
 		if ( ! $artifacts ) {
 			return;
 		}
+		$stays = Sluice_Pull::is_on() && current_user_can( 'edit_post', $post_id );
 		echo '<h4>' . esc_html__( 'Files', 'sluice' ) . '</h4><ul>';
 		foreach ( $artifacts as $artifact ) {
 			$expires = $artifact['expires_at'] ?? null;
+			$id      = $artifact['id'] ?? '';
+			if ( $stays && is_string( $id ) && 1 === preg_match( Sluice_Callback::ARTIFACT_ID, $id ) ) {
+				printf(
+					'<li><a href="%s" rel="noopener noreferrer nofollow" target="_blank">%s</a></li>',
+					esc_url( Sluice_Admin::file_url( $post_id, $id ) ),
+					esc_html( $artifact['type'] )
+				);
+				continue;
+			}
 			if ( is_int( $expires ) && $expires <= time() ) {
 				echo '<li>' . esc_html( $artifact['type'] ) . ' <span class="sluice-quiet">' . esc_html__( 'expired', 'sluice' ) . '</span></li>';
 				continue;

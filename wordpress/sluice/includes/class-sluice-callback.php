@@ -19,6 +19,8 @@ final class Sluice_Callback {
 	public const MAX_TITLE     = 1000;
 	public const MAX_SUMMARY   = 30000;
 	public const MAX_ARTIFACTS = 20;
+	/** What names an artifact at the gateway, for as long as it is kept there. */
+	public const ARTIFACT_ID = '/^art_[0-9a-f]{32}$/D';
 	public const MAX_URL       = 2048;
 
 	/**
@@ -33,7 +35,7 @@ final class Sluice_Callback {
 	 * @param int         $occurred_at When what it tells happened, in microseconds since 1970.
 	 * @param string      $title       HTML text.
 	 * @param string      $summary     HTML text.
-	 * @param array       $artifacts   Rows of `type`, `url`, `expires_at` (Unix seconds or null).
+	 * @param array       $artifacts   Rows of `type`, `id` (or empty), `url`, `expires_at` (Unix seconds or null).
 	 * @param string      $trace_id    The trace.
 	 * @param string      $mode        `meta`: kept beside an existing post; empty: as this site's settings say.
 	 * @param int         $target      For mode `meta`: the post to attach to, or 0.
@@ -132,7 +134,7 @@ final class Sluice_Callback {
 	 * The artifacts, or null if one does not fit.
 	 *
 	 * @param mixed $list The field.
-	 * @return array<int,array{type:string,url:string,expires_at:?int}>|null
+	 * @return array<int,array{type:string,id:string,url:string,expires_at:?int}>|null
 	 */
 	private static function artifacts( mixed $list ): ?array {
 		if ( ! is_array( $list ) || ! array_is_list( $list ) || count( $list ) > self::MAX_ARTIFACTS ) {
@@ -141,6 +143,9 @@ final class Sluice_Callback {
 		$rows = array();
 		foreach ( $list as $one ) {
 			if ( ! is_array( $one ) || ! self::is( $one, 'type', '/^[A-Za-z0-9][A-Za-z0-9_.\/+-]{0,63}$/D' ) || ! self::is_link( $one['url'] ?? null ) ) {
+				return null;
+			}
+			if ( isset( $one['id'] ) && ! self::is( $one, 'id', self::ARTIFACT_ID ) ) {
 				return null;
 			}
 			$expires = null;
@@ -153,6 +158,7 @@ final class Sluice_Callback {
 			}
 			$rows[] = array(
 				'type'       => $one['type'],
+				'id'         => $one['id'] ?? '',
 				'url'        => $one['url'],
 				'expires_at' => $expires,
 			);

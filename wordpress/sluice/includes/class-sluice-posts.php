@@ -231,7 +231,7 @@ final class Sluice_Posts {
 	 * The artifacts of a post, as links that were checked again.
 	 *
 	 * @param int $post_id The post.
-	 * @return array<int,array{type:string,url:string,expires_at:?int}>
+	 * @return array<int,array{type:string,id?:string,url:string,expires_at:?int}>
 	 */
 	public static function artifacts( int $post_id ): array {
 		return self::artifacts_of( (string) get_post_meta( $post_id, '_sluice_artifacts', true ) );

@@ -86,6 +86,24 @@ final class Sluice_Pull {
 	}
 
 	/**
+	 * A fresh link to an artifact.
+	 *
+	 * @param string $id The artifact.
+	 * @return string The link, or empty where there is none.
+	 */
+	public static function artifact( string $id ): string {
+		if ( ! self::is_on() || 1 !== preg_match( Sluice_Callback::ARTIFACT_ID, $id ) ) {
+			return '';
+		}
+		$answer = self::send( 'GET', 'artifacts?id=' . $id );
+		if ( is_wp_error( $answer ) || 200 !== (int) wp_remote_retrieve_response_code( $answer ) ) {
+			return '';
+		}
+		$said = Sluice_Json::read( (string) wp_remote_retrieve_body( $answer ), 4 );
+		return Sluice_Callback::is_link( $said['url'] ?? null ) ? $said['url'] : '';
+	}
+
+	/**
 	 * One question. What is answered has the form of a report.
 	 *
 	 * @param string $method The method.

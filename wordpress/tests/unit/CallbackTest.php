@@ -7,7 +7,7 @@ final class CallbackTest extends TestCase {
 		$callback = Sluice_Callback::read(
 			Signer::body(
 				array(
-					'artifacts'      => array( array( 'type' => 'report', 'url' => 'https://files.example/a?x=1&y=%20', 'expires_at' => '2026-11-24T08:00:00Z' ), array( 'type' => 'application/pdf', 'url' => 'https://files.example:8443/b', 'expires_at' => null ) ),
+					'artifacts'      => array( array( 'type' => 'report', 'id' => 'art_0193a7d4c1e87cc0a3f0c5d6e7f80912', 'url' => 'https://files.example/a?x=1&y=%20', 'expires_at' => '2026-11-24T08:00:00Z' ), array( 'type' => 'application/pdf', 'url' => 'https://files.example:8443/b', 'expires_at' => null ) ),
 					'mode'           => 'meta',
 					'target_post_id' => 7,
 					'later_field'    => true,
@@ -18,6 +18,7 @@ final class CallbackTest extends TestCase {
 		$this->assertSame( 1795507198250000, $callback->occurred_at );
 		$this->assertSame( 1795507200, $callback->artifacts[0]['expires_at'] );
 		$this->assertNull( $callback->artifacts[1]['expires_at'] );
+		$this->assertSame( array( 'art_0193a7d4c1e87cc0a3f0c5d6e7f80912', '' ), array_column( $callback->artifacts, 'id' ) );
 		$this->assertSame( array( 'meta', 7 ), array( $callback->mode, $callback->target ) );
 		$plain = Sluice_Callback::read( Signer::body() );
 		$this->assertSame( array( '', 0 ), array( $plain->mode, $plain->target ) );
@@ -37,7 +38,7 @@ final class CallbackTest extends TestCase {
 			'occurred_at'    => array( null, '', 'yesterday', '2026-02-30T00:00:00Z', '2026-11-24 07:59:58Z', '2026-11-24T07:59:58' ),
 			'title'          => array( null, '', "  \n", 5, str_repeat( 'x', 1001 ) ),
 			'summary'        => array( null, 5, str_repeat( 'x', 30001 ) ),
-			'artifacts'      => array( null, 'x', array( 'a' => 1 ), array( 5 ), array( array( 'type' => 'x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'expires_at' => 5 ) ), array_fill( 0, 21, array( 'type' => 'x', 'url' => 'https://a.example/' ) ) ),
+			'artifacts'      => array( null, 'x', array( 'a' => 1 ), array( 5 ), array( array( 'type' => 'x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'expires_at' => 5 ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => '../x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => 5 ) ), array_fill( 0, 21, array( 'type' => 'x', 'url' => 'https://a.example/' ) ) ),
 			'trace_id'       => array( null, '', 'x' ),
 			'mode'           => array( 'post', 'META', 5, array( 'meta' ), true ),
 			'target_post_id' => array( -1, '7', 1.5 ),

@@ -143,6 +143,15 @@ module "service" {
   min_tasks           = module.sizing.min_tasks
   max_tasks           = module.sizing.max_tasks
 
+  artifacts = {
+    bucket_arn  = module.artifacts.arn
+    kms_key_arn = var.kms_key_arn
+  }
+
+  settings = {
+    SLUICE_ARTIFACTS__STORE = "s3://${var.artifacts_bucket}"
+  }
+
   # In the tenant's file: secrets = ["env:ACME_STRIPE"].
   secrets = {
     SLUICE_TLS_CERT     = module.secrets.arns["tls-cert"]

@@ -9,7 +9,7 @@ variable "kms_key_arn" {
 }
 
 variable "retention_days" {
-  description = "Days until an object goes; not less than the gateway's own retention, or links lead nowhere."
+  description = "Days until an object goes; not less than the gateway keeps artifacts (90, or `[artifacts] archive`), or links lead nowhere."
   type        = number
   default     = 90
 }

@@ -135,7 +135,7 @@ resource "aws_lb_listener_rule" "public" {
 
   condition {
     path_pattern {
-      values = ["/webhooks/*", "/.well-known/jwks.json", "/site/v1/*"]
+      values = ["/webhooks/*", "/uploads/*", "/.well-known/jwks.json", "/site/v1/*"]
     }
   }
 

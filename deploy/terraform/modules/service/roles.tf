@@ -111,6 +111,16 @@ data "aws_iam_policy_document" "task" {
     }
   }
 
+  # Without it S3 answers 403 for an object that is not there (yet), as it does for a role that may not.
+  dynamic "statement" {
+    for_each = var.artifacts == null ? [] : [var.artifacts]
+    content {
+      sid       = "ArtifactsThere"
+      actions   = ["s3:ListBucket"]
+      resources = [statement.value.bucket_arn]
+    }
+  }
+
   dynamic "statement" {
     for_each = var.artifacts == null ? [] : [var.artifacts]
     content {

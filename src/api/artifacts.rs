@@ -1,0 +1,34 @@
+//! Artifacts: the way to one, by an address that stays.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header};
+use sluice_actors::domain::ArtifactId;
+
+use super::{
+    Api, ApiError,
+    access::{Allowed, SeePayloads},
+    answer::{Answer, Content},
+    request::Call,
+};
+use crate::artifacts::ArtifactError;
+
+impl From<ArtifactError> for ApiError {
+    fn from(error: ArtifactError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Leads to a fresh URL of the artifact: whoever follows the address later is asked again who they are.
+pub(super) async fn open(api: Arc<Api>, who: Allowed<SeePayloads>, call: Call<()>) -> Result<Answer, ApiError> {
+    let id: ArtifactId = call.parameter(0)?;
+    let found = api.artifacts.register().artifact(who.scope(), id).await?;
+    let artifact = found.ok_or_else(|| ApiError::NotFound("no such artifact".to_owned()))?;
+    let link = api.artifacts.link(&artifact).await.map_err(ArtifactError::from)?;
+    let location = HeaderValue::try_from(link.url).map_err(|error| ApiError::Unavailable(error.to_string()))?;
+    // What is opened is content of others: who saw it is written down.
+    api.records.audit(who.acts("artifact.open", Some(artifact.lane.tenant.as_str()), id, "")).await?;
+    let mut answer = Answer::new("text/plain; charset=utf-8", Content::Text(String::new()));
+    answer.status = StatusCode::SEE_OTHER;
+    Ok(answer.with(header::LOCATION, location))
+}

@@ -1,0 +1,223 @@
+//! Artifacts: what is too large for a callback or must outlive the store lies in an object store, and
+//! others get keys and signed URLs ([ADR 0022](../../docs/adr/0022-artifacts.md)).
+//!
+//! Order of all writing: row, object, mark that it is stored; order of all removing: object, row. A crash
+//! in between leaves a row without an object, which retention removes, never an object that nobody knows.
+//! Nothing here is called inside a transaction of the store or before a vendor's answer.
+
+mod folder;
+mod key;
+mod objects;
+mod register;
+#[cfg(feature = "aws")]
+mod s3;
+mod uploads;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use sluice_actors::{
+    domain::{ArtifactId, EventId, JobId, LaneKey, TenantName, Timestamp},
+    ports::{Clock, StoreUnavailable},
+};
+
+pub use folder::{Folder, Incoming, LinkRefused, Shown};
+pub use key::{InvalidKey, Key, Kind};
+pub use object_store::{GetRange, GetResult};
+pub use objects::{Exactly, Link, ObjectError, Objects, Ticket};
+pub use register::{Added, Artifact, OldPayload, Quota, Register, Use};
+pub use uploads::{Promise, UploadAsk, UploadRefused};
+
+use crate::{api::records::Scope, config::Live, ids};
+
+/// Why an artifact could not be kept, opened or removed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ArtifactError {
+    /// The store of rows.
+    #[error("{0}")]
+    Store(Arc<StoreUnavailable>),
+    /// The store of objects.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+}
+
+impl From<StoreUnavailable> for ArtifactError {
+    fn from(error: StoreUnavailable) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+/// How writing an object ended, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It lies there.
+    Stored,
+    /// The object store did not take it, or it was cut off.
+    Failed,
+    /// It is not what was promised.
+    Refused,
+}
+
+impl Written {
+    /// All outcomes.
+    pub const ALL: [Self; 3] = [Self::Stored, Self::Failed, Self::Refused];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Told how each writing ended, and of how many bytes. Must return at once.
+pub type Count = Arc<dyn Fn(&'static str, Written, u64) + Send + Sync>;
+
+/// What an artifact of ours is to be.
+#[derive(Debug, Clone)]
+pub struct NewArtifact {
+    /// Whose.
+    pub lane: LaneKey,
+    /// What.
+    pub kind: Kind,
+    /// Of which event.
+    pub event: EventId,
+    /// Of which job.
+    pub job: Option<JobId>,
+    /// Of which subject.
+    pub subject: Option<String>,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// When it goes; none: with its event.
+    pub delete_after: Option<Timestamp>,
+}
+
+/// How many artifacts one sweep removes.
+const BATCH: usize = 100;
+
+/// All artifacts of this gateway.
+pub struct Artifacts {
+    objects: Objects,
+    register: Arc<dyn Register>,
+    config: Live,
+    clock: Arc<dyn Clock>,
+    count: Count,
+}
+
+impl Artifacts {
+    /// Where the configuration says. `origin`: the public listener's, where it has no `public_url`.
+    pub fn new(config: Live, register: Arc<dyn Register>, clock: Arc<dyn Clock>, origin: String, count: Count) -> Self {
+        let live = config.clone();
+        let objects = Objects::new(&config.load().artifacts.place, move || {
+            let url = live.load().edge.public_url.clone();
+            url.map_or_else(|| origin.clone(), |url| url.as_str().trim_end_matches('/').to_owned())
+        });
+        Self { objects, register, config, clock, count }
+    }
+
+    /// Where objects lie.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The rows.
+    pub fn register(&self) -> &dyn Register {
+        &*self.register
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Live {
+        &self.config
+    }
+
+    fn told(&self, written: Written, bytes: u64) {
+        (self.count)(self.objects.backend(), written, bytes);
+    }
+
+    /// Keeps what we made.
+    pub async fn keep(&self, new: NewArtifact, content: Bytes) -> Result<Artifact, ArtifactError> {
+        let now = self.clock.now();
+        let NewArtifact { lane, kind, event, job, subject, media_type, delete_after } = new;
+        let mut artifact = Artifact {
+            id: ids::artifact_id(now),
+            lane,
+            kind,
+            event: Some(event),
+            job,
+            subject,
+            media_type: media_type.to_owned(),
+            bytes: content.len() as u64,
+            digest: Sha256::digest(&content).into(),
+            created_at: now,
+            stored_at: None,
+            delete_after,
+        };
+        self.register.add(artifact.clone(), None).await?;
+        if let Err(error) = self.objects.put(&artifact.key(), media_type, content).await {
+            self.told(Written::Failed, 0);
+            return Err(error.into());
+        }
+        self.told(Written::Stored, artifact.bytes);
+        self.register.stored(artifact.id).await?;
+        artifact.stored_at = Some(now);
+        Ok(artifact)
+    }
+
+    /// One of a tenant's artifacts.
+    pub async fn find(&self, tenant: &TenantName, id: ArtifactId) -> Result<Option<Artifact>, ArtifactError> {
+        Ok(self.register.artifact(&Scope::Tenants(vec![tenant.clone()]), id).await?)
+    }
+
+    /// A fresh URL of an artifact.
+    pub async fn link(&self, artifact: &Artifact) -> Result<Link, ObjectError> {
+        let ttl = self.config.load().artifacts.link_ttl;
+        self.objects.link(&artifact.key(), &artifact.media_type, self.clock.now(), ttl).await
+    }
+
+    /// Removes artifacts whose time is over. Returns how many are gone; the others are tried again.
+    pub async fn sweep(&self) -> Result<u64, ArtifactError> {
+        let now = self.clock.now();
+        let expired = self.register.expired(now, BATCH).await?;
+        let mut gone: Vec<ArtifactId> = Vec::with_capacity(expired.len());
+        let mut failed = None;
+        for artifact in expired {
+            match self.objects.delete(&artifact.key()).await {
+                Ok(()) => gone.push(artifact.id),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let removed = if gone.is_empty() { 0 } else { self.register.forget(gone).await? };
+        failed.map_or(Ok(removed), |error| Err(error.into()))
+    }
+
+    /// Archives payloads that retention is about to remove, one after the other.
+    pub async fn archive(&self, events: &[EventId], keep_for: Duration) -> Result<u64, ArtifactError> {
+        let mut archived = 0;
+        for event in events {
+            let Some(payload) = self.register.old_payload(*event).await? else { continue };
+            let new = NewArtifact {
+                lane: payload.lane.clone(),
+                kind: Kind::Payload,
+                event: payload.event,
+                job: None,
+                subject: payload.subject.clone(),
+                media_type: "application/octet-stream",
+                delete_after: Some(self.clock.now().plus(keep_for)),
+            };
+            self.keep(new, archived_bytes(&payload)).await?;
+            archived += 1;
+        }
+        Ok(archived)
+    }
+}
+
+/// The bytes of an archived payload: the one place that they pass on their way out of the store.
+fn archived_bytes(payload: &OldPayload) -> Bytes {
+    payload.raw.clone()
+}

@@ -1,0 +1,119 @@
+//! What the store knows of artifacts. A row is written before its object and removed after it, so that
+//! whichever crash comes, no object is left that no row tells of.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sluice_actors::{
+    domain::{ArtifactId, EventId, JobId, LaneKey, TenantName, Timestamp},
+    ports::StoreUnavailable,
+};
+
+use super::{Key, Kind};
+use crate::api::records::Scope;
+
+/// A row: what an object is, whose, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its id.
+    pub id: ArtifactId,
+    /// Whose it is.
+    pub lane: LaneKey,
+    /// What it is.
+    pub kind: Kind,
+    /// The event that it belongs to; of an upload, the first one that referred to it.
+    pub event: Option<EventId>,
+    /// The job that made it.
+    pub job: Option<JobId>,
+    /// The subject of that event: it outlives the event where a payload is archived.
+    pub subject: Option<String>,
+    /// Its media type.
+    pub media_type: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// SHA-256 of it.
+    pub digest: [u8; 32],
+    /// When it was made, or promised.
+    pub created_at: Timestamp,
+    /// When its object is known to lie in the store; none before.
+    pub stored_at: Option<Timestamp>,
+    /// When it goes; none: with its event.
+    pub delete_after: Option<Timestamp>,
+}
+
+impl Artifact {
+    /// Where its object lies.
+    pub fn key(&self) -> Key {
+        Key::new(self.lane.tenant.clone(), self.kind, self.created_at, self.id)
+    }
+}
+
+/// What a tenant's uploads may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many may be kept at once.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What became of a new row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added {
+    /// It is there.
+    New,
+    /// One of this id was there already.
+    Known(Box<Artifact>),
+    /// The tenant's uploads take as much as they may.
+    Full,
+}
+
+/// Of which event an upload is used, and until when it stays at least.
+#[derive(Debug, Clone)]
+pub struct Use {
+    /// Which upload.
+    pub id: ArtifactId,
+    /// Whose it must be.
+    pub lane: LaneKey,
+    /// The event.
+    pub event: EventId,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// Until when it stays at least.
+    pub until: Timestamp,
+}
+
+/// A payload that retention is about to remove.
+#[derive(Debug, Clone)]
+pub struct OldPayload {
+    /// Of which source.
+    pub lane: LaneKey,
+    /// Of which event.
+    pub event: EventId,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// The redacted body.
+    pub raw: Bytes,
+}
+
+/// The rows of artifacts.
+#[async_trait]
+pub trait Register: Send + Sync + 'static {
+    /// Adds a row, if there is none of its id and its tenant keeps within `quota`.
+    async fn add(&self, artifact: Artifact, quota: Option<Quota>) -> Result<Added, StoreUnavailable>;
+    /// Its object lies in the store.
+    async fn stored(&self, id: ArtifactId) -> Result<(), StoreUnavailable>;
+    /// One row.
+    async fn artifact(&self, scope: &Scope, id: ArtifactId) -> Result<Option<Artifact>, StoreUnavailable>;
+    /// An upload of this source, marked as used by an event. None: there is none of this source.
+    async fn use_upload(&self, used: Use) -> Result<Option<Artifact>, StoreUnavailable>;
+    /// Rows whose time is over, at most `limit`.
+    async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable>;
+    /// Removes rows whose time is over and whose objects are gone.
+    async fn forget(&self, ids: Vec<ArtifactId>) -> Result<u64, StoreUnavailable>;
+    /// A payload that is to be archived; none: it is gone.
+    async fn old_payload(&self, event: EventId) -> Result<Option<OldPayload>, StoreUnavailable>;
+    /// What is kept of a subject, and not erased yet.
+    async fn of_subject(&self, tenant: &TenantName, subject: &str) -> Result<Vec<Artifact>, StoreUnavailable>;
+    /// The time of all of a subject's artifacts is over. Returns how many they are.
+    async fn erase_subject(&self, tenant: &TenantName, subject: &str) -> Result<u64, StoreUnavailable>;
+}

@@ -1,0 +1,190 @@
+//! The rows of artifacts.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sluice_actors::{
+    domain::{ArtifactId, EventId, JobId, TenantName, Timestamp},
+    ports::StoreUnavailable,
+};
+
+use super::{
+    Store,
+    batch::Batch,
+    command::Command,
+    jobs::{ReadFailed, limit_value},
+    records::scope_value,
+    rows::{BadRow, Reader, Row},
+    sql::{bulk, sql},
+    value::values,
+};
+use crate::{
+    api::records::Scope,
+    artifacts::{Added, Artifact, OldPayload, Quota, Register, Use},
+};
+
+/// Artifacts of one subject that are told.
+const MAX_OF_SUBJECT: usize = 10_000;
+
+bulk!(DELETE_ARTIFACTS, "delete_artifacts");
+
+#[async_trait]
+impl Register for Store {
+    async fn add(&self, artifact: Artifact, quota: Option<Quota>) -> Result<Added, StoreUnavailable> {
+        let artifact = Box::new(artifact);
+        Ok(self.shared.writer.submit(|reply| Command::AddArtifact { artifact, quota, reply }).await?)
+    }
+
+    async fn stored(&self, id: ArtifactId) -> Result<(), StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::ArtifactStored { id, reply }).await?)
+    }
+
+    async fn artifact(&self, scope: &Scope, id: ArtifactId) -> Result<Option<Artifact>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sql!("artifact"), values![scope_value(scope), id]).await?;
+            Ok(rows.first().map(row).transpose()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn use_upload(&self, used: Use) -> Result<Option<Artifact>, StoreUnavailable> {
+        let used = Box::new(used);
+        Ok(self.shared.writer.submit(|reply| Command::UseUpload { used, reply }).await?)
+    }
+
+    async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sql!("expired_artifacts"), values![now, limit_value(limit)]).await?;
+            Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn forget(&self, ids: Vec<ArtifactId>) -> Result<u64, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::ForgetArtifacts { ids, reply }).await?)
+    }
+
+    async fn old_payload(&self, event: EventId) -> Result<Option<OldPayload>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sql!("old_payload"), values![event]).await?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            let row = Reader::new(row, "payloads", "id");
+            Ok(Some(OldPayload {
+                lane: row.lane()?,
+                event: row.event_id("id")?,
+                subject: row.opt("subject_id")?,
+                raw: Bytes::from(row.get::<Vec<u8>>("raw")?),
+            }))
+        };
+        Ok(read().await?)
+    }
+
+    async fn of_subject(&self, tenant: &TenantName, subject: &str) -> Result<Vec<Artifact>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let now = self.shared.clock.now();
+            let values = values![tenant.as_str(), subject, now, limit_value(MAX_OF_SUBJECT)];
+            let rows = self.rows(sql!("artifacts_of_subject"), values).await?;
+            Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn erase_subject(&self, tenant: &TenantName, subject: &str) -> Result<u64, StoreUnavailable> {
+        let (tenant, subject) = (tenant.to_string(), subject.to_owned());
+        Ok(self.shared.writer.submit(|reply| Command::EraseArtifacts { tenant, subject, reply }).await?)
+    }
+}
+
+fn row(row: &Row) -> Result<Artifact, BadRow> {
+    let row = Reader::new(row, "artifacts", "id");
+    let digest: Vec<u8> = row.get("digest")?;
+    Ok(Artifact {
+        id: ArtifactId::from_uuid(row.get("id")?),
+        lane: row.lane()?,
+        kind: row.parse("kind")?,
+        event: row.opt("event_id")?.map(EventId::from_uuid),
+        job: row.opt("job_id")?.map(JobId::from_uuid),
+        subject: row.opt("subject_id")?,
+        media_type: row.get("media_type")?,
+        bytes: row.number("bytes")?,
+        digest: digest.try_into().unwrap_or_default(),
+        created_at: row.time("created_at")?,
+        stored_at: row.time_or_none("stored_at")?,
+        delete_after: row.time_or_none("delete_after")?,
+    })
+}
+
+/// Adds a row, unless it is there or its tenant's uploads take as much as they may.
+pub(super) async fn add(
+    batch: &mut Batch<'_>,
+    artifact: &Artifact,
+    quota: Option<Quota>,
+) -> Result<Added, sqlx::Error> {
+    let (tenant, source) = (artifact.lane.tenant.as_str(), artifact.lane.source.as_str());
+    let known = batch.fetch(sql!("known_artifact"), values![artifact.id, tenant, source]).await?;
+    if let Some(known) = known.first() {
+        return Ok(Added::Known(Box::new(row(known)?)));
+    }
+    if let Some(quota) = quota {
+        let rows = batch.fetch(sql!("uploads_of_tenant"), values![tenant]).await?;
+        if let Some(row) = rows.first() {
+            let row = Reader::new(row, "artifacts", "count");
+            let (count, bytes): (u64, u64) = (row.number("count")?, row.number("bytes")?);
+            if count >= quota.count || bytes.saturating_add(artifact.bytes) > quota.bytes {
+                return Ok(Added::Full);
+            }
+        }
+    }
+    let values = values![
+        artifact.id,
+        tenant,
+        source,
+        artifact.kind.as_str(),
+        artifact.event,
+        artifact.job,
+        artifact.subject.as_deref(),
+        artifact.media_type.as_str(),
+        i64::try_from(artifact.bytes).unwrap_or(i64::MAX),
+        artifact.digest.as_slice(),
+        artifact.created_at,
+        artifact.stored_at,
+        artifact.delete_after,
+    ];
+    batch.fetch(sql!("insert_artifact"), values).await?;
+    Ok(Added::New)
+}
+
+/// Its object lies in the store.
+pub(super) async fn stored(batch: &mut Batch<'_>, id: ArtifactId) -> Result<(), sqlx::Error> {
+    batch.execute(sql!("artifact_stored"), values![id, batch.now]).await?;
+    Ok(())
+}
+
+/// Marks an upload as used.
+pub(super) async fn use_upload(batch: &mut Batch<'_>, used: &Use) -> Result<Option<Artifact>, sqlx::Error> {
+    let values = values![
+        used.id,
+        used.lane.tenant.as_str(),
+        used.lane.source.as_str(),
+        used.event,
+        used.subject.as_deref(),
+        used.until,
+        batch.now,
+    ];
+    let rows = batch.fetch(sql!("use_upload"), values).await?;
+    Ok(rows.first().map(row).transpose()?)
+}
+
+/// Removes rows whose time is over.
+pub(super) async fn forget(batch: &mut Batch<'_>, ids: &[ArtifactId]) -> Result<u64, sqlx::Error> {
+    let now = batch.now;
+    let removed = batch.bulk(&DELETE_ARTIFACTS, ids, |id, values| {
+        values.add(*id);
+        values.add(now);
+    });
+    Ok(removed.await?.len() as u64)
+}
+
+/// The time of a subject's artifacts is over.
+pub(super) async fn erase_subject(batch: &mut Batch<'_>, tenant: &str, subject: &str) -> Result<u64, sqlx::Error> {
+    batch.execute(sql!("erase_artifacts_of_subject"), values![tenant, subject, batch.now]).await
+}

@@ -1,0 +1,7 @@
+-- Whatever time they have of their own.
+WITH chosen (event_id, now) AS MATERIALIZED (
+    VALUES
+    (?, ?) -- repeated
+)
+UPDATE artifacts SET delete_after = (SELECT max(now) FROM chosen)
+WHERE event_id IN (SELECT event_id FROM chosen)

@@ -1,0 +1,7 @@
+-- What goes with its event. What has a time of its own keeps it.
+WITH chosen (event_id, now) AS MATERIALIZED (
+    VALUES
+    (?, ?) -- repeated
+)
+UPDATE artifacts SET delete_after = (SELECT max(now) FROM chosen)
+WHERE event_id IN (SELECT event_id FROM chosen) AND delete_after IS NULL

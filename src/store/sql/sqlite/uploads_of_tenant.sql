@@ -1,0 +1,2 @@
+SELECT count(*) AS count, coalesce(sum(bytes), 0) AS bytes FROM artifacts
+WHERE tenant = ?1 AND kind = 'uploads'
