@@ -1,6 +1,7 @@
 //! The composition root: the one place where the parts are put together. `serve`, the demo and the
 //! tests start the same gateway through [`start`].
 
+mod certificates;
 mod changes;
 pub mod database;
 mod folder;
@@ -52,6 +53,7 @@ use crate::{
     edge::{
         self, EdgeOptions,
         accept::{ConnectionLimits, ListenerOptions, Server},
+        tls::LiveTls,
     },
     error_code::ErrorCode,
     http_client::HttpClient,
@@ -66,7 +68,7 @@ use crate::{
         Reports,
         calls::{Callees, Calls},
         deliveries::IngestObserver,
-        host::{self, Connections, Host},
+        host::{Connections, Host},
         lanes::Lanes,
         logs::{self, Logs},
         metrics::Metrics,
@@ -78,6 +80,7 @@ use crate::{
 };
 
 use self::{
+    certificates::{ADMIN, Certificates, EDGE, counting},
     changes::Telling,
     operations::{Operations, Previews, Reloading},
     runtime::Runtime,
@@ -181,7 +184,8 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let keep = config.keep.clone();
     let public_listener = bind("edge.listen", config.edge.listen)?;
     let admin_listener = bind("admin.listen", config.admin.listen)?;
-    let admin_options = admin_listener_options(&config.admin)?;
+    let mut admin_options = admin_listener_options(&config.admin)?;
+    admin_options.told = counting(ADMIN, &metrics);
 
     let data_dir = config.database.data_dir().to_owned();
     let folder = if data_dir.as_os_str().is_empty() { PathBuf::from(".") } else { data_dir };
@@ -203,13 +207,15 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let lanes = Arc::new(Lanes::new(&metrics, config.limits.metric_lanes));
     let callees = Arc::new(Callees::new(config.limits.metric_lanes));
     let host = Arc::new(stands_on(&config, &folder, &store));
-    tell_certificates(&metrics, &config);
     let jobs: Arc<dyn JobStore> = Arc::new(Timed::new(metrics.clone(), jobs));
     let events: Arc<dyn EventStore> = Arc::new(Timed::new(metrics.clone(), events));
     let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
     let switched = records.switches().await.context("the store does not answer")?;
     live.load().switch(&switched);
     let mut edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
+    edge_options.listener.told = counting(EDGE, &metrics);
+    let tls = [&edge_options.listener, &admin_options].map(|listener| listener.tls.clone());
+    let certificates = Certificates::new(tls, metrics.clone(), &live.load());
     let drift = Arc::new(Drift::default());
     let shared = store.nodes();
     let users = nodes::Users::default();
@@ -303,6 +309,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         accepting: accepting.clone(),
         reloading: reloading.map(Mutex::new),
         nodes: shared.clone(),
+        certificates,
         records: records.clone(),
         poster: poster.clone(),
         switched: Mutex::new(switched),
@@ -623,21 +630,13 @@ fn stands_on(config: &Config, folder: &Path, store: &Store) -> Host {
     Host { folder: folder.to_owned(), database, connections: Box::new(connections) }
 }
 
-/// A changed certificate takes effect with the next process, so that those of the start are in use.
-fn tell_certificates(metrics: &Metrics, config: &Config) {
-    for (listener, tls) in [("edge", &config.edge.tls), ("admin", &config.admin.tls)] {
-        if let Some(not_after) = tls.as_ref().and_then(edge::tls::not_after) {
-            host::certificate(metrics, listener, not_after);
-        }
-    }
-}
-
 fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptions> {
     Ok(ListenerOptions {
-        tls: admin.tls.as_ref().map(edge::tls::server_config).transpose()?,
+        tls: admin.tls.as_ref().map(|tls| LiveTls::new(tls, false)).transpose()?,
         trusted_proxies: admin.trusted_proxies.clone().into(),
         require_https: !admin.listen.ip().is_loopback(),
         limits: ConnectionLimits { connections: 256, per_address: 256, ..ConnectionLimits::default() },
+        ..ListenerOptions::default()
     })
 }
 

@@ -208,6 +208,14 @@ OVERVIEW = Dashboard(
                     Query(f"sum by (route) (sluice_http_requests_in_flight{{{TARGET}}})", "{{route}}"),
                 ),
                 lines(
+                    "Refused connections",
+                    "Connections a second that were closed before their first request: past a cap, past the proxy, without its header, without TLS.",
+                    "cps",
+                    rate("sluice_http_connections_refused_total", TARGET, "reason", "{{reason}}"),
+                    runbook="throttled.md",
+                    stacked=True,
+                ),
+                lines(
                     "Events",
                     "Events a second by what became of them.",
                     "eps",

@@ -18,7 +18,7 @@ use sluice_actors::{
 };
 use tokio::sync::{Mutex, Semaphore};
 
-use super::nodes::differing_tenants;
+use super::{certificates::Certificates, nodes::differing_tenants};
 use crate::{
     actions::{Actions, Previewed, configured_callees},
     alerts::Poster,
@@ -29,7 +29,7 @@ use crate::{
         preview::{Preview, PreviewAnswer},
         records::{Records, Switch},
     },
-    config::{self, Config, Sentry, Tls},
+    config::{self, Config, Sentry},
     http_client::HttpClient,
     store::nodes::{Member, Nodes},
     telemetry::{
@@ -60,6 +60,8 @@ pub(super) struct Operations {
     pub(super) accepting: Arc<AtomicBool>,
     pub(super) reloading: Option<Mutex<Reloading>>,
     pub(super) nodes: Option<Nodes>,
+    /// What its listeners show.
+    pub(super) certificates: Certificates,
     pub(super) records: Arc<dyn Records>,
     pub(super) poster: Poster,
     /// What is switched off in the running configuration.
@@ -127,6 +129,7 @@ impl Operations {
         }
         reloading.client.set_allow_private(fresh.outbound.allow_private.clone());
         fresh.keep.retain(&fresh.remote);
+        self.certificates.follow(&self.live.load(), &fresh);
         self.live.store(Arc::new(fresh));
         self.gateway.reload();
         self.in_force();
@@ -144,15 +147,17 @@ impl Operations {
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("edge.listen", old.edge.listen != new.edge.listen),
-        ("edge.tls", is_other_tls(old.edge.tls.as_ref(), new.edge.tls.as_ref())),
+        ("edge.tls", old.edge.tls.is_some() != new.edge.tls.is_some()),
         ("edge.trusted_proxies", old.edge.trusted_proxies != new.edge.trusted_proxies),
+        ("edge.proxy_protocol", old.edge.proxy_protocol != new.edge.proxy_protocol),
+        ("edge.client_certificate_header", old.edge.client_certificate_header != new.edge.client_certificate_header),
         ("edge.max_connections", old.edge.max_connections != new.edge.max_connections),
         (
             "edge.max_connections_per_address",
             old.edge.max_connections_per_address != new.edge.max_connections_per_address,
         ),
         ("admin.listen", old.admin.listen != new.admin.listen),
-        ("admin.tls", is_other_tls(old.admin.tls.as_ref(), new.admin.tls.as_ref())),
+        ("admin.tls", old.admin.tls.is_some() != new.admin.tls.is_some()),
         ("admin.trusted_proxies", old.admin.trusted_proxies != new.admin.trusted_proxies),
         ("database.url", !old.database.is_same_as(&new.database)),
         ("artifacts.store", old.artifacts.place != new.artifacts.place),
@@ -165,15 +170,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("telemetry.format", old.telemetry.format != new.telemetry.format),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
-}
-
-/// A renewed certificate has the same reference: only its content tells.
-fn is_other_tls(old: Option<&Tls>, new: Option<&Tls>) -> bool {
-    match (old, new) {
-        (Some(old), Some(new)) => old.cert.expose() != new.cert.expose() || old.key.expose() != new.key.expose(),
-        (None, None) => false,
-        (Some(_), None) | (None, Some(_)) => true,
-    }
 }
 
 fn is_other_sentry(old: Option<&Sentry>, new: Option<&Sentry>) -> bool {
@@ -336,18 +332,21 @@ mod tests {
         ] {
             assert_eq!(needs_restart(&plain, &config(main)), [key], "{main}");
         }
+        // Only a proxy that is trusted may say these.
+        let behind = |more: &str| config(&format!("[edge]\ntrusted_proxies = ['127.0.0.1']\n{more}"));
+        for (main, key) in [
+            ("proxy_protocol = true", "edge.proxy_protocol"),
+            ("client_certificate_header = 'X-Client-Cert'", "edge.client_certificate_header"),
+        ] {
+            assert_eq!(needs_restart(&behind(""), &behind(main)), [key], "{main}");
+        }
+        // Another certificate is followed.
+        let tls = "[edge]\ntls = { cert = 'env:CERT', key = 'env:KEY' }";
+        assert_eq!(needs_restart(&config(tls), &config(tls)), [] as [&str; 0]);
         // These are followed.
         let followed = "[edge]\nmax_body = '1KiB'\npublic_url = 'https://hooks.example.com'\n[admin]\n\
                         scrape_token = 'env:SCRAPE'\n[outbound]\nallow_private = ['10.0.0.0/8']\n\
                         [telemetry]\nfilter = 'debug'\n";
         assert_eq!(needs_restart(&plain, &config(followed)), [] as [&str; 0]);
-    }
-
-    #[test]
-    fn a_renewed_certificate_is_told_though_its_reference_is_the_same() {
-        let tls = "[edge]\ntls = { cert = 'env:CERT', key = 'env:KEY' }";
-        let running = config(tls);
-        assert_eq!(needs_restart(&running, &running), [] as [&str; 0]);
-        assert_eq!(needs_restart(&running, &config(tls)), ["edge.tls"]);
     }
 }

@@ -144,6 +144,11 @@ impl Why {
                 output::warn(odd);
             }
             output::line(&format!("{}: {}", verdict.lane, verdict.why));
+            if !source.access.allow_from.is_empty() || source.access.certificate.is_some() {
+                output::note(
+                    "a file does not tell who sent it: `allow_from` and `client_certificate` of the source were not looked at",
+                );
+            }
             if verdict.reason == Some(Refusal::StaleTimestamp.as_str()) && self.at.is_none() {
                 output::note("it was taken as arriving now; say when it arrived with --at");
             }

@@ -1,6 +1,7 @@
 //! The configuration: read, resolved and validated once; what the rest of the program sees is
 //! already right. One section per file; the file's form (`deny_unknown_fields`) stays inside.
 
+mod access;
 mod action;
 mod alerts;
 mod artifacts;
@@ -18,6 +19,7 @@ mod server;
 mod source;
 mod telemetry;
 mod tenant;
+mod tls;
 mod tree;
 mod units;
 mod watch;
@@ -35,6 +37,7 @@ use sluice_actors::domain::{LaneKey, SourceName, TenantName};
 
 use crate::secrets::{Keep, Providers, reference::RemoteReference};
 
+pub use access::{Access, ClientCertificate, Fingerprint};
 pub use action::{ActionConfig, Fetch, HttpCall, HttpForward, Prompt, Publish, PublishMode};
 pub use alerts::{Alerts, Cause, Channel, Mail, MailSecurity, Receiver, Target};
 pub use artifacts::{ArtifactPlace, Artifacts, Bucket};
@@ -45,10 +48,11 @@ pub use limits::SourceLimits;
 pub use oidc::{CALLBACK_PATH, Oidc, OidcRole, RoleRule};
 pub use queue::{QueueBody, QueuePublish};
 pub use route::{Filter, Route, TypePattern};
-pub use server::{Admin, Database, Edge, Limits, Outbound, Tls};
+pub use server::{Admin, Database, Edge, Limits, Outbound};
 pub use source::{Keys, LiveKey, Off, PiiPattern, RedactMethod, RedactRule, Source};
 pub use telemetry::{LogFormat, Sentry, Telemetry, Traces};
 pub use tenant::{Llm, Tenant, WordPress};
+pub use tls::{Authorities, Tls, TlsProblem};
 pub(crate) use units::parse_duration;
 pub use watch::{Before, Watch};
 
@@ -107,6 +111,12 @@ impl Config {
     pub fn source(&self, lane: &LaneKey) -> Option<(&Arc<Tenant>, &Arc<Source>)> {
         let tenant = self.tenants.get(&lane.tenant)?;
         Some((tenant, tenant.sources.get(&lane.source)?))
+    }
+
+    /// Whether some source asks for client certificates, so that the public listener does.
+    pub fn asks_for_certificates(&self) -> bool {
+        let mut sources = self.tenants.values().flat_map(|tenant| tenant.sources.values());
+        sources.any(|source| source.access.certificate.is_some())
     }
 
     /// Switches off what operators switched off, a source or all of a tenant (`None`), and all else on.

@@ -6,11 +6,17 @@ use std::{
     sync::Arc,
 };
 
+use http::HeaderName;
 use ipnet::IpNet;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use url::Url;
 
-use super::{finding::Problem, oidc::Oidc, section::Section, units};
+use super::{
+    finding::Problem,
+    oidc::Oidc,
+    section::Section,
+    tls::{Authorities, Tls},
+    units,
+};
 use crate::{
     brokers::Endpoint,
     http_client::guard,
@@ -41,6 +47,12 @@ pub struct Edge {
     pub max_connections_per_address: usize,
     /// TLS, if the gateway ends it itself.
     pub tls: Option<Tls>,
+    /// Who issues the client certificates that sources ask for by name.
+    pub client_ca: Option<Authorities>,
+    /// Where trusted proxies put the client's certificate, as percent-encoded PEM.
+    pub client_certificate_header: Option<HeaderName>,
+    /// Whether each connection begins with a header of the PROXY protocol, from a trusted proxy.
+    pub proxy_protocol: bool,
 }
 
 impl Edge {
@@ -53,7 +65,11 @@ impl Edge {
             max_connections: section.number("max_connections", 20_000, 1..=1_000_000),
             max_connections_per_address: section.number("max_connections_per_address", 2_000, 1..=1_000_000),
             tls: Tls::read(&mut section),
+            client_ca: Authorities::read(&mut section, "client_ca"),
+            client_certificate_header: section.opt("client_certificate_header"),
+            proxy_protocol: section.get("proxy_protocol", false),
         };
+        edge.check_proxies(&section);
         if !edge.listen.ip().is_loopback()
             && edge.tls.is_none()
             && edge.trusted_proxies.is_empty()
@@ -68,6 +84,32 @@ impl Edge {
         check_public_url(&section, edge.public_url.as_ref());
         section.finish();
         edge
+    }
+
+    /// What only a trusted proxy may say needs one.
+    fn check_proxies(&self, section: &Section<'_>) {
+        let untrusted = self.trusted_proxies.is_empty();
+        if untrusted && self.client_certificate_header.is_some() {
+            section.error(
+                "client_certificate_header",
+                "would be believed of nobody",
+                "name the proxy that ends TLS in `edge.trusted_proxies`",
+            );
+        }
+        if untrusted && self.proxy_protocol {
+            section.error(
+                "proxy_protocol",
+                "would be taken from nobody: every connection would be closed",
+                "name the proxy that passes connections on in `edge.trusted_proxies`",
+            );
+        }
+        if self.proxy_protocol && self.tls.is_none() && !section.has("tls") && !self.listen.ip().is_loopback() {
+            section.error(
+                "proxy_protocol",
+                "passes connections on as they are, and the gateway would take deliveries without TLS",
+                "set `edge.tls`: TLS ends here, behind such a proxy",
+            );
+        }
     }
 
     /// What vendors call, without a trailing slash: `public_url`, else where it listens.
@@ -90,36 +132,6 @@ fn check_public_url(section: &Section<'_>, url: Option<&Url>) {
         && !units::is_loopback(url)
     {
         section.error("public_url", "is http outside loopback", "write the https URL that others call");
-    }
-}
-
-/// A certificate chain and its key, PEM.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// The chain.
-    pub cert: Secret,
-    /// The key.
-    pub key: Secret,
-}
-
-impl Tls {
-    fn read(section: &mut Section<'_>) -> Option<Self> {
-        let mut table = section.table("tls")?;
-        let cert = table.required_secret("cert");
-        let key = table.required_secret("key");
-        if let Some(cert) = &cert {
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert.expose()).collect();
-            if chain.map_or(true, |chain| chain.is_empty()) {
-                table.error("cert", "is not a certificate chain in PEM", "refer to the file with `BEGIN CERTIFICATE`");
-            }
-        }
-        if let Some(key) = &key
-            && PrivateKeyDer::from_pem_slice(key.expose()).is_err()
-        {
-            table.error("key", "is not a private key in PEM", "refer to the file with `BEGIN PRIVATE KEY`");
-        }
-        table.finish();
-        Some(Self { cert: cert?, key: key? })
     }
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use sluice_actors::domain::{LaneKey, SourceName, TenantName, Timestamp};
 
 use super::{
-    Route, TypePattern,
+    Access, Route, TypePattern,
     finding::{Problem, suggest},
     limits::SourceLimits,
     section::{Section, Spot},
@@ -66,6 +66,8 @@ pub struct Source {
     /// JSON Schemas an operator adds: event type pattern and compiled schema, checked after the
     /// built-in schema; a misfit is quarantined.
     pub schemas: Vec<(TypePattern, Arc<jsonschema::Validator>)>,
+    /// Who may deliver.
+    pub access: Access,
     /// Its limits.
     pub limits: SourceLimits,
     /// Its routes, in the order of the file.
@@ -230,6 +232,7 @@ impl Source {
         let replay_guard = section.parsed("replay_guard", |item| units::word(item, &[("on", true), ("off", false)]));
         let continue_trace = section.get("continue_trace", false);
         let uploads = section.get("uploads", false);
+        let access = Access::read(&mut section, around.node.edge);
         let redact: Vec<RedactRule> = section.tables("redact").into_iter().filter_map(RedactRule::read).collect();
         let redact_key = read_redact_key(&mut section, &redact);
         let redact_patterns =
@@ -276,6 +279,7 @@ impl Source {
             redact_patterns,
             redact_key,
             schemas,
+            access,
             limits,
             routes,
         })

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use ipnet::IpNet;
+use http::HeaderName;
+use ipnet::{IpNet, Ipv4Net};
 use sluice_actors::domain::Timestamp;
 use url::Url;
 
@@ -157,8 +158,23 @@ impl FromItem for SocketAddr {
 impl FromItem for IpNet {
     fn from_item(item: &Item) -> Result<Self, Problem> {
         text(item, "a network such as \"10.0.0.0/8\" or a single address", |text| {
-            text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+            let net = text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))?;
+            Some(canonical(net))
         })
+    }
+}
+
+/// A network of IPv4-mapped addresses is one of IPv4: addresses are compared in that form.
+fn canonical(net: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let IpNet::V6(v6) = net else { return net };
+    let v4 = v6.addr().to_ipv4_mapped().filter(|_| v6.prefix_len() >= MAPPED);
+    v4.and_then(|v4| Ipv4Net::new(v4, v6.prefix_len() - MAPPED).ok()).map_or(net, IpNet::V4)
+}
+
+impl FromItem for HeaderName {
+    fn from_item(item: &Item) -> Result<Self, Problem> {
+        text(item, "the name of a header", |text| text.parse().ok())
     }
 }
 

@@ -10,6 +10,7 @@ mod answer;
 mod artifacts;
 mod body;
 mod io;
+mod proxy_header;
 pub mod site;
 pub mod tls;
 
@@ -30,7 +31,7 @@ use warp::{Filter, Rejection};
 
 pub use self::body::RequestLimits;
 use self::{
-    accept::{Arrival, ConnectionLimits, ListenerOptions, Server},
+    accept::{Arrival, ConnectionLimits, ListenerOptions, Server, Told},
     answer::Fixed,
     artifacts::Shelf,
     body::Unread,
@@ -89,10 +90,13 @@ impl EdgeOptions {
             ..ConnectionLimits::default()
         };
         let listener = ListenerOptions {
-            tls: edge.tls.as_ref().map(tls::server_config).transpose()?,
+            tls: edge.tls.as_ref().map(|tls| tls::LiveTls::new(tls, config.asks_for_certificates())).transpose()?,
             trusted_proxies: edge.trusted_proxies.as_slice().into(),
+            proxy_protocol: edge.proxy_protocol,
+            client_certificate_header: edge.client_certificate_header.clone(),
             require_https: !edge.listen.ip().is_loopback(),
             limits,
+            told: Told::default(),
         };
         let per_second = config.limits.ingest_per_second;
         Ok(Self {
@@ -257,7 +261,8 @@ impl Edge {
             }
             _ => return Err(answer::METHOD),
         };
-        Ok(Inbound { method, target: arrival.target, headers, body, client: arrival.client })
+        let Arrival { client, certificate, target, .. } = arrival;
+        Ok(Inbound { method, target, headers, body, client, certificate })
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 mod oddities;
+mod secured;
 
 use super::*;
 use crate::ingest::testing::{World, body};

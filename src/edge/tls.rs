@@ -1,60 +1,136 @@
-//! TLS that the gateway ends itself: 1.2 and 1.3, HTTP/1.1 only.
+//! TLS that the gateway ends itself: 1.2 and 1.3, HTTP/1.1 only. The pair in use can be replaced while
+//! connections live on; new handshakes take the new one.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+    sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
 
 use sluice_actors::domain::Timestamp;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::Tls;
+use crate::config::{Tls, TlsProblem};
 
 /// A certificate or key cannot be used. Names what, never shows it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// `tls.cert` holds no certificate chain in PEM.
-    #[error("tls.cert: not a certificate chain in PEM")]
-    Certificate,
-    /// `tls.key` holds no private key in PEM.
-    #[error("tls.key: not a private key in PEM (PKCS#8, PKCS#1 or SEC1)")]
-    Key,
-    /// They do not belong together, or the key is of an unknown kind.
-    #[error("tls: certificate and key cannot be used together")]
-    Mismatch(#[source] rustls::Error),
+    /// The pair.
+    #[error("tls: {0}")]
+    Pair(#[from] TlsProblem),
+    /// TLS cannot be set up with it.
+    #[error("tls: cannot be set up")]
+    Setup(#[source] Error),
 }
 
 /// When the certificate that the listener shows ends; `None` where it cannot be read.
 pub fn not_after(tls: &Tls) -> Option<Timestamp> {
-    let leaf = CertificateDer::pem_slice_iter(tls.cert.expose()).next()?.ok()?;
-    let (_, certificate) = X509Certificate::from_der(&leaf).ok()?;
+    let pair = tls.certified().ok()?;
+    let (_, certificate) = X509Certificate::from_der(pair.end_entity_cert().ok()?).ok()?;
     Some(Timestamp::from_secs(certificate.validity().not_after.timestamp()))
 }
 
-/// The server's side of the TLS that the configuration names.
-pub fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
-    from_pem(tls.cert.expose(), tls.key.expose())
+/// The TLS of a listener, as it is now. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct LiveTls(Arc<ArcSwap<ServerConfig>>);
+
+impl LiveTls {
+    /// TLS with a pair. `asks`: clients are asked for certificates, and may do without.
+    ///
+    /// # Errors
+    /// The pair cannot be used.
+    pub fn new(tls: &Tls, asks: bool) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(ArcSwap::new(server_config(tls, asks)?))))
+    }
+
+    /// Takes another pair for the handshakes from now on.
+    ///
+    /// # Errors
+    /// The pair cannot be used; the one before stays.
+    pub fn replace(&self, tls: &Tls, asks: bool) -> Result<(), TlsError> {
+        self.0.store(server_config(tls, asks)?);
+        Ok(())
+    }
+
+    /// For one handshake.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        self.0.load_full()
+    }
 }
 
-/// The server's side of TLS from a certificate chain and its key: TLS 1.2 or later, aws-lc-rs, and
-/// `http/1.1` as the only protocol offered.
-pub fn from_pem(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().map_err(|_| TlsError::Certificate)?;
-    if chain.is_empty() {
-        return Err(TlsError::Certificate);
-    }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Key)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+/// TLS 1.2 or later, aws-lc-rs, and `http/1.1` as the only protocol offered.
+fn server_config(tls: &Tls, asks: bool) -> Result<Arc<ServerConfig>, TlsError> {
+    let pair = tls.certified()?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(TlsError::Mismatch)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Mismatch)?;
+        .map_err(TlsError::Setup)?;
+    let builder = if asks {
+        builder.with_client_cert_verifier(Arc::new(AnyCertificate::default()))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Asks for a certificate, requires none, and takes any whose key the client has. Whether it is good for
+/// anything is for the source to say that demands one (`ingest::admit`): at the handshake it is not
+/// known which source is meant, and a refusal there would tell strangers from one another.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl Default for AnyCertificate {
+    fn default() -> Self {
+        Self(aws_lc_rs::default_provider().signature_verification_algorithms)
+    }
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// None: a client shows what it has, and nobody learns whom the sources trust.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
 }

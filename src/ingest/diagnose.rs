@@ -132,7 +132,13 @@ pub fn diagnose(case: &Case<'_>) -> Finding {
     match case.refusal {
         Refusal::Disabled => Finding::Disabled,
         Refusal::NoLiveSecret => ended_secret(case).unwrap_or(Finding::NoLiveSecret),
-        Refusal::UnknownEndpoint => Finding::Unknown(case.refusal),
+        // A request alone does not tell who sent it.
+        Refusal::UnknownEndpoint
+        | Refusal::AddressNotAllowed
+        | Refusal::CertificateMissing
+        | Refusal::CertificateInvalid
+        | Refusal::CertificateExpired
+        | Refusal::CertificateNotAccepted => Finding::Unknown(case.refusal),
         Refusal::StaleTimestamp | Refusal::FutureTimestamp => clock(case)
             .or_else(|| ended_secret(case))
             .or_else(|| other_source(case))
@@ -404,6 +410,13 @@ impl fmt::Display for Finding {
                 Refusal::UnknownEndpoint => "no such tenant or source",
                 Refusal::Disabled => "the source is switched off",
                 Refusal::NoLiveSecret => "the source has no secret that is still valid",
+                Refusal::AddressNotAllowed => "the client's address is not in the source's `allow_from`",
+                Refusal::CertificateMissing => "the client showed no certificate",
+                Refusal::CertificateInvalid => {
+                    "the client's certificate cannot be read, or nobody that is trusted issued it"
+                }
+                Refusal::CertificateExpired => "the client's certificate is not valid at this time",
+                Refusal::CertificateNotAccepted => "the client's certificate is none that the source names",
             }),
         }
     }

@@ -1,5 +1,6 @@
 //! From an authentic delivery to durable rows: verify, normalise, record, wake. No warp, no SQL.
 
+pub mod access;
 mod bucket;
 pub mod diagnose;
 mod directory;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sluice_actors::domain::{EventId, JobId, LaneKey, RouteName, Timestamp, TraceId};
 
+pub use access::Shown;
 pub use bucket::Bucket;
 pub use memory::{BodyMemory, Exhausted, Lease, Share};
 pub use observe::{IngestEvent, Observer, Place, Rejection};

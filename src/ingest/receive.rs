@@ -25,7 +25,7 @@ use sluice_actors::{
 use tokio::time::Instant;
 
 use super::{
-    EventStore, IngestEvent, NewEvent, Observer, Recorded, Rejection,
+    EventStore, IngestEvent, NewEvent, Observer, Recorded, Rejection, Shown, access,
     directory::{Directories, Directory, Intake, LiveKeys},
     heavy::Heavy,
     media,
@@ -57,6 +57,15 @@ pub struct Inbound {
     pub body: Bytes,
     /// Who sent it.
     pub client: IpAddr,
+    /// The certificate that the client showed, if any.
+    pub certificate: Option<Shown>,
+}
+
+impl Inbound {
+    /// Whether its client may deliver to `source`, whatever it signed.
+    fn admitted(&self, source: &Source, now: Timestamp) -> Result<(), Refusal> {
+        access::admit(&source.access, self.client, self.certificate.as_ref(), now)
+    }
 }
 
 /// What receiving is given.
@@ -166,6 +175,7 @@ impl Receiver {
             && intake.live(now).keys.is_empty()
             && intake.source.is_on()
             && intake.source.await_handshake
+            && arrived.admitted(&intake.source).is_ok()
             && let Some(token) = intake.source.vendor.offered_secret(&arrived.request())
         {
             if let Some(reply) = line.limits(intake, &arrived).await {
@@ -210,6 +220,7 @@ impl Receiver {
     pub fn get_handshake(&self, door: &Door, inbound: &Inbound) -> Option<Reply> {
         let now = self.line.parts.clock.now();
         let intake = door.intake.as_ref().filter(|intake| intake.source.is_on())?;
+        inbound.admitted(&intake.source, now).ok()?;
         let url = public_url(door, inbound);
         let request = Request { method: &inbound.method, url: &url, headers: &inbound.headers, body: &[], now };
         let answer = intake.source.vendor.get_handshake(&request, &intake.live(now).keys)?.ok()?;
@@ -227,6 +238,11 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
+    /// Whether its client may deliver to `source`.
+    fn admitted(&self, source: &Source) -> Result<(), Refusal> {
+        self.inbound.admitted(source, self.now)
+    }
+
     pub(super) fn request(&self) -> Request<'_> {
         let Inbound { method, headers, body, .. } = &self.inbound;
         Request { method, url: &self.url, headers, body, now: self.now }
@@ -318,10 +334,17 @@ impl Line {
                     | Refusal::MalformedSignature
                     | Refusal::UnknownEndpoint
                     | Refusal::Disabled
-                    | Refusal::NoLiveSecret,
+                    | Refusal::NoLiveSecret
+                    | Refusal::AddressNotAllowed
+                    | Refusal::CertificateMissing
+                    | Refusal::CertificateInvalid
+                    | Refusal::CertificateExpired
+                    | Refusal::CertificateNotAccepted,
                 ) => mac_for_nothing(&arrived.inbound.body),
             }
-            (arrived, verified)
+            // After the signature and besides it: who may not deliver waits as long as everybody.
+            let admitted = arrived.admitted(&intake.source);
+            (arrived, admitted.and(verified))
         };
         self.heavy.run(bytes, verify).await
     }

@@ -3,6 +3,7 @@
 //! a time, so that a flood of forgeries buys little of our time.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -21,6 +22,7 @@ use tokio::{
 };
 
 use super::{
+    Shown, access,
     diagnose::{self, Case},
     directory::Intake,
     receive::Arrived,
@@ -87,7 +89,8 @@ impl Keeper {
             headers: inbound.headers.clone(),
             body_bytes: inbound.body.len(),
             body: if inbound.body.len() > READ_BODY { Bytes::new() } else { inbound.body.clone() },
-            peer: inbound.client.to_string(),
+            client: inbound.client,
+            certificate: inbound.certificate.clone(),
             reason,
             now: arrived.now,
         };
@@ -136,7 +139,8 @@ struct Refused {
     /// Empty where it was too large to be read.
     body: Bytes,
     body_bytes: usize,
-    peer: String,
+    client: IpAddr,
+    certificate: Option<Shown>,
     reason: Reason,
     now: Timestamp,
 }
@@ -150,7 +154,7 @@ impl Refused {
             tenant: self.source.lane.tenant.to_string(),
             source: self.source.lane.source.to_string(),
             reason: self.reason.as_str().to_owned(),
-            peer: self.peer.clone(),
+            peer: self.client.to_string(),
             request: format!("{} {}", self.method, self.path),
             headers: serde_json::from_str(&redactor.headers(&self.headers)).unwrap_or(Value::Null),
             body: self.kept_body(&redactor),
@@ -178,6 +182,9 @@ impl Refused {
             Reason::Malformed(malformed) => return redact::text(&malformed.0).into_owned(),
             Reason::Refused(refusal) => *refusal,
         };
+        if let Some(hint) = access::explain(refusal, self.client, self.certificate.as_ref()) {
+            return hint;
+        }
         if self.body_bytes != self.body.len() {
             return diagnose::Finding::Unknown(refusal).to_string();
         }

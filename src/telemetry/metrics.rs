@@ -149,6 +149,8 @@ metrics! {
         http_request_size_bytes: HistogramVec ["route"] in BYTES;
         /// Requests that are being read or worked on.
         http_requests_in_flight: IntGaugeVec ["route"];
+        /// Connections closed before their first request: a cap reached, past the proxy, no proxy header, no TLS.
+        http_connections_refused_total: IntCounterVec ["listener", "reason"];
 
         /// Events of authentic deliveries, by what became of them.
         webhook_events_total: IntCounterVec ["vendor", "outcome"];

@@ -117,11 +117,21 @@ pub enum Refusal {
     Disabled,
     /// The source has no secret that is still valid.
     NoLiveSecret,
+    /// The source takes deliveries from other addresses only.
+    AddressNotAllowed,
+    /// The source demands a client certificate, and there is none.
+    CertificateMissing,
+    /// The client certificate cannot be read, is not for clients, or comes from nobody that is trusted.
+    CertificateInvalid,
+    /// The client certificate, or one above it, is not valid at this time.
+    CertificateExpired,
+    /// The client certificate is somebody else's.
+    CertificateNotAccepted,
 }
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::MissingSignature,
         Self::MalformedSignature,
         Self::BadSignature,
@@ -130,6 +140,11 @@ impl Refusal {
         Self::UnknownEndpoint,
         Self::Disabled,
         Self::NoLiveSecret,
+        Self::AddressNotAllowed,
+        Self::CertificateMissing,
+        Self::CertificateInvalid,
+        Self::CertificateExpired,
+        Self::CertificateNotAccepted,
     ];
 
     /// The word for logs, labels and tables.
@@ -143,6 +158,11 @@ impl Refusal {
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::Disabled => "disabled",
             Self::NoLiveSecret => "no_live_secret",
+            Self::AddressNotAllowed => "address_not_allowed",
+            Self::CertificateMissing => "certificate_missing",
+            Self::CertificateInvalid => "certificate_invalid",
+            Self::CertificateExpired => "certificate_expired",
+            Self::CertificateNotAccepted => "certificate_not_accepted",
         }
     }
 }

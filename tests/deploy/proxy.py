@@ -7,224 +7,59 @@ The class OneRequestAMinute takes that minute; Proxy half of it. Needs the packa
 openssl (Debian).
 """
 
-import hashlib
-import hmac
 import json
 import pathlib
 import re
-import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
+import urllib.parse
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from behind import (
+    BODY_LIMIT, PATIENCE, ROOT, SECRET, Answer, World, delivered, eventually, free_port, listens, order, read_all, replaced, request,
+    signed)
+
 BINARY = pathlib.Path(sys.argv.pop(1)).resolve()
-SECRET = b"a-test-secret-of-32-bytes-length"
-PATIENCE = 30
-BODY_LIMIT = 512 * 1024
 
-MAIN = """
-[edge]
-listen = "127.0.0.1:{port}"
-trusted_proxies = ["127.0.0.1"]
-[admin]
-listen = "127.0.0.1:{admin}"
-[telemetry]
-format = "json"
-"""
-TENANT = """
-[sources.orders]
-vendor = "generic"
-secrets = ["file:orders.secret"]
-[[sources.orders.routes]]
-name = "log"
-action = "log"
-"""
-NGINX = """
-daemon off;
-{user}
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log info;
-events {{ worker_connections 1024; }}
-http {{
+HTTP = """http {{
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     include {folder}/sluice.conf;
-}}
-"""
+}}"""
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def eventually(what, look):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {PATIENCE} s in vain: {what}")
-
-
-def listens(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
-
-
-def replaced(text, pattern, new):
-    text, count = re.subn(pattern, new, text)
-    assert count == 1, f"{pattern} stands {count} times in deploy/nginx/sluice.conf"
-    return text
-
-
-class World:
-    """A folder, a gateway, an nginx before it."""
+class Proxied(World):
+    """With the file of deploy/, but for its ports and paths, and asking for client certificates."""
 
     def __init__(self):
-        for needed in ("nginx", "openssl"):
-            if not shutil.which(needed, path="/usr/sbin:/usr/bin:/sbin:/bin"):
-                raise SystemExit(f"{needed} is missing: apt-get install nginx-light openssl")
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-proxy-"))
-        self.processes = []
-        self.port, self.admin, self.tls = free_port(), free_port(), free_port()
-        (self.folder / "tenants").mkdir()
-        (self.folder / "sluice.toml").write_text(MAIN.format(port=self.port, admin=self.admin))
-        (self.folder / "tenants/acme.toml").write_text(TENANT)
-        secret = self.folder / "orders.secret"
-        secret.write_bytes(SECRET)
-        secret.chmod(0o600)
-        self.gateway = self.start([BINARY, "serve", "--config", self.folder], "gateway.log")
-        self.certificate()
-        self.nginx = self.start(self.configured(), "nginx.log")
-        eventually("the gateway listens", lambda: listens(self.port))
-        eventually("nginx listens", lambda: listens(self.tls))
-
-    def start(self, command, log):
-        with open(self.folder / log, "wb") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-        self.processes.append(process)
-        return process
-
-    def certificate(self):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-subj", "/CN=hooks.example.com", "-addext", "subjectAltName=DNS:hooks.example.com",
-             "-keyout", self.folder / "tls.key", "-out", self.folder / "tls.pem"],
-            check=True, capture_output=True)
-
-    def configured(self):
+        super().__init__(BINARY)
+        self.self_signed("clients", "an authority")
+        self.self_signed("foreign", "an authority")
+        self.issued("vendor", "vendor.example", "clients")
+        self.issued("forger", "vendor.example", "foreign")
+        edge = f"""listen = "127.0.0.1:{self.port}"
+trusted_proxies = ["127.0.0.1"]
+client_ca = "file:clients.pem"
+client_certificate_header = "X-Client-Cert"
+"""
+        demanding = 'client_certificate = { names = ["vendor.example"] }'
+        self.configure(edge, {"orders": "", "mutual": demanding, "near": 'allow_from = ["127.0.0.2", "203.0.113.0/24"]'})
+        self.start_gateway()
         text = (ROOT / "deploy/nginx/sluice.conf").read_text()
         text = replaced(text, r"(?m)^    server 127\.0\.0\.1:8080;", f"    server 127.0.0.1:{self.port};")
         text = replaced(text, r"(?m)^    listen 443 ssl;", f"    listen 127.0.0.1:{self.tls} ssl;")
         text = replaced(text, r"(?m)^    listen \[::\]:443 ssl;\n", "")
         text = replaced(text, r"/etc/nginx/tls/hooks\.example\.com\.pem", str(self.folder / "tls.pem"))
         text = replaced(text, r"/etc/nginx/tls/hooks\.example\.com\.key", str(self.folder / "tls.key"))
+        text = replaced(text, r"(?m)^    # ssl_verify_client", "    ssl_verify_client")
         (self.folder / "sluice.conf").write_text(text)
-        is_root = pathlib.Path("/proc/self").stat().st_uid == 0
-        main = NGINX.format(folder=self.folder, user="user root;" if is_root else "")
-        (self.folder / "nginx.conf").write_text(main)
-        nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
-        return [nginx, "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"]
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        shutil.rmtree(self.folder)
-
-    def direct(self):
-        connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-
-    def proxied(self):
-        context = ssl.create_default_context(cafile=self.folder / "tls.pem")
-        plain = socket.create_connection(("127.0.0.1", self.tls), PATIENCE)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return context.wrap_socket(plain, server_hostname="hooks.example.com")
-
-    def events(self):
-        runtime = json.loads((self.folder / "runtime.json").read_text())
-        with socket.create_connection(("127.0.0.1", self.admin), PATIENCE) as connection:
-            connection.sendall(
-                f"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {runtime['token']}\r\n\r\n".encode())
-            scrape = read_all(connection).decode()
-        found = re.findall(r'^sluice_webhook_events_total\{[^}]*outcome="accepted"[^}]*\} (\d+)', scrape, re.M)
-        return sum(map(int, found))
-
-
-def read_all(connection):
-    """What comes until the other side closes or resets."""
-    received = b""
-    try:
-        while piece := connection.recv(65536):
-            received += piece
-    except (ConnectionResetError, ssl.SSLEOFError):
-        pass
-    return received
-
-
-class Answer:
-    def __init__(self, raw):
-        head, _, self.body = raw.partition(b"\r\n\r\n")
-        line, *headers = head.decode("latin-1").split("\r\n")
-        self.status = int(line.split(" ")[1]) if line else None
-        self.headers = [tuple(part.strip() for part in header.lower().split(":", 1)) for header in headers]
-
-    def all(self, name):
-        return [value for key, value in self.headers if key == name]
-
-
-NTH = iter(range(10**9))
-
-
-def signed(body, timestamp=None):
-    timestamp = str(int(timestamp or time.time()))
-    code = hmac.new(SECRET, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    return [f"x-signature: {code}", f"x-timestamp: {timestamp}", f"x-event-id: e{next(NTH)}"]
-
-
-def order(size=0):
-    return json.dumps({"event_type": "order.created", "n": next(NTH), "pad": "x" * size}).encode()
-
-
-def request(body, headers=(), path="/webhooks/acme/orders", method="POST", close=True, framing=None):
-    lines = [f"{method} {path} HTTP/1.1", "host: hooks.example.com", "content-type: application/json", *headers]
-    lines += [f"content-length: {len(body)}"] if framing is None else framing
-    lines += ["connection: close"] if close else []
-    return "\r\n".join(lines).encode() + b"\r\n\r\n"
-
-
-def delivered(connect, pieces, pause=0.0):
-    """Sends pieces on one connection; what came back until it was closed."""
-    with connect() as connection:
-        try:
-            for piece in pieces:
-                connection.sendall(piece)
-                if pause:
-                    time.sleep(pause)
-        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
-            pass
-        return read_all(connection)
+        self.start_nginx(HTTP.format(folder=self.folder))
 
 
 WORLD = None
@@ -232,7 +67,7 @@ WORLD = None
 
 def setUpModule():
     global WORLD
-    WORLD = World()
+    WORLD = Proxied()
 
 
 def tearDownModule():
@@ -246,8 +81,9 @@ class Proxy(unittest.TestCase):
         for connect in (WORLD.direct, WORLD.proxied):
             before = WORLD.events()
             raw = delivered(connect, pieces(), pause)
-            # Every answer of the connection: a smuggled request would have one of its own.
-            statuses = [int(found) for found in re.findall(rb"(?m)^HTTP/1\.[01] (\d{3}) ", raw)]
+            # Every answer of the connection: a smuggled request would have one of its own, right behind the
+            # body of the first.
+            statuses = [int(found) for found in re.findall(rb"HTTP/1\.[01] (\d{3}) ", raw)]
             verdicts.append((statuses, WORLD.events() - before))
         return verdicts
 
@@ -384,45 +220,134 @@ class Proxy(unittest.TestCase):
         body = order()
         refused = hsts(503, request(body, signed(body)) + body)
         self.assertEqual((refused.all("retry-after"), json.loads(refused.body)["error"]), (["5"], "unavailable"))
-        WORLD.gateway = WORLD.start([BINARY, "serve", "--config", WORLD.folder], "gateway.log")
-        eventually("the gateway listens again", lambda: listens(WORLD.port))
+        WORLD.start_gateway()
         hsts(200, request(body, signed(body)) + body)
 
     def test_tls_1_1_is_refused_and_tls_1_2_and_1_3_are_taken(self):
-        port = free_port()
-        control = WORLD.start(
-            ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0",
-             "-cert", WORLD.folder / "tls.pem", "-key", WORLD.folder / "tls.key", "-quiet"], "s_server.log")
-        eventually("the server of TLS 1.1 listens", lambda: listens(port))
-
-        def shaken(port, version):
-            client = subprocess.run(
-                ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", f"-{version}", "-cipher", "ALL:@SECLEVEL=0",
-                 "-brief"], input=b"", capture_output=True, timeout=PATIENCE)
-            return b"CONNECTION ESTABLISHED" in client.stderr
-
-        self.assertTrue(shaken(port, "tls1_1"), "this client can speak it")
-        control.kill()
-        self.assertEqual(
-            [shaken(WORLD.tls, version) for version in ("tls1", "tls1_1", "tls1_2", "tls1_3")], [False, False, True, True])
+        self.assertEqual(WORLD.versions(), ["tls1_2", "tls1_3"])
 
     def test_the_gateway_believes_nginx_about_the_client_and_not_the_client(self):
         def client_of(connect, address):
             body = order()
             forged = request(body, [*signed(b"forged"), f"x-forwarded-for: {address}"]) + body
-            log = WORLD.folder / "gateway.log"
-            before = log.stat().st_size
-            self.assertEqual(Answer(delivered(connect, [forged])).status, 401)
-
-            def refused():
-                lines = log.read_text()[before:].splitlines()
-                return next((it for it in lines if '"delivery refused"' in it and it.endswith("}")), None)
-
-            return json.loads(eventually("the refusal is logged", refused))["client"]
+            return WORLD.refusal(connect, [forged])["client"]
 
         # Both come from 127.0.0.1, which is trusted; nginx does not pass on what a client says of itself.
         self.assertEqual(client_of(WORLD.direct, "203.0.113.7"), "203.0.113.7")
         self.assertEqual(client_of(WORLD.proxied, "203.0.113.7"), "127.0.0.1")
+
+    def test_a_source_takes_deliveries_only_from_the_addresses_it_names(self):
+        def sent(address, *more):
+            body = order()
+            headers = [*signed(body, secret=SECRET + b"near"), *more]
+            pieces = [request(body, headers, "/webhooks/acme/near") + body]
+            return (lambda: WORLD.proxied(source=address)), pieces
+
+        self.assertEqual(Answer(delivered(*sent("127.0.0.2"))).status, 200)
+        for more in ([], ["x-forwarded-for: 127.0.0.2"]):
+            refused = WORLD.refusal(*sent("127.0.0.3", *more))
+            self.assertEqual((refused["client"], refused["reason"]), ("127.0.0.3", "address_not_allowed"))
+
+    def test_the_client_certificate_that_nginx_saw_counts_and_no_other(self):
+        def sent(*more):
+            body = order()
+            return [request(body, [*signed(body, secret=SECRET + b"mutual"), *more], "/webhooks/acme/mutual") + body]
+
+        def shows(certificate):
+            return lambda: WORLD.proxied(shows=certificate)
+
+        claimed = "x-client-cert: " + urllib.parse.quote((WORLD.folder / "vendor.pem").read_text())
+        self.assertEqual(Answer(delivered(shows("vendor"), sent())).status, 200)
+        self.assertEqual(WORLD.refusal(shows("forger"), sent())["reason"], "certificate_invalid")
+        self.assertEqual(WORLD.refusal(WORLD.proxied, sent())["reason"], "certificate_missing")
+        # Certificates are public: whoever has one may send it as a header, and nginx drops it.
+        self.assertEqual(WORLD.refusal(WORLD.proxied, sent(claimed))["reason"], "certificate_missing")
+        self.assertEqual(WORLD.refusal(shows("forger"), sent(claimed))["reason"], "certificate_invalid")
+        # The same header from nginx's own address is nginx's word.
+        self.assertEqual(Answer(delivered(WORLD.direct, sent(claimed))).status, 200)
+        # Sources that demand none take deliveries with any certificate, and without.
+        for connect in (WORLD.proxied, shows("vendor"), shows("forger")):
+            body = order()
+            self.assertEqual(Answer(delivered(connect, [request(body, signed(body)) + body])).status, 200)
+
+    def test_odd_requests_are_the_same_or_nginx_refuses_them_for_a_reason_that_is_said(self):
+        def posted(head, body, more=b"", framing=None):
+            """A delivery with another request line or other headers than the usual."""
+            lines = [*head, *signed(body), *(framing or [f"content-length: {len(body)}"]), "content-type: application/json"]
+            return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body + more
+
+        host, path, close = "host: hooks.example.com", "/webhooks/acme/orders", "connection: close"
+        line = f"POST {path} HTTP/1.1"
+        chunks = "transfer-encoding: chunked"
+
+        def chunked(head, write):
+            body = order()
+            lines = [*head, *signed(body), "content-type: application/json", chunks]
+            return "\r\n".join(lines).encode() + b"\r\n\r\n" + write(body)
+
+        def lined(end):
+            body = order()
+            head = request(body, signed(body))
+            return head.replace(b"\r\n", end) + body
+
+        def twice():
+            first, second = order(), order()
+            return request(first, signed(first), close=False) + first + request(second, signed(second)) + second
+
+        taken, refused = ([200], 1), ([400], 0)
+        unread = "nginx wants exactly one host (RFC 9112, 3.2)"
+        methods = "nginx knows methods of capital letters only"
+        # What is sent; the verdict without nginx; nginx's own where it differs, and why.
+        cases = {
+            "absolute form": (lambda: posted([f"POST http://hooks.example.com{path} HTTP/1.1", host, close], order()), taken),
+            "a query": (lambda: posted([f"POST {path}?a=%2F..%2Fb HTTP/1.1", host, close], order()), taken),
+            "lower-case method": (lambda: posted([f"post {path} HTTP/1.1", host, close], order()), ([405], 0), refused, methods),
+            "HTTP/1.0": (lambda: posted([f"POST {path} HTTP/1.0", host], order()), taken),
+            "HTTP/1.0 with chunks": (lambda: chunked([f"POST {path} HTTP/1.0", host], lambda b: b"%x\r\n%s\r\n0\r\n\r\n" % (len(b), b)), refused),
+            "HTTP/3.0": (lambda: posted([f"POST {path} HTTP/3.0", host, close], order()), refused, ([505], 0), "nginx names it: not supported"),
+            "the preface of HTTP/2": (lambda: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ([], 0), refused, "the gateway only closes"),
+            "two in one piece": (twice, ([200, 200], 2)),
+            "bare line feeds": (lambda: lined(b"\n"), taken),
+            "a chunk's extension": (lambda: chunked([line, host, close], lambda b: b"%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(b), b)), taken),
+            "trailers": (lambda: chunked([line, host, close], lambda b: b"%x\r\n%s\r\n0\r\nx-a: b\r\n\r\n" % (len(b), b)), taken),
+            "no host": (lambda: posted([line, close], order()), taken, refused, unread),
+            "two hosts": (lambda: posted([line, host, "host: b.example", close], order()), taken, refused, unread),
+            "100-continue": (lambda: posted([line, host, close, "expect: 100-continue"], order()), ([100, 200], 1)),
+            "a signature twice": (lambda: posted([line, host, close, "x-signature: 00"], order()), ([401], 0)),
+            "a header with an underscore": (lambda: posted([line, host, close, "x_a: b"], order()), taken),
+            "headers named in connection": (lambda: posted([line, host, "connection: close, x-signature"], order()), taken),
+            "an upgrade to HTTP/2": (lambda: posted([line, host, "connection: upgrade, close", "upgrade: h2c"], order()), taken),
+            "NUL in a header": (lambda: posted([line, host, close, "x-a: b\0c"], order()), refused),
+            "NUL in the path": (lambda: posted([f"POST {path}\0 HTTP/1.1", host, close], order()), refused),
+            "escaped NUL in the path": (lambda: posted([f"POST {path}%00 HTTP/1.1", host, close], order()), ([404], 0), refused, "nginx refuses it in any path"),
+            "NUL in the body": (lambda: posted([line, host, close], b"{\"a\":\0}"), refused),
+            "a control character in a header": (lambda: posted([line, host, close, "x-a: b\x01c"], order()), refused),
+            "a space in a header's name": (lambda: posted([line, host, close, "x a: b"], order()), refused),
+            "a header without a name": (lambda: posted([line, host, close, ": b"], order()), refused),
+            "a negative length": (lambda: posted([line, host, close], b"{}", framing=["content-length: -2"]), refused),
+            "a length past 2^64": (lambda: posted([line, host, close], b"{}", framing=["content-length: 99999999999999999999"]), refused),
+            "more than the length": (lambda: posted([line, host], order(), b"\0\r\n\r\n"), ([200, 400], 1)),
+            "CONNECT": (lambda: b"CONNECT a.example:443 HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n", ([404], 0), refused, "nginx wants a path"),
+            "TRACE": (lambda: f"TRACE {path} HTTP/1.1\r\n{host}\r\n{close}\r\n\r\n".encode(), ([405], 0)),
+            "OPTIONS *": (lambda: f"OPTIONS * HTTP/1.1\r\n{host}\r\n{close}\r\n\r\n".encode(), ([404], 0), refused, "nginx wants a path"),
+        }
+        for name, (sent, expected, *differs) in cases.items():
+            with self.subTest(name):
+                direct, proxied = self.both(lambda: [sent()])
+                self.assertEqual(direct, expected, "directly")
+                self.assertEqual(proxied, differs[0] if differs else direct, "behind nginx")
+
+    def test_who_hangs_up_early_has_delivered_nothing(self):
+        before = WORLD.events()
+        for connect in (WORLD.direct, WORLD.proxied):
+            for cut in (1, 200):
+                body = order(9000)
+                with connect() as connection:
+                    connection.sendall((request(body, signed(body)) + body)[:-cut])
+        # What came later is in: they are over.
+        body = order()
+        self.assertEqual(Answer(delivered(WORLD.proxied, [request(body, signed(body)) + body])).status, 200)
+        self.assertEqual(WORLD.events(), before + 1)
 
 
 class OneRequestAMinute(unittest.TestCase):

@@ -620,3 +620,118 @@ fn artifacts_lie_in_a_folder_or_in_a_bucket_and_what_is_neither_is_named() {
     let warned = read(postgres).unwrap().warnings;
     assert!(warned.iter().any(|warning| warning.to_string().contains("artifacts.store: is missing")), "{warned:?}");
 }
+
+/// A self-signed certificate and its key, PEM.
+fn pair() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["hooks.example.com".to_owned()]).expect("a certificate");
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn a_certificate_without_its_key_is_refused_and_neither_is_shown() {
+    let ((cert, key), (_, foreign)) = (pair(), pair());
+    let told = |cert: &str, key: &str| {
+        let environment = Environment::fixed([("CERT", cert), ("KEY", key)]);
+        let tls = "tls = { cert = 'env:CERT', key = 'env:KEY' }\n";
+        let input = Input::new("cfg").environment(environment).main(format!("[edge]\n{tls}[admin]\n{tls}"));
+        input.resolve().map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    told(&cert, &key).expect("a pair");
+    for (cert, key, wrong) in [
+        ("nothing", &*key, "tls.cert: is not a certificate chain in PEM"),
+        (&cert, "nothing", "tls.key: is not a private key in PEM"),
+        (&cert, &foreign, "tls.key: is not the key of the certificate; renew both"),
+    ] {
+        let errors = told(cert, key).expect_err("no pair");
+        for listener in ["edge", "admin"] {
+            assert!(errors.contains(&format!("{listener}.{wrong}")), "{errors}");
+        }
+        assert!(!errors.contains("BEGIN CERTIFICATE`") || !errors.contains("MII"), "{errors}");
+        assert!(!errors.contains("nothing"), "{errors}");
+    }
+}
+
+#[test]
+fn what_only_a_trusted_proxy_may_say_needs_one() {
+    insta::assert_snapshot!(
+        main_errors("[edge]\nproxy_protocol = true\nclient_certificate_header = 'X-Client-Cert'\n"),
+        @r#"
+cfg/sluice.toml:2: edge.proxy_protocol: would be taken from nobody: every connection would be closed; name the proxy that passes connections on in `edge.trusted_proxies`
+cfg/sluice.toml:3: edge.client_certificate_header: would be believed of nobody; name the proxy that ends TLS in `edge.trusted_proxies`
+"#
+    );
+    insta::assert_snapshot!(
+        main_errors("[edge]\nlisten = '0.0.0.0:443'\ntrusted_proxies = ['10.0.0.1']\nproxy_protocol = true\nclient_certificate_header = 'X Client'\n"),
+        @r#"
+cfg/sluice.toml:4: edge.proxy_protocol: passes connections on as they are, and the gateway would take deliveries without TLS; set `edge.tls`: TLS ends here, behind such a proxy
+cfg/sluice.toml:5: edge.client_certificate_header: `X Client` does not fit; write the name of a header
+"#
+    );
+}
+
+#[test]
+fn a_source_that_takes_nobody_or_anybody_by_mistake_is_refused() {
+    let main = "[edge]\ntrusted_proxies = ['10.0.0.1']\nclient_certificate_header = 'X-Client-Cert'\n";
+    let (cert, _) = pair();
+    let told = |main: &str, keys: &str| {
+        let environment = Environment::fixed([("ORDERS", "one"), ("CA", &*cert), ("NONE", "no PEM")]);
+        let input = Input::new("cfg").environment(environment).main(main).tenant("acme", format!("{SOURCE}{keys}"));
+        input.resolve().map_or_else(|errors| errors.to_string(), |_| String::new())
+    };
+    let digest = "00".repeat(32);
+    let wrong: Vec<String> = [
+        "allow_from = []",
+        "allow_from = ['203.0.113.0/33']",
+        "client_certificate = {}",
+        "client_certificate = { names = [] }",
+        "client_certificate = { names = ['a.example'] }",
+        "client_certificate = { ca = 'env:CA', names = [] }",
+        "client_certificate = { ca = 'env:CA', fingerprints = ['00:11'] }",
+        &format!("client_certificate = {{ ca = 'env:CA', fingerprints = ['{digest}'] }}"),
+        "client_certificate = { ca = 'env:NONE' }",
+        "client_certificate = { ca = 'env:CA', cn = 'a.example' }",
+    ]
+    .iter()
+    .map(|keys| told(main, keys))
+    .collect();
+    insta::assert_snapshot!(wrong.join("\n"), @r#"
+cfg/tenants/acme.toml:4: sources.orders.allow_from: is empty: nobody could deliver; name networks, or leave it out for all
+cfg/tenants/acme.toml:4: sources.orders.allow_from[0]: `203.0.113.0/33` does not fit; write a network such as "10.0.0.0/8" or a single address
+cfg/tenants/acme.toml:4: sources.orders.client_certificate: names no certificate; add `names`, `fingerprints`, or a `ca` of its own
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.names: is empty; name one at least, or leave it out
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.names: are of no authority: anybody could issue a certificate with them; name the authority here as `ca`, or for all sources as `edge.client_ca`
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.names: are of no authority: anybody could issue a certificate with them; name the authority here as `ca`, or for all sources as `edge.client_ca`
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.names: is empty; name one at least, or leave it out
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.fingerprints[0]: is not a SHA-256 fingerprint; write the 64 hexadecimal digits of `openssl x509 -noout -fingerprint -sha256`
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.ca: has no effect beside fingerprints alone: they are taken whoever issued them; add `names`, or leave it out
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.ca: has no effect beside fingerprints alone: they are taken whoever issued them; add `names`, or leave it out
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.ca: is not a list of authorities' certificates in PEM; refer to a file with the `BEGIN CERTIFICATE` of each authority, intermediate ones too
+cfg/tenants/acme.toml:4: sources.orders.client_certificate.cn: is not a known key; did you mean `ca`?
+"#);
+    insta::assert_snapshot!(told("", "client_certificate = { ca = 'env:CA' }"), @r#"
+cfg/tenants/acme.toml:4: sources.orders.client_certificate: is asked for, but none can arrive: TLS does not end here, and no proxy is believed about it; set `edge.tls`, or `edge.client_certificate_header` in sluice.toml
+"#);
+    for keys in [
+        "allow_from = ['203.0.113.0/24', '2001:db8::/32', '198.51.100.7']",
+        "client_certificate = { ca = 'env:CA' }",
+        "client_certificate = { ca = 'env:CA', names = ['a.example'] }",
+        &format!("client_certificate = {{ fingerprints = ['{digest}'] }}"),
+    ] {
+        assert_eq!(told(main, keys), "", "{keys}");
+    }
+    assert_eq!(told(&format!("{main}client_ca = 'env:CA'"), "client_certificate = { names = ['a.example'] }"), "");
+}
+
+/// Who issues certificates is public: two tenants may be called by vendors of the same authority.
+#[test]
+fn an_authority_may_serve_two_tenants() {
+    let (cert, _) = pair();
+    let main = "[edge]\ntrusted_proxies = ['10.0.0.1']\nclient_certificate_header = 'X-Client-Cert'\n";
+    let tenant = |key: &str| {
+        format!("[sources.a]\nvendor = 'generic'\nsecrets = ['env:{key}']\nclient_certificate = {{ ca = 'env:CA' }}\n")
+    };
+    let environment = Environment::fixed([("ONE", "one"), ("TWO", "two"), ("CA", &*cert)]);
+    let input = Input::new("cfg").environment(environment).main(main);
+    let config = input.tenant("acme", tenant("ONE")).tenant("beta", tenant("TWO")).resolve().expect("right");
+    assert!(config.asks_for_certificates());
+}

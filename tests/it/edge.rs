@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use http::HeaderMap;
 use sluice::{
     api::records::{RecordFilter, Records, Scope},
     clock::SystemClock,
@@ -22,6 +23,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+mod certificates;
 
 struct Silent;
 
@@ -86,13 +89,15 @@ impl Node {
     }
 }
 
-fn signed(id: &str, body: &str) -> String {
+/// The headers of a delivery that is signed now.
+fn signature(secret: &str, id: &str, body: &str) -> HeaderMap {
     let vendor = sluice::vendors::build("generic", &toml::Table::new()).expect("a vendor").expect("no options");
-    let now = SystemClock.now();
-    let outgoing = Outgoing { url: "", id, event_type: "", now, body: body.as_bytes() };
-    let headers: Vec<String> = vendor
-        .sign(&outgoing, &Secret::new(b"app-secret".to_vec()))
-        .expect("signed")
+    let outgoing = Outgoing { url: "", id, event_type: "", now: SystemClock.now(), body: body.as_bytes() };
+    vendor.sign(&outgoing, &Secret::new(secret.into())).expect("signed").into_iter().collect()
+}
+
+fn signed(id: &str, body: &str) -> String {
+    let headers: Vec<String> = signature("app-secret", id, body)
         .iter()
         .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().expect("text")))
         .collect();

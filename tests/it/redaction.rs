@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use sluice::{
-    config::{Keys, Off, PiiPattern, RedactMethod, RedactRule, Source},
+    config::{Access, Keys, Off, PiiPattern, RedactMethod, RedactRule, Source},
     ingest::{EventStatus, NewEvent, prepare},
     redact::{self, Redactor, pointer},
     schema::Drift,
@@ -103,6 +103,7 @@ fn source(vendor: Arc<dyn Vendor>) -> Source {
         redact_patterns: ALL.to_vec(),
         redact_key: None,
         schemas: Vec::new(),
+        access: Access::default(),
         limits: sluice::config::SourceLimits {
             inbound: rate,
             outbound: rate,

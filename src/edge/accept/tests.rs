@@ -1,13 +1,24 @@
 use std::collections::VecDeque;
 
+use http::HeaderMap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, watch},
 };
 use warp::Filter;
 
-use super::*;
-use crate::edge::tls::from_pem;
+use super::{
+    arrival::{FORWARDED_FOR, forwarded_client},
+    seats::network_of,
+    *,
+};
+use crate::{
+    config::{Tls, TlsProblem},
+    secrets::Secret,
+};
+
+mod certificates;
+mod proxied;
 
 /// Longer than any deadline under test; a test that waits it out has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -253,8 +264,12 @@ fn self_signed() -> (String, String, rustls::RootCertStore) {
     (made.cert.pem(), made.signing_key.serialize_pem(), roots)
 }
 
-fn server_config(cert: &str, key: &str) -> Arc<ServerConfig> {
-    from_pem(cert.as_bytes(), key.as_bytes()).expect("a server config")
+fn pair(cert: &str, key: &str) -> Tls {
+    Tls { cert: Secret::new(cert.into()), key: Secret::new(key.into()) }
+}
+
+fn live_tls(cert: &str, key: &str) -> LiveTls {
+    LiveTls::new(&pair(cert, key), false).expect("a pair")
 }
 
 async fn tls_client(
@@ -276,7 +291,7 @@ async fn tls_client(
 #[tokio::test]
 async fn tls_of_both_versions_is_served_with_hsts_and_http_1_1_only() {
     let (cert, key, roots) = self_signed();
-    let tls = Some(server_config(&cert, &key));
+    let tls = Some(live_tls(&cert, &key));
     let server = listening(ListenerOptions { tls, require_https: true, ..options(patient()) });
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let mut client = tls_client(&server, roots.clone(), &[version]).await.expect("a handshake");
@@ -292,7 +307,7 @@ async fn tls_of_both_versions_is_served_with_hsts_and_http_1_1_only() {
 #[tokio::test]
 async fn a_stalled_handshake_is_closed_and_plaintext_gets_no_answer() {
     let (cert, key, _) = self_signed();
-    let tls = Some(server_config(&cert, &key));
+    let tls = Some(live_tls(&cert, &key));
     let server = listening(ListenerOptions { tls, ..options(limits()) });
     assert_eq!(exchange(&server, "").await, "");
     let mut client = connect(&server).await;
@@ -306,10 +321,18 @@ async fn a_stalled_handshake_is_closed_and_plaintext_gets_no_answer() {
 fn a_certificate_that_cannot_be_used_says_which_part() {
     let (cert, key, _) = self_signed();
     let (_, foreign, _) = self_signed();
-    let error = |cert: &str, key: &str| from_pem(cert.as_bytes(), key.as_bytes()).expect_err("refused").to_string();
-    assert!(error("no pem", &key).starts_with("tls.cert"));
-    assert!(error(&cert, "no pem").starts_with("tls.key"));
-    assert!(error(&cert, &foreign).contains("together"));
+    let garbled = cert.replacen("MII", "MIA", 1);
+    for (cert, key, problem) in [
+        ("no pem", &*key, TlsProblem::Certificate),
+        ("", &key, TlsProblem::Certificate),
+        (&garbled, &key, TlsProblem::Certificate),
+        (&cert, "no pem", TlsProblem::Key),
+        (&cert, &cert, TlsProblem::Key),
+        (&cert, &foreign, TlsProblem::Mismatch),
+    ] {
+        assert_eq!(pair(cert, key).certified().expect_err("refused"), problem);
+    }
+    assert!(pair(&cert, &key).certified().is_ok());
 }
 
 #[tokio::test]

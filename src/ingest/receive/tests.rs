@@ -29,6 +29,7 @@ fn inbound(source: &str, headers: HeaderMap, body: impl Into<Bytes>) -> Inbound 
         headers,
         body: body.into(),
         client: "203.0.113.7".parse().expect("an address"),
+        certificate: None,
     }
 }
 

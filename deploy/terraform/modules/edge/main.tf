@@ -116,6 +116,16 @@ resource "aws_lb_listener" "https" {
   certificate_arn = var.certificate_arn
   tags            = var.tags
 
+  # The gateway looks at what comes through: which source demands a certificate, it alone knows.
+  routing_http_request_x_amzn_mtls_clientcert_header_name = var.client_certificate_header
+
+  dynamic "mutual_authentication" {
+    for_each = var.client_certificate_header == null ? [] : ["passthrough"]
+    content {
+      mode = mutual_authentication.value
+    }
+  }
+
   default_action {
     type = "fixed-response"
 

@@ -42,6 +42,16 @@ variable "admin_port" {
   default     = 8444
 }
 
+variable "client_certificate_header" {
+  description = <<-END
+    Asks clients for certificates and passes them on under this name, which is the gateway's
+    `edge.client_certificate_header` as well; null: does not ask. AWS does not say whether it drops a header of this name that
+    a client sends by itself, so take one that nobody can guess, such as X-Client-Cert- and twenty random letters.
+  END
+  type        = string
+  default     = null
+}
+
 variable "access_logs_bucket" {
   description = "Bucket for access logs; null for none."
   type        = string
