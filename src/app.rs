@@ -7,6 +7,7 @@ pub mod database;
 mod folder;
 pub(crate) mod nodes;
 mod operations;
+mod revoked;
 pub mod runtime;
 mod secrets;
 pub mod sites;
@@ -26,7 +27,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use sluice_actors::{
-    domain::LaneKey,
+    domain::{LaneKey, Timestamp},
     handle::{Gateway, NodeLimits, World},
     ports::{Clock, JobStore},
 };
@@ -37,7 +38,7 @@ use tokio::{
 };
 
 use crate::{
-    actions::{Actions, ConfigPolicies, jwks},
+    actions::{Actions, ConfigPolicies, jwks, next_jwks},
     alerts::{self, Alarm, Desk as AlertDesk, DeskParts, Poster},
     api::{
         self, Api, Door,
@@ -58,7 +59,7 @@ use crate::{
     error_code::ErrorCode,
     http_client::HttpClient,
     ids,
-    ingest::{EventStore, Receiver, ReceiverParts},
+    ingest::{EventStore, Informed, Receiver, ReceiverParts},
     lifecycle::{Asked, DrainPlan, End, Manager, ShutdownReport, Signals, Told, drain_or_second_signal},
     oidc::Provider,
     schema::Drift,
@@ -83,6 +84,7 @@ use self::{
     certificates::{ADMIN, Certificates, EDGE, counting},
     changes::Telling,
     operations::{Operations, Previews, Reloading},
+    revoked::Revoked,
     runtime::Runtime,
     secrets::{Doubting, Refresh},
     sites::{Arrivals, Changed, Desk, Listener, Pull, ReportPace, Sites},
@@ -212,7 +214,11 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let live: config::Live = Arc::new(ArcSwap::from_pointee(config));
     let switched = records.switches().await.context("the store does not answer")?;
     live.load().switch(&switched);
-    let mut edge_options = EdgeOptions::new(&live.load(), key_set(live.clone()))?;
+    // Where nobody else can revoke, what is known stays right.
+    let informed = if store.nodes().is_some() { Informed::for_a(revoked::IN_FORCE) } else { Informed::always() };
+    let revoked = Revoked::new(records.clone(), informed);
+    revoked.put_into(&live.load_full()).await.context("the store does not answer")?;
+    let mut edge_options = EdgeOptions::new(&live.load(), key_set(live.clone(), clock.clone()))?;
     edge_options.listener.told = counting(EDGE, &metrics);
     let tls = [&edge_options.listener, &admin_options].map(|listener| listener.tls.clone());
     let certificates = Certificates::new(tls, metrics.clone(), &live.load());
@@ -292,6 +298,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         }),
         drift: drift.clone(),
         tracer,
+        informed: revoked.informed(),
     }));
     let public = edge::serve(public_listener, receiver, edge_options)?;
 
@@ -314,6 +321,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         poster: poster.clone(),
         switched: Mutex::new(switched),
         previews: Previews::new(actions),
+        revoked: revoked.clone(),
     };
     let operations = Arc::new(operations.started());
     let token = hex::encode(ids::secret_bytes());
@@ -367,8 +375,12 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         metrics: metrics.clone(),
     });
     let minutes = Minutes { traffic, records: records.clone(), clock };
-    let mut tasks =
-        vec![tokio::spawn(operations::follow(operations.clone())), tokio::spawn(sweeper), tokio::spawn(sites.run())];
+    let mut tasks = vec![
+        tokio::spawn(operations::follow(operations.clone())),
+        tokio::spawn(revoked.follow(live.clone())),
+        tokio::spawn(sweeper),
+        tokio::spawn(sites.run()),
+    ];
     tasks.push(tokio::spawn(minutes.clone().run()));
     tasks.push(tokio::spawn(refresh.run()));
     if let Some(nodes) = shared {
@@ -598,21 +610,23 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// The public keys of all tenants' callback tokens, of the configuration in force.
-fn key_set(live: config::Live) -> Arc<dyn Fn() -> Bytes + Send + Sync> {
-    let made = |config: Arc<Config>| {
-        let json = Bytes::from(jwks(&config).to_string());
-        Arc::new((config, json))
+fn key_set(live: config::Live, clock: Arc<dyn Clock>) -> Arc<dyn Fn() -> Bytes + Send + Sync> {
+    let made = |config: Arc<Config>, now: Timestamp| {
+        let json = Bytes::from(jwks(&config, now).to_string());
+        let until = next_jwks(&config, now);
+        Arc::new((config, until, json))
     };
-    let kept = ArcSwap::new(made(live.load_full()));
-    // Anybody may ask: the keys are parsed once for each configuration, not for each request.
+    let kept = ArcSwap::new(made(live.load_full(), clock.now()));
+    // Anybody may ask: the keys are parsed once for each change of them, not for each request.
     Arc::new(move || {
-        let (config, json) = &**kept.load();
-        if Arc::ptr_eq(config, &live.load()) {
+        let now = clock.now();
+        let (config, until, json) = &**kept.load();
+        if Arc::ptr_eq(config, &live.load()) && until.is_none_or(|until| now < until) {
             return json.clone();
         }
-        let made = made(live.load_full());
+        let made = made(live.load_full(), now);
         kept.store(made.clone());
-        made.1.clone()
+        made.2.clone()
     })
 }
 
@@ -686,7 +700,7 @@ mod tests {
     use sluice_actors::testing::TestTree;
 
     use super::*;
-    use crate::{config::Input, secrets::Environment};
+    use crate::{clock::SystemClock, config::Input, secrets::Environment};
 
     #[test]
     fn the_key_set_is_made_once_for_a_configuration_and_anew_for_the_next() {
@@ -699,7 +713,7 @@ mod tests {
         let site = "[wordpress]\nsite = 'https://blog.example'\n\
                     site_uuid = '7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6'\nsigning_key = 'env:SIGNING'\n";
         let live = Arc::new(ArcSwap::new(config("")));
-        let keys = key_set(live.clone());
+        let keys = key_set(live.clone(), Arc::new(SystemClock));
         assert_eq!(keys(), r#"{"keys":[]}"#);
         assert_eq!(keys().as_ptr(), keys().as_ptr());
         live.store(config(site));

@@ -35,11 +35,13 @@ pub enum ErrorCode {
     Backup,
     /// The disk under SQLite did not take what was written.
     DiskFailed,
+    /// A secret cannot be rotated, or not now.
+    Rotation,
 }
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Configuration,
         Self::Secret,
         Self::PortInUse,
@@ -55,6 +57,7 @@ impl ErrorCode {
         Self::Copy,
         Self::Backup,
         Self::DiskFailed,
+        Self::Rotation,
     ];
 
     /// The code as printed: `SLU01`.
@@ -75,6 +78,7 @@ impl ErrorCode {
             Self::Copy => "SLU13",
             Self::Backup => "SLU14",
             Self::DiskFailed => "SLU15",
+            Self::Rotation => "SLU17",
         }
     }
 
@@ -95,7 +99,8 @@ impl ErrorCode {
             | Self::StoreUnsafe
             | Self::Copy
             | Self::Backup
-            | Self::DiskFailed => 1,
+            | Self::DiskFailed
+            | Self::Rotation => 1,
         }
     }
 }

@@ -57,7 +57,7 @@ use run::{Run, Step};
 pub use callees::configured as configured_callees;
 pub use policies::ConfigPolicies;
 pub use preview::Previewed;
-pub use token::{InvalidSigningKey, SigningKey, TOKEN_TTL_SECS, TOKEN_TYPE, jwks, jwks_of};
+pub use token::{InvalidSigningKey, SigningKey, TOKEN_TTL_SECS, TOKEN_TYPE, jwks, jwks_of, next_jwks};
 pub use wordpress::TOKEN_HEADER;
 
 /// What all attempts share.

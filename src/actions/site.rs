@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sluice_actors::domain::{JobId, JobState, TenantName, Timestamp};
 
 use super::{
-    token::{self, Claims, SigningKey, Vouched},
+    token::{self, Claims, Vouched},
     wordpress,
 };
 use crate::{
@@ -158,7 +158,7 @@ pub fn call(
     body: &impl Serialize,
     (now, jti): (Timestamp, [u8; 16]),
 ) -> Result<Call, &'static str> {
-    let key = SigningKey::parse(&site.signing_key).map_err(|_| "its signing key is none")?;
+    let key = token::signing_key(site, now)?;
     let body = serde_json::to_vec(body).expect("a report has only string keys");
     let gateway = token::gateway_id(config);
     let vouched = Vouched {

@@ -124,18 +124,31 @@ pub(crate) fn gateway_id(config: &Config) -> String {
     }
 }
 
-/// The public keys of all tenants' signing keys, as served at `/.well-known/jwks.json`.
-pub fn jwks(config: &Config) -> Value {
-    jwks_of(config.tenants.values().filter_map(|tenant| tenant.wordpress.as_deref()))
+/// The public keys of all tenants' signing keys, as served at `/.well-known/jwks.json` at `now`.
+pub fn jwks(config: &Config, now: Timestamp) -> Value {
+    jwks_of(config.tenants.values().filter_map(|tenant| tenant.wordpress.as_deref()), now)
 }
 
-/// The public keys that requests to these sites are signed with.
-pub fn jwks_of<'a>(sites: impl IntoIterator<Item = &'a WordPress>) -> Value {
-    let keys = sites.into_iter().filter_map(|site| SigningKey::parse(&site.signing_key).ok());
-    let mut keys: Vec<SigningKey> = keys.collect();
+/// The public keys that these sites are to know at `now`: what requests to them are signed with, will
+/// be, or were a short while ago.
+pub fn jwks_of<'a>(sites: impl IntoIterator<Item = &'a WordPress>, now: Timestamp) -> Value {
+    let published = sites.into_iter().flat_map(|site| site.signing.published(now));
+    let mut keys: Vec<SigningKey> = published.filter_map(|key| SigningKey::parse(&key.pem).ok()).collect();
     keys.sort_by(|a, b| a.kid.cmp(&b.kid));
     keys.dedup_by(|a, b| a.kid == b.kid);
     json!({ "keys": keys.iter().map(SigningKey::jwk).collect::<Vec<_>>() })
+}
+
+/// When what [`jwks`] says changes next after `now`, by the clock alone.
+pub fn next_jwks(config: &Config, now: Timestamp) -> Option<Timestamp> {
+    let sites = config.tenants.values().filter_map(|tenant| tenant.wordpress.as_deref());
+    sites.filter_map(|site| site.signing.next_change(now)).min()
+}
+
+/// The key that requests to a site are signed with at `now`.
+pub(crate) fn signing_key(site: &WordPress, now: Timestamp) -> Result<SigningKey, &'static str> {
+    let key = site.signing.signing(now).ok_or("no signing key is in force now")?;
+    SigningKey::parse(&key.pem).map_err(|_| "its signing key is none")
 }
 
 #[cfg(test)]

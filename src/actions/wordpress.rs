@@ -85,7 +85,7 @@ pub(crate) struct Published {
 /// Sends the callback of this attempt.
 pub(crate) async fn publish(run: &Run<'_>, site: &WordPress, post: &Post<'_>) -> Step<Published> {
     let broken = |what: &str| not_configured(format!("[wordpress] of tenant {} ({what})", run.tenant.name));
-    let key = SigningKey::parse(&site.signing_key).map_err(|error| broken(&error.to_string()))?;
+    let key = token::signing_key(site, run.now()).map_err(broken)?;
     let gateway = token::gateway_id(run.config);
     let callback = Callback { gateway: &gateway, site, key: &key, job: run.job(), event: run.event(), post };
     let call = callback.sign(run.now(), ids::nonce()).map_err(broken)?;
@@ -251,17 +251,19 @@ fn known(outcome: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::testing, *};
-    use crate::secrets::Secret;
+    use crate::{config::SigningKeys, secrets::Secret};
 
     const KEY: &str = include_str!("../../tests/fixtures/wordpress/signing-key.pem");
     const GOLDEN: &str = include_str!("../../tests/fixtures/wordpress/golden.json");
+    /// 2026-11-24T08:00:05Z.
+    const NOW: Timestamp = Timestamp::from_secs(1_795_507_205);
 
     fn site(authorization_header: bool) -> WordPress {
         WordPress {
             site: "https://blog.acme.example/".parse().unwrap(),
             callback: "/?rest_route=/sluice/v1/callbacks".into(),
             site_uuid: "7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6".into(),
-            signing_key: Secret::new(KEY.into()),
+            signing: SigningKeys::only(Secret::new(KEY.into())),
             authorization_header,
             site_token: None,
         }
@@ -272,7 +274,7 @@ mod tests {
     }
 
     fn placed(site: &WordPress, place: Place) -> Call {
-        let key = SigningKey::parse(&site.signing_key).unwrap();
+        let key = token::signing_key(site, NOW).unwrap();
         let (job, event) = (testing::job(), testing::event());
         let post = Post {
             job_type: "summarize_and_publish",
@@ -283,8 +285,7 @@ mod tests {
         };
         let gateway = "https://hooks.example.com";
         let callback = Callback { gateway, site, key: &key, job: &job, event: &event, post: &post };
-        let now = Timestamp::parse_rfc3339("2026-11-24T08:00:05Z").unwrap();
-        callback.sign(now, *b"0123456789abcdef").unwrap()
+        callback.sign(NOW, *b"0123456789abcdef").unwrap()
     }
 
     /// The request as the fixture holds it. The plugin's tests read the same file.
@@ -295,7 +296,7 @@ mod tests {
             "comment": "One golden callback: made by the gateway's signer, verified by the plugin's verifier. The key is a test key.",
             "now": "2026-11-24T08:00:05Z",
             "site_uuid": site.site_uuid,
-            "jwk": SigningKey::parse(&site.signing_key).unwrap().jwk(),
+            "jwk": token::signing_key(&site, NOW).unwrap().jwk(),
             "method": call.method.as_str(),
             "url": call.url.as_str(),
             "headers": {

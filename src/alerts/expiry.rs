@@ -25,7 +25,9 @@ pub(super) fn ending(config: &Config, uses: &[SecretUse], now: Timestamp) -> Vec
     let endings = sources.filter(|source| source.is_on()).filter_map(|source| {
         let lane = &source.lane;
         let of_lane = uses.iter().filter(|it| it.tenant == lane.tenant.as_str() && it.source == lane.source.as_str());
-        let used_last = of_lane.max_by_key(|it| it.last).map(|it| it.secret_version.as_str());
+        // What a value before it was used for is counted under another label.
+        let of_keys = of_lane.filter(|it| source.keys.iter().any(|key| *key.counted_as == *it.secret_version));
+        let used_last = of_keys.max_by_key(|it| it.last).map(|it| it.secret_version.as_str());
         let ((version, at), why) = match last_to_end(&source.keys) {
             Some(last) if last.1 <= horizon => (last, "no other secret of the source follows it"),
             _ => (in_use(&source.keys, used_last, now, horizon)?, "the vendor still signs with it"),
@@ -42,7 +44,7 @@ pub(super) fn ending(config: &Config, uses: &[SecretUse], now: Timestamp) -> Vec
 
 /// The secret that ends last; none where there is none or one never ends.
 fn last_to_end(keys: &[LiveKey]) -> Option<(&str, Timestamp)> {
-    let ends = keys.iter().map(|key| Some((&*key.version, key.not_after?)));
+    let ends = keys.iter().filter(|key| !key.is_revoked()).map(|key| Some((&*key.version, key.not_after?)));
     ends.collect::<Option<Vec<_>>>()?.into_iter().max_by_key(|(_, at)| *at)
 }
 
@@ -52,7 +54,7 @@ fn in_use<'k>(
     now: Timestamp,
     horizon: Timestamp,
 ) -> Option<(&'k str, Timestamp)> {
-    let key = keys.iter().find(|key| Some(&*key.version) == used_last)?;
+    let key = keys.iter().find(|key| Some(&*key.counted_as) == used_last)?;
     let at = key.not_after.filter(|at| now < *at && *at <= horizon)?;
     Some((&key.version, at))
 }

@@ -168,6 +168,8 @@ permissions! {
     DraftSources = Grant::Roles(&[Operator, Admin]);
     /// A token that a vendor handed over: a secret, shown once.
     TakeHandshakes = Grant::Roles(&[Admin]);
+    /// A secret that verifies no more, or verifies again.
+    RevokeSecrets = Grant::Roles(&[Admin]);
     /// All that is kept of one subject, shown or erased for good.
     HandleSubjects = Grant::Roles(&[Admin]);
     /// Users and tokens that may do no more than who makes them.

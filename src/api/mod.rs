@@ -30,6 +30,7 @@ pub mod records;
 mod refusals;
 pub mod request;
 pub mod scrape;
+pub mod secrets;
 mod server;
 pub mod session;
 pub mod sources;
@@ -72,6 +73,16 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Puts into force what operators switched on and off.
     async fn follow_switches(&self) -> Result<(), StoreUnavailable>;
+
+    /// Asks providers of secrets and reads the configuration again. `Err` as of [`Operations::reload`].
+    async fn reread_secrets(&self) -> Result<(), String>;
+
+    /// Puts into force which secrets are revoked.
+    async fn follow_revoked(&self) -> Result<(), StoreUnavailable>;
+
+    /// The revocations of the secret that is called `version` now.
+    async fn revocations_of(&self, lane: &LaneKey, version: &str)
+    -> Result<Vec<records::Revocation>, StoreUnavailable>;
 
     /// What a route makes of an event, without publishing. `Err` says why not.
     async fn preview(&self, event: EventEnvelope, route: RouteName, ask_model: bool) -> Result<Preview, String>;
@@ -158,6 +169,9 @@ pub fn routes() -> Vec<Route> {
         route(post, "/api/v1/sources/{tenant}/{source}/enable", "Undo it", sources::enable),
         route(post, "/api/v1/tenants/{tenant}/disable", "Take nothing more for a tenant", sources::disable_tenant),
         route(post, "/api/v1/tenants/{tenant}/enable", "Undo it", sources::enable_tenant),
+        route(post, "/api/v1/sources/{tenant}/{source}/secrets/revoke", "Take a secret out of use", secrets::revoke),
+        route(post, "/api/v1/sources/{tenant}/{source}/secrets/unrevoke", "Undo it", secrets::unrevoke),
+        route(get, "/api/v1/signing-keys", "The keys that WordPress sites verify by", secrets::signing_keys),
         route(get, "/api/v1/vendors", "Vendors, and how a source of each comes to its secret", drafts::vendors),
         route(get, "/api/v1/source-draft", "What to write for a new source", drafts::draft),
         route(get, "/api/v1/traffic", "Rates, acknowledgements and backlog, minute by minute", traffic::show),

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_actors::{
-    domain::{EventId, JobId, JobState, SourceName, TenantName, Timestamp},
+    domain::{EventId, JobId, JobState, LaneKey, SourceName, TenantName, Timestamp},
     ports::{DeadLetterFilter, StoreUnavailable},
 };
 
@@ -368,6 +368,21 @@ pub struct RoutedEvent {
 /// What operators can switch off: a source, or all of a tenant.
 pub type Switch = (TenantName, Option<SourceName>);
 
+/// A secret of a source that an operator took out of use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Whose.
+    pub lane: LaneKey,
+    /// Which of the source's revocations, from 1.
+    pub nth: i64,
+    /// How the secret was called then.
+    pub version: String,
+    /// By what it is known; of [`Fingerprint`](crate::secrets::Fingerprint).
+    pub fingerprint: String,
+    /// When; ignored where it is kept.
+    pub revoked_at: Timestamp,
+}
+
 /// Reads for people, and the few writes that people cause.
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
@@ -438,6 +453,12 @@ pub trait Records: Send + Sync + 'static {
     async fn switches(&self) -> Result<BTreeSet<Switch>, StoreUnavailable>;
     /// Switches a source or a tenant on or off. `false`: it was already, and nothing is written.
     async fn switch(&self, switch: Switch, on: bool, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
+    /// All secrets that are revoked, by source, in the order of revocation.
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreUnavailable>;
+    /// Revokes a secret. `false`: the source has a revocation of that number, and nothing is written.
+    async fn revoke(&self, revocation: Revocation, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
+    /// Undoes revocations. `false`: there are none of these, and nothing is written.
+    async fn unrevoke(&self, revocations: Vec<Revocation>, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
     /// Cancels a job that is not over. `false`: it is.
     async fn cancel(&self, scope: &Scope, id: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable>;
     /// How often secrets verified a delivery, and when.

@@ -88,6 +88,8 @@ pub enum Standing {
     SafeToRetire,
     /// It verifies nothing any more.
     Expired,
+    /// An operator took it out of use.
+    Revoked,
 }
 
 /// How long vendors send again what they signed with the secret before (DESIGN §10, rotation overlap).
@@ -95,7 +97,7 @@ const OVERLAP: Duration = Duration::from_hours(24);
 
 /// `newest`: when the newest secret verified first.
 fn standing(
-    nth: usize,
+    is_newest: bool,
     not_after: Option<Timestamp>,
     used: Option<&SecretUse>,
     newest: Option<Timestamp>,
@@ -104,7 +106,7 @@ fn standing(
     let day_ago = now.minus(OVERLAP);
     match newest {
         _ if not_after.is_some_and(|end| end <= now) => Standing::Expired,
-        _ if nth == 0 => Standing::Newest,
+        _ if is_newest => Standing::Newest,
         None => Standing::AwaitsNewest,
         Some(newest) => match used.map(|used| used.last) {
             Some(last) if last > day_ago && last >= newest => Standing::InUse,
@@ -131,8 +133,10 @@ type Uses = BTreeMap<(String, String, String), SecretUse>;
 fn view(config: &Config, source: &Source, uses: &Uses, now: Timestamp) -> SourceView {
     let LaneKey { tenant, source: name } = &source.lane;
     let origin = config.edge.origin();
-    let used = |key: &LiveKey| uses.get(&(tenant.to_string(), name.to_string(), key.version.to_string()));
-    let newest = source.keys.first().and_then(used).map(|used| used.first);
+    let used = |key: &LiveKey| uses.get(&(tenant.to_string(), name.to_string(), key.counted_as.to_string()));
+    // The newest of those that can verify: a revoked one retires nobody.
+    let first = source.keys.iter().position(|key| !key.is_revoked());
+    let newest = first.and_then(|nth| used(&source.keys[nth])).map(|used| used.first);
     let secrets = source.keys.iter().enumerate().map(|(nth, key)| {
         let used = used(key);
         SecretView {
@@ -142,7 +146,10 @@ fn view(config: &Config, source: &Source, uses: &Uses, now: Timestamp) -> Source
             uses: used.map_or(0, |used| used.uses),
             first_used_at: used.map(|used| used.first),
             last_used_at: used.map(|used| used.last),
-            standing: standing(nth, key.not_after, used, newest, now),
+            standing: match first {
+                _ if key.is_revoked() => Standing::Revoked,
+                first => standing(first == Some(nth), key.not_after, used, newest, now),
+            },
         }
     });
     let pattern = |pattern: &TypePattern| match pattern {
@@ -291,10 +298,10 @@ mod tests {
             last,
         };
         let of = |last: Option<u64>, newest: Option<u64>| {
-            standing(1, None, last.map(|hours| used(ago(hours))).as_ref(), newest.map(ago), now)
+            standing(false, None, last.map(|hours| used(ago(hours))).as_ref(), newest.map(ago), now)
         };
-        assert_eq!(standing(0, None, None, None, now), Standing::Newest);
-        assert_eq!(standing(1, Some(now), None, Some(ago(100)), now), Standing::Expired);
+        assert_eq!(standing(true, None, None, None, now), Standing::Newest);
+        assert_eq!(standing(false, Some(now), None, Some(ago(100)), now), Standing::Expired);
         assert_eq!(of(Some(1), None), Standing::AwaitsNewest);
         assert_eq!(of(Some(1), Some(2)), Standing::InUse);
         assert_eq!(of(Some(3), Some(2)), Standing::Overlaps);

@@ -18,7 +18,7 @@ use sluice_actors::{
 };
 use tokio::sync::{Mutex, Semaphore};
 
-use super::{certificates::Certificates, nodes::differing_tenants};
+use super::{certificates::Certificates, nodes::differing_tenants, revoked::Revoked};
 use crate::{
     actions::{Actions, Previewed, configured_callees},
     alerts::Poster,
@@ -27,7 +27,7 @@ use crate::{
         alerts::Tried,
         nodes::NodeView,
         preview::{Preview, PreviewAnswer},
-        records::{Records, Switch},
+        records::{Records, Revocation, Switch},
     },
     config::{self, Config, Sentry},
     http_client::HttpClient,
@@ -67,6 +67,7 @@ pub(super) struct Operations {
     /// What is switched off in the running configuration.
     pub(super) switched: Mutex<BTreeSet<Switch>>,
     pub(super) previews: Previews,
+    pub(super) revoked: Revoked,
 }
 
 /// Runs prompts that nobody publishes.
@@ -118,7 +119,7 @@ impl Operations {
         self.metrics.config_last_reload_timestamp_seconds.with_label_values(NONE).set(now);
     }
 
-    fn apply(&self, fresh: Config, reloading: &Reloading) {
+    fn apply(&self, fresh: Arc<Config>, reloading: &Reloading) {
         for key in needs_restart(&self.live.load(), &fresh) {
             tracing::warn!(key, "changed, but takes effect only after a restart");
         }
@@ -130,7 +131,7 @@ impl Operations {
         reloading.client.set_allow_private(fresh.outbound.allow_private.clone());
         fresh.keep.retain(&fresh.remote);
         self.certificates.follow(&self.live.load(), &fresh);
-        self.live.store(Arc::new(fresh));
+        self.live.store(fresh);
         self.gateway.reload();
         self.in_force();
         self.metrics.config_reloads_total.with_label_values(&["applied"]).inc();
@@ -211,6 +212,9 @@ impl api::Operations for Operations {
                 // What was switched off stays off.
                 let off = self.records.switches().await.map_err(|error| error.to_string())?;
                 fresh.switch(&off);
+                // Nor does what was revoked verify for a moment.
+                let fresh = Arc::new(fresh);
+                self.revoked.put_into(&fresh).await.map_err(|error| error.to_string())?;
                 self.apply(fresh, &reloading);
                 Ok(())
             }
@@ -239,6 +243,31 @@ impl api::Operations for Operations {
             *last = off;
         }
         Ok(())
+    }
+
+    async fn reread_secrets(&self) -> Result<(), String> {
+        let config = self.live.load_full();
+        if !config.remote.is_empty() {
+            config.keep.fetch(&config.secrets, &config.remote).await;
+        }
+        self.reload().await
+    }
+
+    async fn follow_revoked(&self) -> Result<(), StoreUnavailable> {
+        self.revoked.put_into(&self.live.load_full()).await
+    }
+
+    async fn revocations_of(&self, lane: &LaneKey, version: &str) -> Result<Vec<Revocation>, StoreUnavailable> {
+        let all = self.records.revocations().await?;
+        let config = self.live.load_full();
+        let (revoked, lane, version) = (self.revoked.clone(), lane.clone(), version.to_owned());
+        let compared = tokio::task::spawn_blocking(move || {
+            let Some((_, source)) = config.source(&lane) else { return Vec::new() };
+            let keys: Vec<_> = source.keys.iter().filter(|key| *key.version == *version).collect();
+            let of_lane = all.into_iter().filter(|revocation| revocation.lane == lane);
+            of_lane.filter(|revocation| keys.iter().any(|key| revoked.is_of(key, revocation))).collect()
+        });
+        compared.await.map_err(|_| StoreUnavailable("comparing revoked secrets failed".into()))
     }
 
     async fn preview(&self, event: EventEnvelope, route: RouteName, ask_model: bool) -> Result<Preview, String> {

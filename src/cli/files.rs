@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -87,6 +87,29 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), Refused> {
         .map_err(|error| not_writable(path, &error))?;
     fresh.keep();
     Ok(())
+}
+
+/// Puts a secret into the file at `path`, whole or not at all, and on the disk. Owner and mode are
+/// those of the file `like`; it may be the same.
+pub(super) fn put_secret(path: &Path, secret: &[u8], like: &Path) -> Result<(), Refused> {
+    let of = |error: io::Error| not_writable(path, &error);
+    let as_it_is = fs::metadata(like).map_err(of)?;
+    let mut fresh = Made::default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(of)?;
+    fresh.paths.push(beside.clone());
+    let now = file.metadata().map_err(of)?;
+    if (now.uid(), now.gid()) != (as_it_is.uid(), as_it_is.gid()) {
+        // Before the secret is in it. Who cannot give it away may not take it from its reader.
+        fchown(&file, Some(as_it_is.uid()), Some(as_it_is.gid())).map_err(of)?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(as_it_is.mode() & 0o777)).map_err(of)?;
+    file.write_all(secret).and_then(|()| file.sync_all()).map_err(of)?;
+    fs::rename(&beside, path).map_err(of)?;
+    fresh.keep();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(of)
 }
 
 fn not_writable(path: &Path, error: &io::Error) -> Refused {

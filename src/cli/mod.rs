@@ -22,6 +22,7 @@ mod output;
 mod release;
 mod replay;
 mod restore;
+mod secret;
 mod send;
 mod serve;
 mod source;
@@ -101,6 +102,9 @@ enum Command {
     /// Export or erase all that is kept of one subject
     #[command(subcommand)]
     Subject(subject::Subject),
+    /// Show, rotate and revoke the secrets of sources and of WordPress sites
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// Try whether alerts arrive
     #[command(subcommand)]
     Alert(alert::Alert),
@@ -156,6 +160,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(command) => runtime()?.block_on(command.run(&global)),
         Command::Release(command) => runtime()?.block_on(command.run(&global)),
         Command::Subject(command) => runtime()?.block_on(command.run(&global)),
+        Command::Secret(command) => runtime()?.block_on(command.run(&global)),
         Command::Alert(command) => runtime()?.block_on(command.run(&global)),
         Command::Handshake(command) => runtime()?.block_on(command.run(&global)),
         Command::User(command) => runtime()?.block_on(command.run(&global)),

@@ -195,6 +195,16 @@ impl Input {
         self.dir.join(TENANTS).join(format!("{name}.toml"))
     }
 
+    /// As [`Input::resolve`], but secrets that cannot be read here are no errors: what they belong to is
+    /// left out, and they are told beside it. For commands about what a gateway elsewhere may know more of.
+    pub fn resolve_what_can_be_read(self) -> Result<(Config, Vec<Error>), Errors> {
+        let (trees, tenant_trees) = self.parse()?;
+        let (read, ctx) = self.with_secrets(|ctx| self.understand(ctx, trees.clone(), tenant_trees.clone()));
+        let (unread, errors): (Vec<_>, Vec<_>) =
+            ctx.errors.into_inner().into_iter().partition(|error| error.code == ErrorCode::Secret);
+        if errors.is_empty() { Ok((read, unread)) } else { Err(Errors::new(errors)) }
+    }
+
     /// Understands the texts. Everything that is wrong is told at once.
     pub fn resolve(self) -> Result<Config, Errors> {
         let (trees, tenant_trees) = self.parse()?;

@@ -161,6 +161,11 @@ impl<'a> Section<'a> {
         Spot { place, key: self.path_of(key) }
     }
 
+    /// The tenant whose file it is of.
+    pub(super) fn tenant(&self) -> Option<&TenantName> {
+        self.tenant.as_ref()
+    }
+
     /// Where this section stands.
     pub(super) fn here(&self) -> Spot {
         Spot { place: self.place.clone(), key: self.path.clone() }
@@ -285,6 +290,15 @@ impl<'a> Section<'a> {
                 ))
             }
         })
+    }
+
+    /// As [`Section::items`]; what is no list is its only element.
+    pub(super) fn one_or_more(&mut self, key: &'static str) -> Option<Vec<(Spot, Item)>> {
+        if matches!(self.left.get(key)?.value, Value::List(_) | Value::Raw(_)) {
+            return self.items(key);
+        }
+        let item = self.take(key)?;
+        Some(vec![(self.spot(key), item)])
     }
 
     /// A list under `key`, each element with its spot; none if the key is missing. A text of the

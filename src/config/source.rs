@@ -10,22 +10,22 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
-use sluice_actors::domain::{LaneKey, SourceName, TenantName, Timestamp};
+use sluice_actors::domain::{LaneKey, SourceName, TenantName};
 
 use super::{
-    Access, Route, TypePattern,
+    Access, Keys, Route, TypePattern,
     finding::{Problem, suggest},
+    keys,
     limits::SourceLimits,
-    section::{Section, Spot},
+    section::Section,
     server::DEFAULT_MAX_BODY,
     tenant::Node,
     tree::{Item, Value},
     units::{self, FromItem},
 };
 use crate::{
-    secrets::{Reference, Secret, Staleness},
-    vendors::{self, Key, OnConflict, Vendor},
+    secrets::{Secret, Staleness},
+    vendors::{self, OnConflict, Vendor},
 };
 
 /// One source, resolved: the scheme, its live keys, its limits, its routes.
@@ -39,8 +39,8 @@ pub struct Source {
     pub off: Off,
     /// Its scheme.
     pub vendor: Arc<dyn Vendor>,
-    /// Newest first: at most 3 that the file names, each with the provider's previous version behind it
-    /// where the file gives an `overlap`.
+    /// Newest first: at most 3 that the file names, each with its previous version behind it where a
+    /// provider (`overlap`) or `sluice secret rotate` keeps one.
     pub keys: Keys,
     /// Of what it and its tenant take from remote providers, whether it is too old to be used.
     pub staleness: Vec<Staleness>,
@@ -87,25 +87,6 @@ impl Source {
     }
 }
 
-/// The keys of a source. What is shown of them leaves out what a provider adds by itself: nodes that
-/// see a rotation at different times are not configured differently.
-#[derive(Default)]
-pub struct Keys(pub Vec<LiveKey>);
-
-impl std::ops::Deref for Keys {
-    type Target = [LiveKey];
-
-    fn deref(&self) -> &[LiveKey] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().filter(|key| !key.is_previous)).finish()
-    }
-}
-
 /// Switched off by an operator. No part of what a file means, so that nodes which have not heard of
 /// it yet are not configured differently.
 #[derive(Default)]
@@ -114,28 +95,6 @@ pub struct Off(pub(super) AtomicBool);
 impl fmt::Debug for Off {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Off")
-    }
-}
-
-/// A key with its label and its window.
-#[derive(Debug, Clone)]
-pub struct LiveKey {
-    /// The key.
-    pub key: Key,
-    /// A label that tells versions apart without telling the secret (`env:NEW`).
-    pub version: Arc<str>,
-    /// When it begins to verify.
-    pub not_before: Option<Timestamp>,
-    /// When it stops verifying.
-    pub not_after: Option<Timestamp>,
-    /// Whether it is the version before the one that the file names, as its provider keeps it.
-    pub is_previous: bool,
-}
-
-impl LiveKey {
-    /// Whether it verifies at `now`.
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.not_before.is_none_or(|begin| begin <= now) && self.not_after.is_none_or(|end| now < end)
     }
 }
 
@@ -198,12 +157,6 @@ pub(super) struct Around<'a> {
     pub(super) staleness: Vec<Staleness>,
 }
 
-/// A rotation has a new and an old secret; the third is for one that comes before the last went.
-const MAX_SECRETS: usize = 3;
-
-/// Longer, and a leaked old secret is good for longer than anybody remembers it.
-const LONGEST_OVERLAP: Duration = Duration::from_hours(24 * 90);
-
 /// Keys of a source's table that its vendor reads.
 const VENDOR_OPTIONS: [&str; 2] = ["scheme", "webhook_id"];
 
@@ -217,7 +170,7 @@ impl Source {
         let profile = vendor.as_ref().map(|vendor| vendor.profile());
         let enabled = section.get("enabled", true);
         let await_handshake = section.get("await_handshake", false);
-        let keys = read_keys(&mut section, vendor.as_deref(), around.tenant, await_handshake);
+        let keys = keys::read_keys(&mut section, vendor.as_deref(), around.tenant, await_handshake);
         let tolerance = section.duration("tolerance", Duration::from_secs(1)..=Duration::from_hours(1));
         if tolerance.is_some_and(|tolerance| tolerance > USUAL_TOLERANCE) {
             section.warn(
@@ -267,7 +220,7 @@ impl Source {
             enabled,
             off: Off::default(),
             vendor,
-            keys: Keys(keys),
+            keys,
             staleness,
             tolerance: tolerance.unwrap_or(profile.tolerance),
             on_conflict: on_conflict.unwrap_or(profile.on_conflict),
@@ -328,172 +281,6 @@ fn read_certificates(section: &mut Section<'_>) -> Option<toml::Value> {
         pem.expose_str().map(|text| toml::Value::String(text.to_owned()))
     });
     Some(toml::Value::Array(texts.collect()))
-}
-
-fn read_keys(
-    section: &mut Section<'_>,
-    vendor: Option<&dyn Vendor>,
-    tenant: &TenantName,
-    await_handshake: bool,
-) -> Vec<LiveKey> {
-    let Some(items) = section.items("secrets") else {
-        if !section.has("secrets") && !await_handshake {
-            section.error(
-                "secrets",
-                "is missing: nothing could be verified",
-                "write a list of references, newest first, such as [\"file:NAME.secret\"]",
-            );
-        }
-        return Vec::new();
-    };
-    if items.is_empty() && !await_handshake {
-        section.error("secrets", "is empty: nothing could be verified", "name at least one secret");
-    }
-    if items.len() > MAX_SECRETS {
-        section.error(
-            "secrets",
-            format!("names {} secrets", items.len()),
-            format!("keep at most {MAX_SECRETS}, newest first; each one more can forge"),
-        );
-    }
-    let mut seen = BTreeSet::new();
-    let mut keys = Vec::new();
-    for (spot, item) in items {
-        let Some((item, window)) = split_entry(section, &spot, item) else { continue };
-        let key = read_key(section, vendor, tenant, &spot, &item, &window, &mut seen);
-        keys.extend(key);
-        if let Some(overlap) = window.overlap {
-            keys.extend(read_previous(section, vendor, tenant, &spot, &item, overlap));
-        }
-    }
-    keys
-}
-
-fn read_key(
-    section: &Section<'_>,
-    vendor: Option<&dyn Vendor>,
-    tenant: &TenantName,
-    spot: &Spot,
-    item: &Item,
-    window: &Window,
-    seen: &mut BTreeSet<[u8; 32]>,
-) -> Option<LiveKey> {
-    let (secret, version) = read_key_text(section, vendor, tenant, spot, item)?;
-    if !seen.insert(digest(&secret)) {
-        section.ctx.warn(&spot.place, &spot.key, "is the same secret as an earlier one", "remove it");
-    }
-    let key = vendor?.key(&secret).map_err(|error| {
-        section.ctx.error(
-            &spot.place,
-            &spot.key,
-            Problem::secret(error.to_string(), "copy it again from the vendor's settings"),
-        );
-    });
-    Some(LiveKey {
-        key: key.ok()?,
-        version: version.into(),
-        not_before: window.not_before,
-        not_after: window.not_after,
-        is_previous: false,
-    })
-}
-
-/// The version before the current one, which verifies for `overlap` after the current one was made.
-fn read_previous(
-    section: &Section<'_>,
-    vendor: Option<&dyn Vendor>,
-    tenant: &TenantName,
-    spot: &Spot,
-    item: &Item,
-    overlap: Duration,
-) -> Option<LiveKey> {
-    let reference = String::from_item(item).ok()?.parse::<Reference>();
-    let current = match reference {
-        Ok(Reference::Remote(remote)) => Some(remote),
-        Ok(_) | Err(_) => None,
-    };
-    let Some((current, previous)) = current.and_then(|current| Some((current.clone(), current.previous()?))) else {
-        let problem = Problem::new(
-            "has an `overlap`, but no provider that knows its previous version",
-            "name the old secret by itself, with a `not_after`",
-        );
-        section.ctx.error(&spot.place, &format!("{}.overlap", spot.key), problem);
-        return None;
-    };
-    let version = previous.to_string();
-    // There need not be one; one that is no key is none that could verify.
-    let secret = section.ctx.resolve(&Reference::Remote(previous)).ok()?;
-    section.ctx.claim(tenant, &secret, spot);
-    let not_after = section.ctx.secrets.keep.created(&current)?.plus(overlap);
-    Some(LiveKey {
-        key: vendor?.key(&secret).ok()?,
-        version: version.into(),
-        not_before: None,
-        not_after: Some(not_after),
-        is_previous: true,
-    })
-}
-
-/// When an entry of `secrets` verifies.
-#[derive(Default)]
-struct Window {
-    not_before: Option<Timestamp>,
-    not_after: Option<Timestamp>,
-    /// How long its provider's previous version verifies beside it.
-    overlap: Option<Duration>,
-}
-
-/// An entry of `secrets` is a reference, or a table of a reference and its window.
-fn split_entry(section: &Section<'_>, spot: &Spot, item: Item) -> Option<(Item, Window)> {
-    if !matches!(item.value, Value::Table(_)) {
-        return Some((item, Window::default()));
-    }
-    let mut table = section.as_table(spot.clone(), item)?;
-    let reference = table.required("ref", "write { ref = \"env:NAME\", not_after = \"2026-12-01T00:00:00Z\" }");
-    let not_before = table.opt("not_before");
-    let not_after = table.opt("not_after");
-    let overlap = table.duration("overlap", Duration::from_secs(1)..=LONGEST_OVERLAP);
-    if let (Some(begin), Some(end)) = (not_before, not_after)
-        && end <= begin
-    {
-        table.error("not_after", "is not after `not_before`: it would never verify", "correct one of them");
-    }
-    let item = Item { place: spot.place.clone(), value: Value::Text(reference.unwrap_or_default()) };
-    table.finish();
-    (!matches!(&item.value, Value::Text(text) if text.is_empty()))
-        .then_some((item, Window { not_before, not_after, overlap }))
-}
-
-/// The secret's text and the label that tells its version. A public key may stand there in plain:
-/// it is no secret.
-fn read_key_text(
-    section: &Section<'_>,
-    vendor: Option<&dyn Vendor>,
-    tenant: &TenantName,
-    spot: &Spot,
-    item: &Item,
-) -> Option<(Secret, String)> {
-    let public = |secret: &Secret| {
-        vendor.and_then(|vendor| vendor.key(secret).ok()).is_some_and(|key| !matches!(key, Key::Symmetric(_)))
-    };
-    if let Ok(text) = String::from_item(item)
-        && text.parse::<Reference>().is_err()
-    {
-        let secret = Secret::new(text.into_bytes());
-        if public(&secret) {
-            let version = format!("public:{}", hex::encode(&digest(&secret)[..4]));
-            return Some((secret, version));
-        }
-    }
-    let (secret, reference) = section.unclaimed_secret_at(item, spot)?;
-    if !public(&secret) {
-        section.ctx.claim(tenant, &secret, spot);
-    }
-    Some((secret, reference.to_string()))
-}
-
-fn digest(secret: &Secret) -> [u8; 32] {
-    Sha256::digest(secret.expose()).into()
 }
 
 fn read_routes(section: &mut Section<'_>, around: &Around<'_>, vendor: Option<&dyn Vendor>) -> Vec<Arc<Route>> {

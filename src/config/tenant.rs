@@ -9,13 +9,13 @@ use sluice_actors::{
 use url::Url;
 
 use super::{
-    Outbound, Source,
+    Outbound, SigningKeys, Source,
     finding::Problem,
     section::Section,
     server::Edge,
     units::{self, FromItem},
 };
-use crate::{actions::SigningKey, secrets::Secret};
+use crate::secrets::Secret;
 
 /// What a tenant file needs to know of the node.
 #[derive(Debug, Clone, Copy)]
@@ -87,8 +87,8 @@ pub struct WordPress {
     pub callback: String,
     /// The id that the plugin shows; in the token's audience.
     pub site_uuid: String,
-    /// Ed25519 private key, PKCS#8 PEM.
-    pub signing_key: Secret,
+    /// What its requests are signed with.
+    pub signing: SigningKeys,
     /// Whether the token goes into `Authorization` too.
     pub authorization_header: bool,
     /// What the site presents where it asks by itself, at `/site/v1/{tenant}/…`; none: nobody may.
@@ -124,16 +124,7 @@ impl WordPress {
         {
             section.error("site_uuid", "is not a UUID", "copy it from Settings → Sluice of the WordPress site");
         }
-        let signing_key = section.required_secret("signing_key");
-        if let Some(key) = &signing_key
-            && SigningKey::parse(key).is_err()
-        {
-            section.error(
-                "signing_key",
-                "is not an Ed25519 private key in PKCS#8 PEM",
-                "make one with `openssl genpkey -algorithm ed25519`",
-            );
-        }
+        let signing = SigningKeys::read(&mut section);
         let authorization_header = section.get("authorization_header", true);
         let site_token = section.secret("site_token");
         if site_token.as_ref().is_some_and(|token| token.expose().len() < MIN_SITE_TOKEN) {
@@ -148,7 +139,7 @@ impl WordPress {
             site: site?,
             callback: callback.unwrap_or_else(|| DEFAULT_CALLBACK.to_owned()),
             site_uuid: site_uuid?.to_lowercase(),
-            signing_key: signing_key?,
+            signing: signing?,
             authorization_header,
             site_token,
         })

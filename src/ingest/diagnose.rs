@@ -51,6 +51,11 @@ pub enum Finding {
         /// When it ended.
         ended: Timestamp,
     },
+    /// Made with a secret of this source that was revoked.
+    RevokedSecret {
+        /// Its label.
+        version: String,
+    },
     /// It verifies as a delivery of another source of the tenant: the vendor calls the wrong URL.
     OtherSource {
         /// That source.
@@ -191,9 +196,16 @@ fn clock(case: &Case<'_>) -> Option<Finding> {
 
 fn ended_secret(case: &Case<'_>) -> Option<Finding> {
     case.source.keys.iter().find_map(|key| {
-        let ended = key.not_after.filter(|end| *end <= case.request.now)?;
+        let ended = key.not_after.filter(|end| *end <= case.request.now);
+        if ended.is_none() && !key.is_revoked() {
+            return None;
+        }
         case.verify(&case.request, std::slice::from_ref(&key.key))?;
-        Some(Finding::EndedSecret { version: key.version.to_string(), ended })
+        let version = key.version.to_string();
+        Some(match ended {
+            Some(ended) if !key.is_revoked() => Finding::EndedSecret { version, ended },
+            _ => Finding::RevokedSecret { version },
+        })
     })
 }
 
@@ -385,6 +397,10 @@ impl fmt::Display for Finding {
             Self::EndedSecret { version, ended } => write!(
                 f,
                 "signed with the secret {version}, which ended at {ended}: the vendor still uses the old secret"
+            ),
+            Self::RevokedSecret { version } => write!(
+                f,
+                "signed with the secret {version}, which was revoked: the vendor still uses it, or who has it forges"
             ),
             Self::OtherSource { source } => {
                 write!(f, "it verifies as a delivery of the source `{source}`: the vendor calls the wrong URL")

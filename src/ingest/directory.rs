@@ -162,7 +162,8 @@ impl Intake {
     /// The keys that verify at `now`.
     pub(super) fn live(&self, now: Timestamp) -> Arc<LiveKeys> {
         let live = self.live.load_full();
-        if live.from <= now && live.until.is_none_or(|until| now < until) {
+        let same = live.changes == self.source.keys.changes();
+        if same && live.from <= now && live.until.is_none_or(|until| now < until) {
             return live;
         }
         let live = Arc::new(LiveKeys::of(&self.source, now));
@@ -179,23 +180,33 @@ impl Intake {
 pub(super) struct LiveKeys {
     pub(super) keys: Vec<Key>,
     pub(super) versions: Vec<Arc<str>>,
+    /// The labels under which their uses are counted.
+    pub(super) counted_as: Vec<Arc<str>>,
     /// As many keys of the same kinds that are nobody's secret: what a path that leads nowhere is
     /// verified under.
     pub(super) nobodys: Vec<Key>,
     from: Timestamp,
     until: Option<Timestamp>,
+    /// Of [`Keys::changes`](crate::config::Keys::changes).
+    changes: u64,
 }
 
 impl LiveKeys {
     fn of(source: &Source, now: Timestamp) -> Self {
-        let live = || source.keys.iter().filter(|key| key.is_live(now));
+        // Before it is looked which are revoked: a change meanwhile is found at the next delivery.
+        let changes = source.keys.changes();
+        // Once: which are revoked may change between two looks.
+        let live: Vec<_> = source.keys.iter().filter(|key| key.is_live(now)).collect();
+        let live = || live.iter();
         let bounds = source.keys.iter().flat_map(|key| [key.not_before, key.not_after]);
         Self {
             keys: live().map(|key| key.key.clone()).collect(),
             versions: live().map(|key| key.version.clone()).collect(),
+            counted_as: live().map(|key| key.counted_as.clone()).collect(),
             nobodys: live().map(|key| nobodys(&key.key)).collect(),
             from: now,
             until: bounds.flatten().filter(|bound| *bound > now).min(),
+            changes,
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod diagnose;
 mod directory;
 mod heavy;
 mod id_time;
+mod informed;
 pub mod keys;
 mod media;
 mod memory;
@@ -27,6 +28,7 @@ use sluice_actors::domain::{EventId, JobId, LaneKey, RouteName, Timestamp, Trace
 
 pub use access::Shown;
 pub use bucket::Bucket;
+pub use informed::Informed;
 pub use memory::{BodyMemory, Exhausted, Lease, Share};
 pub use observe::{IngestEvent, Observer, Place, Rejection};
 pub use receive::{Door, Inbound, Receiver, ReceiverParts};

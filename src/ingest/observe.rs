@@ -66,6 +66,8 @@ pub enum IngestEvent<'a> {
         place: Place<'a>,
         /// The label of the secret that verified it.
         secret_version: &'a str,
+        /// The label under which its uses are counted.
+        counted_as: &'a str,
         /// How far our clock is ahead of the signed time, in milliseconds.
         skew_ms: Option<i64>,
     },

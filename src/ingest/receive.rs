@@ -25,7 +25,7 @@ use sluice_actors::{
 use tokio::time::Instant;
 
 use super::{
-    EventStore, IngestEvent, NewEvent, Observer, Recorded, Rejection, Shown, access,
+    EventStore, Informed, IngestEvent, NewEvent, Observer, Recorded, Rejection, Shown, access,
     directory::{Directories, Directory, Intake, LiveKeys},
     heavy::Heavy,
     media,
@@ -88,6 +88,8 @@ pub struct ReceiverParts {
     pub drift: Arc<Drift>,
     /// Who decides which traces are kept.
     pub tracer: Arc<dyn Tracer>,
+    /// Whether it is known which secrets are revoked.
+    pub informed: Informed,
 }
 
 /// Receives deliveries. One per process; share it by `Arc`.
@@ -305,6 +307,11 @@ impl Line {
             _ if !may(&intake.source) => return Err(self.refuse(door, &arrived, Refusal::Disabled)),
             _ if live.keys.is_empty() => return Err(self.refuse(door, &arrived, Refusal::NoLiveSecret)),
             Err(refusal) => return Err(self.refuse(door, &arrived, refusal)),
+            // Whether its secret was revoked meanwhile is not known; nor could it be stored, most likely.
+            Ok(_) if !self.parts.informed.is_current() => {
+                self.reject(intake, Rejection::Store);
+                return Err(Reply::unavailable());
+            }
             Ok(verified) => verified,
         };
         self.tell_verified(intake, &live, verified, now);
@@ -363,6 +370,7 @@ impl Line {
         self.parts.observer.observe(&IngestEvent::Verified {
             place: intake.place(),
             secret_version: &live.versions[verified.key],
+            counted_as: &live.counted_as[verified.key],
             skew_ms: verified.signed_at.map(|at| now.as_millis().saturating_sub(at.as_millis())),
         });
     }

@@ -15,14 +15,15 @@ use sluice_actors::{
 use tokio::sync::{Notify, Semaphore};
 
 use super::{
-    EventStore, IngestEvent, NewEvent, NewForm, NewJob, Observer, Receiver, ReceiverParts, RecordError, Recorded,
+    EventStore, Informed, IngestEvent, NewEvent, NewForm, NewJob, Observer, Receiver, ReceiverParts, RecordError,
+    Recorded,
 };
 use crate::{
     api::{
         records::{
             AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
-            Switch,
+            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, Revocation, RoutedEvent, Scope, SecretUse,
+            Swept, Switch,
         },
         traffic::{KeptTraffic, Minute, Whose},
     },
@@ -140,6 +141,7 @@ impl World {
         let woken = Arc::new(Mutex::new(Vec::new()));
         let told = woken.clone();
         let receiver = Receiver::new(ReceiverParts {
+            informed: Informed::always(),
             config: config.clone(),
             store: store.clone(),
             records: records.clone(),
@@ -206,7 +208,7 @@ impl Observer for Seen {
             IngestEvent::Refused { place, reason, .. } => {
                 format!("refused {} {}", place.map_or("-", |p| p.lane.source.as_str()), reason.as_str())
             }
-            IngestEvent::Verified { place, secret_version, skew_ms } => {
+            IngestEvent::Verified { place, secret_version, skew_ms, .. } => {
                 format!("verified {} {secret_version} {skew_ms:?}", place.lane.source)
             }
             IngestEvent::Rejected { place, reason } => format!("rejected {} {}", place.lane.source, reason.as_str()),
@@ -400,6 +402,15 @@ impl Records for FakeRecords {
         unreachable!("receiving looks at the configuration")
     }
 
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreUnavailable> {
+        unreachable!("receiving does not ask what is revoked")
+    }
+    async fn revoke(&self, _: Revocation, _: AuditEntry) -> Result<bool, StoreUnavailable> {
+        unreachable!("receiving revokes nothing")
+    }
+    async fn unrevoke(&self, _: Vec<Revocation>, _: AuditEntry) -> Result<bool, StoreUnavailable> {
+        unreachable!("receiving revokes nothing")
+    }
     async fn switch(&self, _: Switch, _: bool, _: AuditEntry) -> Result<bool, StoreUnavailable> {
         unreachable!("receiving switches nothing")
     }

@@ -12,7 +12,7 @@ use sluice_actors::domain::Timestamp;
 use super::{
     Secret,
     reference::{Location, Version},
-    remote::{Document, Provider, RemoteError},
+    remote::{Change, Document, Provider, RemoteError},
 };
 
 pub(super) struct SecretsManager(Client);
@@ -28,7 +28,7 @@ impl Provider for SecretsManager {
     async fn read(&self, location: &Location) -> Result<Document, RemoteError> {
         let request = self.0.get_secret_value().secret_id(&location.name);
         let request = match &location.version {
-            Version::Current => request.version_stage("AWSCURRENT"),
+            Version::Current => request.version_stage(CURRENT),
             Version::Previous => request.version_stage("AWSPREVIOUS"),
             // Version ids are UUIDs.
             Version::Named(version) if uuid::Uuid::try_parse(version).is_ok() => request.version_id(version),
@@ -42,6 +42,41 @@ impl Provider for SecretsManager {
             (None, None) => return Err(RemoteError::Odd("an answer without a secret".to_owned())),
         };
         Ok(Document { content: Secret::new(content), created })
+    }
+
+    /// As AWS's own rotation functions do: the new version is staged, then made the current one in the
+    /// place of the one that was read. `AWSPREVIOUS` follows by itself.
+    async fn write(&self, location: &Location, change: Change<'_>) -> Result<(), RemoteError> {
+        let request = self.0.get_secret_value().secret_id(&location.name).version_stage(CURRENT);
+        let answer = request.send().await.map_err(|error| told(&error, location))?;
+        let odd = |what: &str| RemoteError::Odd(what.to_owned());
+        let read_version = answer.version_id.ok_or_else(|| odd("an answer without a version"))?;
+        let text = answer.secret_string.ok_or_else(|| odd("a binary secret, which is not rotated here"))?;
+        let content = change.applied_to(&Document { content: Secret::new(text.into_bytes()), created: None })?;
+        let content = content.expose_str().ok_or(RemoteError::NoText)?.to_owned();
+        let version = uuid::Builder::from_random_bytes(change.nonce).into_uuid().to_string();
+        let request = self.0.put_secret_value().secret_id(&location.name).client_request_token(&version);
+        let request = request.secret_string(content).version_stages(PENDING);
+        request.send().await.map_err(|error| told_of_write(&error, location))?;
+        let request = self.0.update_secret_version_stage().secret_id(&location.name).version_stage(CURRENT);
+        let request = request.move_to_version_id(&version).remove_from_version_id(read_version);
+        request.send().await.map_err(|error| told_of_write(&error, location))?;
+        Ok(())
+    }
+}
+
+const CURRENT: &str = "AWSCURRENT";
+const PENDING: &str = "AWSPENDING";
+
+/// As [`told`], of a change.
+fn told_of_write<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, location: &Location) -> RemoteError {
+    match told(error, location) {
+        RemoteError::Denied(code) => RemoteError::ReadOnly(code),
+        // The stage is no longer at the version that was read.
+        RemoteError::Odd(code) if code == "InvalidParameterException" || code == "InvalidRequestException" => {
+            RemoteError::Changed
+        }
+        error => error,
     }
 }
 

@@ -11,10 +11,13 @@
 mod aws;
 mod env;
 mod file;
+mod fingerprint;
 mod keep;
+mod previous;
 mod providers;
 pub mod reference;
 pub mod remote;
+mod rewrite;
 pub mod vault;
 
 use std::{fmt, path::PathBuf};
@@ -22,7 +25,9 @@ use std::{fmt, path::PathBuf};
 use zeroize::Zeroizing;
 
 pub use env::Environment;
+pub use fingerprint::Fingerprint;
 pub use keep::{Keep, Refreshed, Staleness};
+pub use previous::{Head, InvalidPrevious, Previous};
 pub use providers::Providers;
 pub use reference::{InvalidReference, Reference};
 

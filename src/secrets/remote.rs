@@ -9,12 +9,18 @@ use zeroize::Zeroizing;
 
 use super::{Secret, reference::Location};
 
+pub use super::rewrite::Change;
+
 /// Who keeps secrets elsewhere.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Reads what is at `location`, in the version that it names. Called for several locations at
     /// once; the caller sets the deadline.
     async fn read(&self, location: &Location) -> Result<Document, RemoteError>;
+
+    /// Makes a new current version of what is at `location`, with `change` done to the one that is
+    /// current now; fails where that one is replaced meanwhile.
+    async fn write(&self, location: &Location, change: Change<'_>) -> Result<(), RemoteError>;
 }
 
 /// What is at a location.
@@ -60,6 +66,12 @@ pub enum RemoteError {
     /// The credentials do not reach this secret.
     #[error("the provider does not let us read it ({0})")]
     Denied(String),
+    /// The credentials may not change this secret.
+    #[error("the provider does not let us write it ({0})")]
+    ReadOnly(String),
+    /// Not what was read before.
+    #[error("somebody else changed it meanwhile")]
+    Changed,
     /// Nothing there.
     #[error("the provider knows no such secret")]
     NotFound,
@@ -97,6 +109,8 @@ impl RemoteError {
             Self::NotBuilt => "take a build with the cargo feature `aws`",
             Self::Credentials(_) => "look at the role or token that the gateway logs in with",
             Self::Denied(_) => "let the gateway's role read this one secret",
+            Self::ReadOnly(_) => "run it with credentials that may write this secret; the gateway's own need not",
+            Self::Changed => "look at what it is now, then do it again",
             Self::NotFound => "correct the name, or put the secret there",
             Self::NoVersion => "name a version that is there, or none for the current one",
             Self::NoObject => "leave out `#key`, or store a JSON object",

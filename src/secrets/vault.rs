@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     Secret, file,
     reference::{Location, Version},
-    remote::{Document, Provider, RemoteError},
+    remote::{Change, Document, Provider, RemoteError},
 };
 use crate::http_client::{Answer, Call, CallError, HttpClient};
 
@@ -250,20 +250,20 @@ impl Vault {
         })
     }
 
-    async fn get(&self, path: &str) -> Result<Answer, RemoteError> {
+    async fn ask(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Answer, RemoteError> {
         let (token, logged_in) = self.token(None).await?;
-        let answer = self.call(Method::GET, path, Some(&token), None).await?;
+        let answer = self.call(method.clone(), path, Some(&token), body.clone()).await?;
         if answer.status != StatusCode::FORBIDDEN || !logged_in {
             return Ok(answer);
         }
         // It may have been revoked before its end.
         let (token, _) = self.token(Some(&token)).await?;
-        self.call(Method::GET, path, Some(&token), None).await
+        self.call(method, path, Some(&token), body).await
     }
 
     async fn version(&self, name: &str, version: Option<&str>) -> Result<(Document, u32), RemoteError> {
         let path = version.map_or_else(|| name.to_owned(), |version| format!("{name}?version={version}"));
-        let answer = self.get(&path).await?;
+        let answer = self.ask(Method::GET, &path, None).await?;
         match answer.status {
             StatusCode::OK => {}
             // A deleted version is told by 404 with its metadata, as is a destroyed one.
@@ -298,6 +298,26 @@ impl Provider for Vault {
             }
         };
         Ok(read.0)
+    }
+
+    async fn write(&self, location: &Location, change: Change<'_>) -> Result<(), RemoteError> {
+        let (document, version) = self.version(&location.name, None).await?;
+        let content = change.applied_to(&document)?;
+        let head = format!("{{\"options\":{{\"cas\":{version}}},\"data\":");
+        let mut body = Vec::with_capacity(head.len() + content.expose().len() + 1);
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(content.expose());
+        body.push(b'}');
+        let answer = self.ask(Method::POST, &location.name, Some(body)).await?;
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                Err(RemoteError::ReadOnly(format!("status {}", answer.status.as_u16())))
+            }
+            // All that is wrong with a write of this form: the version is not the one that was read.
+            StatusCode::BAD_REQUEST => Err(RemoteError::Changed),
+            status => Err(status_error(status)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     accounts, alerts, artifacts,
     command::Command,
     counters::Moves,
-    erase, people, record,
+    erase, people, record, revoked,
     rows::Row,
     runs,
     session::Session,
@@ -160,6 +160,10 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         Command::ChangeAccount { change, audit, reply } => reply.set(accounts::change(batch, change, audit).await?),
         Command::Switch { switch, on, audit, reply } => {
             reply.set(people::switch(batch, switch, *on, audit).await?);
+        }
+        Command::Revoke { revocation, audit, reply } => reply.set(revoked::revoke(batch, revocation, audit).await?),
+        Command::Unrevoke { revocations, audit, reply } => {
+            reply.set(revoked::unrevoke(batch, revocations, audit).await?);
         }
         Command::KeepBreakers { lane, breakers, reply } => {
             reply.set(people::keep_breakers(batch, lane, breakers).await?);

@@ -10,7 +10,7 @@ use crate::{
     api::{
         accounts::Change,
         marks::{HeldAlert, Raise, Raised},
-        records::{AuditEntry, HandshakeRow, RefusalRow, RoutedEvent, Switch},
+        records::{AuditEntry, HandshakeRow, RefusalRow, Revocation, RoutedEvent, Switch},
         traffic::KeptTraffic,
     },
     artifacts::{Added, Artifact, Quota, Use},
@@ -32,6 +32,8 @@ pub(super) enum Command {
     KeepPause { lane: LaneKey, paused: bool, mandate: Mandate, reply: Reply<()> },
     ChangeAccount { change: Box<Change>, audit: AuditEntry, reply: Reply<bool> },
     Switch { switch: Switch, on: bool, audit: AuditEntry, reply: Reply<bool> },
+    Revoke { revocation: Box<Revocation>, audit: AuditEntry, reply: Reply<bool> },
+    Unrevoke { revocations: Vec<Revocation>, audit: AuditEntry, reply: Reply<bool> },
     KeepBreakers { lane: LaneKey, breakers: Vec<BreakerMemory>, reply: Reply<()> },
     RecordJobs { events: Vec<RoutedEvent>, audit: AuditEntry, reply: Reply<u64> },
     Release { event: EventId, form: NewForm, jobs: Vec<NewJob>, audit: AuditEntry, reply: Reply<bool> },
@@ -78,6 +80,7 @@ impl writer::Command for Command {
             Self::Erase { events, .. } => events.len(),
             Self::Sweep { victims, .. } => victims.len(),
             Self::ForgetArtifacts { ids, .. } => ids.len(),
+            Self::Unrevoke { revocations, .. } => revocations.len(),
             Self::Begin { .. }
             | Self::Abandon { .. }
             | Self::Checkpoint { .. }
@@ -88,6 +91,7 @@ impl writer::Command for Command {
             | Self::KeepBreakers { .. }
             | Self::ChangeAccount { .. }
             | Self::Switch { .. }
+            | Self::Revoke { .. }
             | Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Audit { .. }
@@ -116,6 +120,8 @@ impl writer::Command for Command {
             | Self::Replay { reply, .. }
             | Self::ChangeAccount { reply, .. }
             | Self::Switch { reply, .. }
+            | Self::Revoke { reply, .. }
+            | Self::Unrevoke { reply, .. }
             | Self::Release { reply, .. }
             | Self::Cancel { reply, .. }
             | Self::TakeHeldAlert { reply, .. } => reply.settle(outcome),

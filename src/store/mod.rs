@@ -31,6 +31,7 @@ mod postgres;
 mod record;
 mod records;
 mod recovered;
+mod revoked;
 mod rows;
 mod runs;
 mod schema;

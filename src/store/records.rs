@@ -15,6 +15,7 @@ use super::{
     Store,
     command::Command,
     jobs::{ReadFailed, limit_value},
+    revoked,
     rows::{self, BadRow, Reader, Row},
     sql::{Statement, sql},
     value::{Values, values},
@@ -23,8 +24,8 @@ use crate::{
     api::{
         records::{
             AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, RoutedEvent, Scope, SecretUse, Swept,
-            Switch,
+            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, Revocation, RoutedEvent, Scope, SecretUse,
+            Swept, Switch,
         },
         traffic::{KeptTraffic, Minute, Whose},
     },
@@ -470,6 +471,24 @@ impl Records for Store {
 
     async fn switch(&self, switch: Switch, on: bool, audit: AuditEntry) -> Result<bool, StoreUnavailable> {
         Ok(self.shared.writer.submit(|reply| Command::Switch { switch, on, audit, reply }).await?)
+    }
+
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            // With the connections of the tree: no search of people's keeps it waiting.
+            let rows = self.readers().workers.rows(sql!("revocations"), Values::default()).await?;
+            Ok(rows.iter().map(revoked::row).collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn revoke(&self, revocation: Revocation, audit: AuditEntry) -> Result<bool, StoreUnavailable> {
+        let revocation = Box::new(revocation);
+        Ok(self.shared.writer.submit(|reply| Command::Revoke { revocation, audit, reply }).await?)
+    }
+
+    async fn unrevoke(&self, revocations: Vec<Revocation>, audit: AuditEntry) -> Result<bool, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::Unrevoke { revocations, audit, reply }).await?)
     }
 
     async fn cancel(&self, scope: &Scope, job: JobId, audit: AuditEntry) -> Result<bool, StoreUnavailable> {

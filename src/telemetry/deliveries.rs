@@ -58,7 +58,7 @@ impl IngestObserver {
     /// Whether a secret is the newest of its source.
     fn generation(&self, place: Place<'_>, version: &str) -> &'static str {
         let config = self.config.load();
-        let newest = config.source(place.lane).and_then(|(_, source)| source.keys.first());
+        let newest = config.source(place.lane).and_then(|(_, source)| source.keys.iter().find(|key| !key.is_revoked()));
         if newest.is_some_and(|key| *key.version == *version) { "current" } else { "previous" }
     }
 
@@ -142,7 +142,7 @@ impl Observer for IngestObserver {
                     tracing::debug!(reason, %client, "delivery refused");
                 }
             }
-            IngestEvent::Verified { place, secret_version, skew_ms } => {
+            IngestEvent::Verified { place, secret_version, skew_ms, .. } => {
                 let generation = self.generation(*place, secret_version);
                 self.metrics.webhook_signatures_total.with_label_values(&[place.vendor, generation]).inc();
                 if let Some(skew) = skew_ms {

@@ -134,9 +134,9 @@ impl Traffic {
             IngestEvent::Recorded { place, recorded: Recorded::New(_), .. } => {
                 self.of(place.lane, |of| of.counts.events += 1);
             }
-            IngestEvent::Verified { place, secret_version, .. } => {
+            IngestEvent::Verified { place, counted_as, .. } => {
                 let once = Uses { count: 1, first: now, last: now };
-                self.of(place.lane, |of| of.used(secret_version, once));
+                self.of(place.lane, |of| of.used(counted_as, once));
             }
             _ => {}
         }
@@ -239,7 +239,7 @@ mod tests {
         let lane = lane("pay");
         for (version, at) in [("env:NEW", 5), ("env:OLD", 6), ("env:NEW", 9)] {
             let place = Place { lane: &lane, vendor: "generic" };
-            let event = IngestEvent::Verified { place, secret_version: version, skew_ms: None };
+            let event = IngestEvent::Verified { place, secret_version: "env:KEY", counted_as: version, skew_ms: None };
             traffic.ingested(&event, Timestamp::from_secs(at));
             let drained = traffic.drain();
             traffic.put_back(drained.secrets);

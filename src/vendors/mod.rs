@@ -35,6 +35,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use sluice_actors::domain::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::secrets::Secret;
 
@@ -74,6 +75,22 @@ pub enum Key {
         /// The last moment of its certificate.
         not_after: Timestamp,
     },
+}
+
+impl Key {
+    /// What makes it this key and no other, however its secret was written.
+    pub fn material(&self) -> Zeroizing<Vec<u8>> {
+        let (kind, bytes): (u8, &[u8]) = match self {
+            Self::Symmetric(secret) => (0, secret.expose()),
+            Self::Ed25519(key) => (1, key),
+            Self::EcdsaP256(point) => (2, point),
+            Self::Rsa(der) | Self::Certified { rsa: der, .. } => (3, der),
+        };
+        let mut material = Zeroizing::new(Vec::with_capacity(bytes.len() + 1));
+        material.push(kind);
+        material.extend_from_slice(bytes);
+        material
+    }
 }
 
 impl std::fmt::Debug for Key {

@@ -11,7 +11,7 @@ use sluice::{
     clock::SystemClock,
     config::Input,
     edge::{self, EdgeOptions, accept},
-    ingest::{IngestEvent, Observer, Receiver, ReceiverParts},
+    ingest::{Informed, IngestEvent, Observer, Receiver, ReceiverParts},
     schema::Drift,
     secrets::{Environment, Secret},
     store::{OpenOptions, Store},
@@ -58,6 +58,7 @@ impl Node {
         let config = input.resolve().expect("a valid configuration");
         let options = EdgeOptions::new(&config, Arc::new(|| Bytes::from_static(b"{}"))).expect("options");
         let receiver = Receiver::new(ReceiverParts {
+            informed: Informed::always(),
             config: Arc::new(ArcSwap::from_pointee(config)),
             store: Arc::new(store.clone()),
             records: Arc::new(store.clone()),

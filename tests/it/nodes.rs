@@ -3,6 +3,7 @@
 
 mod faults;
 mod operators;
+mod revoke;
 mod rolling;
 
 use std::{

@@ -3,4 +3,7 @@
 pub(crate) mod aws;
 pub(crate) mod fake;
 mod gateway;
+mod revoke;
+mod rotate;
+mod signing;
 mod vault;

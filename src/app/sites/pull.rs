@@ -149,7 +149,7 @@ impl SiteDesk for Pull {
         // A reload took it away between two looks.
         let site = site.ok_or(SiteRefusal::Unavailable)?;
         match ask {
-            SiteAsk::Keys => Ok(json_bytes(&jwks_of([site.as_ref()]))),
+            SiteAsk::Keys => Ok(json_bytes(&jwks_of([site.as_ref()], self.desk.clock.now()))),
             SiteAsk::Jobs(ids) => self.jobs(tenant, ids).await,
             SiteAsk::Artifact(id) => self.artifact(tenant, id).await,
             SiteAsk::Requests(body) => self.requests(config, (tenant, site), &body).await,

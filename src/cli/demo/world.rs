@@ -161,7 +161,7 @@ impl World {
 
         let path = folder.path().join("sluice.toml");
         let config = config::load(&path)?;
-        wordpress.trust(&jwks(&config));
+        wordpress.trust(&jwks(&config, SystemClock.now()));
         let drain = DrainPlan { announce: Duration::ZERO, jobs: Duration::from_secs(5), ..DrainPlan::default() };
         let options = AppOptions { drain, config_path: Some(path), ..AppOptions::default() };
         let running = app::start(config, options).await?;

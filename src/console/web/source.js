@@ -1,7 +1,8 @@
 // One source: where its vendor delivers, its secrets and their rotation, what came of late.
 
-import { get } from "./api.js";
-import { copy, facts, h, keepFocus, link, put, say, state, table, verbatim } from "./dom.js";
+import { get, post } from "./api.js";
+import { askReason, copy, facts, h, keepFocus, link, put, say, state, table, verbatim } from "./dom.js";
+import { may } from "./may.js";
 import { exact, when } from "./time.js";
 import { charts } from "./traffic.js";
 
@@ -11,7 +12,29 @@ const STANDING = {
   overlaps: "keep it until the newest has verified for 24 hours: what was signed before may be sent again",
   safe_to_retire: "safe to retire: the newest has verified for 24 hours, this one nothing since",
   expired: "it verifies nothing any more; take it out of the file",
+  revoked: "it verifies nothing, wherever it is named",
 };
+
+/** Takes a secret out of use, or puts it back. */
+function revoking(source, secret, again) {
+  const name = `${source.tenant}/${source.source}`;
+  const [verb, path, detail] =
+    secret.standing === "revoked"
+      ? ["Put back", "unrevoke", "It verifies again on every node within 5 seconds, as its window says."]
+      : ["Revoke", "revoke", "It verifies nothing more on any node within 5 seconds, wherever it is named, over restarts."];
+  const press = async () => {
+    const reason = await askReason(`${verb} ${secret.version} of ${name}?`, detail, verb);
+    if (reason === null) return;
+    try {
+      await post(`sources/${name}/secrets/${path}`, { version: secret.version, reason });
+      say(`${secret.version}: done.`);
+    } catch (error) {
+      say(error.message, true);
+    }
+    await again();
+  };
+  return h("button", { "aria-label": `${verb} ${secret.version}`, "data-key": `${path} ${secret.version}`, onclick: press }, verb);
+}
 
 /** A table of refused deliveries, and why they did not verify. */
 export const refusalRows = (rows) =>
@@ -26,12 +49,13 @@ function rotation(source) {
   const [newest, ...older] = source.secrets;
   const next = `file:secrets/${source.tenant}-${source.source}-2`;
   const listed = [next, newest?.version].filter(Boolean).map((name) => JSON.stringify(name)).join(", ");
-  const old = older.find((secret) => secret.standing !== "expired");
+  const old = older.find((secret) => !["expired", "revoked"].includes(secret.standing));
   return [
     h("h2", {}, "Rotate its secret"),
     h(
       "ol",
       { class: "guide" },
+      h("li", {}, h("code", {}, `sluice secret rotate ${source.tenant}/${source.source}`), " does the first step and the last for secrets in files, in Vault and in AWS Secrets Manager. By hand:"),
       h("li", {}, "Put the new secret where only the gateway reads it, and name it before the one there is; at most three are named. The gateway takes the file up by itself.", verbatim(`In tenants/${source.tenant}.toml`, `[sources.${source.source}]\nsecrets = [${listed}]`)),
       h("li", {}, "Give it to the vendor. ", source.setup),
       h("li", {}, "Wait until the table above counts deliveries of the newest secret", old ? ` and says of ${old.version} that it is safe to retire.` : ", and says of the other that it is safe to retire."),
@@ -72,7 +96,7 @@ export async function source(main, id) {
         h("h2", {}, "Secrets"),
         table(
           "Secrets, newest first",
-          ["Reference", "Verified", "First", "Last", "Until", "What to do"],
+          ["Reference", "Verified", "First", "Last", "Until", "What to do", ...(may.manage() ? ["Act"] : [])],
           found.secrets.map((secret) => [
             h("td", { class: "id" }, secret.version),
             secret.uses === 1 ? "1 delivery" : `${secret.uses.toLocaleString("en")} deliveries`,
@@ -80,6 +104,7 @@ export async function source(main, id) {
             secret.last_used_at ? when(secret.last_used_at) : "never",
             secret.not_after ? when(secret.not_after) : "it is removed",
             h("td", { class: "why" }, state(secret.standing), secret.standing !== "newest" && ` ${STANDING[secret.standing]}`),
+            ...(may.manage() ? [revoking(found, secret, again)] : []),
           ]),
           "It has none: it waits for the one that the vendor hands over.",
         ),

@@ -228,6 +228,18 @@ pub(super) const TABLES: &[Table] = &[
         ],
     ),
     Table::new("identities", 2, &[("issuer", Text), ("subject", Text), ("user_name", Text), ("created_at", Int)]),
+    Table::new(
+        "revocations",
+        3,
+        &[
+            ("tenant", Text),
+            ("source", Text),
+            ("nth", Int),
+            ("version", Text),
+            ("fingerprint", Text),
+            ("revoked_at", Int),
+        ],
+    ),
     Table::new("switches", 2, &[("tenant", Text), ("source", Text), ("off_at", Int)]),
     Table::new(
         "secret_uses",

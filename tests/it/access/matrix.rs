@@ -79,6 +79,9 @@ const TABLE: &[Line] = &[
     ("POST", "/api/v1/sources/{tenant}/{source}/enable", ACT, false, Object, &[200, 409]),
     ("POST", "/api/v1/tenants/{tenant}/disable", ACT, false, Object, &[200, 409]),
     ("POST", "/api/v1/tenants/{tenant}/enable", ACT, false, Object, &[200, 409]),
+    ("POST", "/api/v1/sources/{tenant}/{source}/secrets/revoke", ADMIN, false, Object, &[200, 409]),
+    ("POST", "/api/v1/sources/{tenant}/{source}/secrets/unrevoke", ADMIN, false, Object, &[200, 409]),
+    ("GET", "/api/v1/signing-keys", LOOK, false, List, &[200]),
     ("GET", "/api/v1/vendors", LOOK, false, Nothing, &[200]),
     ("GET", "/api/v1/source-draft", ACT, false, Object, &[200]),
     ("GET", "/api/v1/traffic", LOOK, false, List, &[200]),
@@ -275,6 +278,12 @@ fn filled(line: &Line, of: &Objects, nth: usize) -> (String, Value) {
         }),
         ("POST", "/api/v1/tokens") => {
             json!({ "name": format!("made-{nth}"), "role": "viewer", "tenants": [of.tenant] })
+        }
+        ("POST", path) if path.ends_with("/secrets/revoke") => {
+            json!({ "version": format!("file:{}.secret", of.tenant), "reason": "the matrix", "force": true })
+        }
+        ("POST", path) if path.ends_with("/secrets/unrevoke") => {
+            json!({ "version": format!("file:{}.secret", of.tenant), "reason": "the matrix" })
         }
         ("POST" | "DELETE", _) => json!({ "reason": "the matrix" }),
         _ => Value::Null,

@@ -161,7 +161,7 @@ impl Bench {
         let base_url = base_url.unwrap_or_else(|| llm.base_url());
         let routes = routes.replace("{api}", &api.authority());
         let config = config(&base_url, with_site.then_some(&site), &routes, secrets);
-        site.trust(&jwks(&config));
+        site.trust(&jwks(&config, now));
         let http = HttpClient::new(config.outbound.allow_private.clone()).unwrap();
         let config: Live = Arc::new(ArcSwap::from_pointee(config));
         let actions = Actions::new(

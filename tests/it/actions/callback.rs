@@ -205,7 +205,7 @@ async fn a_token_is_good_for_one_site_and_one_key() {
     delivered(bench.attempt(&mut bench.job("post", None)).await);
     let seen = &bench.site.requests()[0];
     let clock = std::sync::Arc::clone(&bench.clock) as std::sync::Arc<dyn Clock>;
-    let keys = sluice::actions::jwks(&bench.config.load());
+    let keys = sluice::actions::jwks(&bench.config.load(), bench.clock.now());
     for (uuid, keys, refused) in [
         ("00000000-0000-4000-8000-000000000000", keys.clone(), "sluice_token_wrong_audience"),
         (SITE_UUID, json!({ "keys": [] }), "sluice_token_unknown_key"),
@@ -222,7 +222,7 @@ async fn a_token_is_good_for_one_site_and_one_key() {
 #[tokio::test]
 async fn the_public_keys_are_served_without_the_private_half() {
     let bench = Bench::start(ROUTE).await;
-    let keys = sluice::actions::jwks(&bench.config.load());
+    let keys = sluice::actions::jwks(&bench.config.load(), bench.clock.now());
     let key = &keys["keys"][0];
     assert_eq!(
         (key["kty"].as_str(), key["crv"].as_str(), key["alg"].as_str()),

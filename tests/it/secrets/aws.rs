@@ -199,3 +199,39 @@ async fn a_rotation_in_secrets_manager_is_followed_with_an_overlap_and_no_secret
     let told: Vec<&String> = lines.iter().filter(|line| line.contains("canaryhunter")).collect();
     assert!(told.is_empty(), "{told:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_in_secrets_manager_is_rotated_in_its_place_and_leaves_the_other_keys() {
+    let moto = Moto::start();
+    moto.create("prod/acme", &json!({ "pay": OLD, "port": 5432 })).await;
+    let folder = folder("{ ref = 'aws-sm:prod/acme#pay', overlap = '1h' }");
+    let container = container_endpoint().await;
+    let environment = [
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &*moto.address),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &*container),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN),
+    ];
+    let rotate = async |more: &[&str]| {
+        let mut rotating = command(folder.path(), &[&["secret", "rotate", "acme/pay", "--json"][..], more].concat());
+        rotating.envs(environment);
+        run(rotating).await
+    };
+    let stage = async |stage: &str| -> Value {
+        let asked = json!({ "SecretId": "prod/acme", "VersionStage": stage });
+        let secret = moto.call("GetSecretValue", &asked).await;
+        serde_json::from_str(secret["SecretString"].as_str().unwrap()).unwrap()
+    };
+    let told = rotate(&[]).await.json();
+    assert_eq!(told["previous"], "aws-sm:prod/acme?version=previous#pay");
+    let made = told["secret"].as_str().unwrap();
+    assert_eq!(stage("AWSCURRENT").await, json!({ "pay": made, "port": 5432 }));
+    assert_eq!(stage("AWSPREVIOUS").await, json!({ "pay": OLD, "port": 5432 }));
+    let refused = rotate(&[]).await;
+    assert!(refused.status == 1 && refused.stderr.contains("would end now"), "{refused:#?}");
+    assert_eq!(rotate(&["--undo"]).await.json()["secret"], Value::Null);
+    assert_eq!(
+        (stage("AWSCURRENT").await["pay"].clone(), stage("AWSPREVIOUS").await["pay"].clone()),
+        (json!(OLD), json!(made))
+    );
+}

@@ -41,6 +41,10 @@ pub(crate) struct State {
     pub(crate) outage: Option<u16>,
     /// What a token is good for, in seconds.
     pub(crate) lease: u64,
+    /// Whose token may write; none: every good one.
+    pub(crate) writer: Option<String>,
+    /// A version that somebody else writes just before the next write.
+    pub(crate) meanwhile: Option<(String, Value)>,
 }
 
 pub(crate) const ROLE_ID: &str = "3c1b4d5e-role";
@@ -85,6 +89,12 @@ impl FakeVault {
     pub(crate) fn put(&self, name: &str, data: Value) {
         let version = Version { data: Some(data), created: SystemClock.now().to_string() };
         self.state().secrets.entry(format!("secret/data/{name}")).or_default().push(version);
+    }
+
+    /// All versions at `secret/data/{name}`.
+    pub(super) fn versions(&self, name: &str) -> Vec<Value> {
+        let state = self.state();
+        state.secrets[&format!("secret/data/{name}")].iter().map(|version| version.data.clone().unwrap()).collect()
     }
 
     /// Deletes a version, counted from 1.
@@ -141,8 +151,29 @@ impl State {
                 self.authenticated(&token)
             }
             ("GET", path) => self.read(path, query),
+            ("POST", path) => self.write(path, &body, header("x-vault-token").as_deref()),
             _ => errors(405, &["unsupported operation"]),
         }
+    }
+
+    /// A new version of a secret that is there, over the version that is named.
+    fn write(&mut self, path: &str, body: &Value, token: Option<&str>) -> Result<Response<String>, Infallible> {
+        if self.writer.is_some() && self.writer.as_deref() != token {
+            return errors(403, &["1 error occurred:\n\t* permission denied\n\n"]);
+        }
+        if let Some((name, data)) = self.meanwhile.take() {
+            let version = Version { data: Some(data), created: SystemClock.now().to_string() };
+            self.secrets.get_mut(&name).unwrap().push(version);
+        }
+        let versions = self.secrets.get_mut(path).expect("only what is there is rotated");
+        if body["options"]["cas"] != versions.len() {
+            return errors(400, &["check-and-set parameter did not match the current version"]);
+        }
+        let created = SystemClock.now().to_string();
+        versions.push(Version { data: Some(body["data"].clone()), created: created.clone() });
+        let data = json!({ "created_time": created, "custom_metadata": null, "deletion_time": "", "destroyed": false,
+            "version": versions.len() });
+        reply(200, &json!({ "request_id": "d", "data": data, "warnings": null, "auth": null }))
     }
 
     fn log_in(&mut self) -> Result<Response<String>, Infallible> {

@@ -76,6 +76,9 @@ final class Sluice_Guard {
 			'sub'       => (string) get_option( 'sluice_tenant', '' ),
 		);
 		$claims                 = Sluice_Token::verify( $token, (string) $request->get_body(), $keys, $expected, time() );
+		if ( 'unknown_key' === $claims ) {
+			Sluice_Keys::missed();
+		}
 		if ( is_string( $claims ) ) {
 			return self::refuse( $keys ? $claims : 'no_keys' );
 		}

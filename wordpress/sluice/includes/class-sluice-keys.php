@@ -61,10 +61,27 @@ final class Sluice_Keys {
 		return 'https' === $parts['scheme'] || ( 'http' === $parts['scheme'] && in_array( $parts['host'], array( '127.0.0.1', 'localhost', '[::1]' ), true ) );
 	}
 
-	/** Whether to fetch now: each hour from the address that was entered; at once where there is no key and this site may ask its gateway. */
+	/**
+	 * Whether to fetch now: each hour, and with the next run after a token by a key that this site does not
+	 * know, so that a gateway may change its keys. From the address that was entered, or from the gateway
+	 * that this site may ask: at once where there is no key, later only what was fetched from there.
+	 */
 	public static function are_due(): bool {
-		$entered = '' !== (string) get_option( 'sluice_jwks_url', '' );
-		return ( $entered && time() - self::fetch_state()['at'] > HOUR_IN_SECONDS ) || ( Sluice_Pull::is_on() && ! self::usable() );
+		$state = self::fetch_state();
+		$old   = $state['missed'] || time() - $state['at'] > HOUR_IN_SECONDS;
+		if ( '' !== (string) get_option( 'sluice_jwks_url', '' ) ) {
+			return $old;
+		}
+		return Sluice_Pull::is_on() && ( ! self::usable() || ( $old && $state['at'] > 0 ) );
+	}
+
+	/** A token named a key that this site does not know. It looks later: whoever sent it does not make the site call out. */
+	public static function missed(): void {
+		$state = self::fetch_state();
+		// One row for however many strangers.
+		if ( ! $state['missed'] && ! self::is_fixed() ) {
+			update_option( 'sluice_jwks_state', array_merge( $state, array( 'missed' => true ) ), false );
+		}
 	}
 
 	/**
@@ -138,15 +155,16 @@ final class Sluice_Keys {
 	}
 
 	/**
-	 * When keys were last fetched, and what went wrong.
+	 * When keys were last fetched, what went wrong, and whether one was missed since.
 	 *
-	 * @return array{at:int,error:string}
+	 * @return array{at:int,error:string,missed:bool}
 	 */
 	public static function fetch_state(): array {
 		$state = get_option( 'sluice_jwks_state', array() );
 		$none  = array(
-			'at'    => 0,
-			'error' => '',
+			'at'     => 0,
+			'error'  => '',
+			'missed' => false,
 		);
 		return array_merge( $none, is_array( $state ) ? $state : array() );
 	}

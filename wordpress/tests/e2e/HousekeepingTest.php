@@ -66,6 +66,25 @@ final class HousekeepingTest extends SiteTestCase {
 		$this->assertOutcome( 'created', 201, $this->site->callback() );
 	}
 
+	public function test_a_gateway_may_change_its_key_and_the_one_before_ends_with_the_set(): void {
+		$new   = new Signer( 'new' );
+		$set   = static fn( Signer ...$signers ) => json_encode( array( 'keys' => array_merge( ...array_map( static fn( $signer ) => json_decode( $signer->jwks(), true )['keys'], $signers ) ) ) );
+		$sweep = fn( string $jwks ) => $this->site->wp( '$asked = 0; add_filter( "pre_http_request", function () use ( &$asked ) { ++$asked; return array( "headers" => array(), "response" => array( "code" => 200 ), "body" => ' . var_export( $jwks, true ) . ' ); }, 99 ); do_action( "sluice_sweep" ); return $asked;' );
+		$by    = function ( Signer $signer ): int {
+			$body = Signer::body();
+			return $this->site->send( array( 'path' => 'callbacks', 'body' => $body, 'headers' => array( 'X-Sluice-Authorization: Bearer ' . $signer->sign( Signer::claims( $body, $this->site->uuid, time() ) ) ) ) )['status'];
+		};
+		$old   = $this->site->signer;
+		$this->site->wp( 'update_option( "sluice_jwks_url", "https://gateway.example/keys" ); update_option( "sluice_jwks_state", array( "at" => time(), "error" => "" ) );' );
+		$this->assertSame( array( 201, 0, 401 ), array( $by( $old ), $sweep( $set( $old, $new ) ), $by( $new ) ), 'not asked again within the hour' );
+		$this->assertSame( array( 1, 0 ), array( $sweep( $set( $old, $new ) ), $sweep( $set( $old ) ) ), 'but once for the key that was missed' );
+		$this->assertSame( array( 201, 201 ), array( $by( $old ), $by( $new ) ), 'both are published' );
+		$this->site->wp( 'update_option( "sluice_jwks_state", array( "at" => time() - 3700, "error" => "" ) );' );
+		$this->assertSame( 1, $sweep( $set( $new ) ), 'each hour' );
+		$this->assertSame( array( 401, 201 ), array( $by( $old ), $by( $new ) ), 'the old one is retired' );
+		$this->site->wp( 'update_option( "sluice_keys", ' . var_export( Sluice_Token::keys( $old->jwks() ), true ) . ' );' );
+	}
+
 	public function test_keys_of_wp_config_win(): void {
 		$other = new Signer( 'other' );
 		$this->assertSame( array( $other->kid() ), $this->site->wp( 'define( "SLUICE_JWKS", \'' . $other->jwks() . '\' ); return array_keys( Sluice_Keys::usable() );' ) );

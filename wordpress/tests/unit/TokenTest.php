@@ -55,6 +55,20 @@ final class TokenTest extends TestCase {
 		$this->assertSame( 'acme', $this->verify( $this->token() )['sub'] );
 	}
 
+	public function test_two_keys_are_good_while_both_are_published_and_a_retired_one_is_not(): void {
+		list( $old, $new ) = array( new Signer(), new Signer( 'new' ) );
+		$set               = static fn( Signer ...$signers ) => json_encode( array( 'keys' => array_merge( ...array_map( static fn( $signer ) => json_decode( $signer->jwks(), true )['keys'], $signers ) ) ) );
+		$under             = function ( string $jwks ) use ( $old, $new ): array {
+			$keys   = array_map( array( 'Sluice_Token', 'decode' ), Sluice_Token::keys( $jwks ) );
+			$claims = Signer::claims( self::BODY, self::SITE, self::NOW );
+			return array_map( fn( $signer ) => is_array( $said = $this->verify( $signer->sign( $claims ), array( 'keys' => $keys ) ) ) ? 'good' : $said, array( $old, $new ) );
+		};
+		$this->assertSame( array( 'good', 'unknown_key' ), $under( $set( $old ) ) );
+		$this->assertSame( array( 'good', 'good' ), $under( $set( $old, $new ) ) );
+		$this->assertSame( array( 'good', 'good' ), $under( $set( $new, $old ) ), 'in any order' );
+		$this->assertSame( array( 'unknown_key', 'good' ), $under( $set( $new ) ) );
+	}
+
 	public function refused(): array {
 		$hs256 = static function (): string {
 			$signer = new Signer();

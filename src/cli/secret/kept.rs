@@ -1,0 +1,172 @@
+//! Where a secret is kept, how it is read there and how a new one takes its place.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow};
+use sluice_actors::domain::Timestamp;
+
+use super::target::{Target, refused};
+use crate::{
+    cli::files,
+    config::Config,
+    ids,
+    secrets::{
+        Environment, Head, Keep, Previous, Providers, Reference, Secret, Secrets, reference::RemoteReference,
+        reference::Version, vault::Login,
+    },
+};
+
+/// Where a secret is kept, by who may change it.
+pub(super) enum Kept {
+    /// In a file, which nobody else rotates meanwhile.
+    File { path: PathBuf, _lock: File },
+    /// By a provider.
+    Remote { reference: RemoteReference, providers: Box<Providers> },
+}
+
+/// What is there.
+pub(super) struct Now {
+    pub(super) current: Secret,
+    pub(super) previous: Option<Secret>,
+    /// The end of the previous one where it still verifies or signs.
+    pub(super) previous_ends: Option<Timestamp>,
+    since: Option<Timestamp>,
+}
+
+impl Kept {
+    /// Where the newest secret of `target` is, if it can be changed there.
+    pub(super) fn of(target: &Target<'_>) -> anyhow::Result<Self> {
+        let named = &target.named;
+        match &target.reference {
+            Reference::Env(name) => Err(refused(format!(
+                "{named} has its secret in the environment variable {name}, which only who starts the gateway can change; put the new value into a file or a provider, name that first in the tenant's file and give `env:{name}` a `not_after`"
+            ))),
+            Reference::File { .. } => {
+                let config = target.config;
+                let path = local(config).path(&target.reference).context("no path")?;
+                let path = in_file(&path)?;
+                let held = lock(&path)?;
+                Ok(Self::File { path, _lock: held })
+            }
+            Reference::Remote(reference) => {
+                if let Version::Named(_) | Version::Previous = reference.location.version {
+                    return Err(refused(format!(
+                        "{named} names one version ({reference}), which stays what it is; leave `?version=` out of its reference"
+                    )));
+                }
+                let mut providers = Box::new(target.config.secrets.clone());
+                // The gateway's own login need not be able to write.
+                if let Ok(token) = std::env::var("VAULT_TOKEN")
+                    && !token.is_empty()
+                    && let Some(vault) = &mut providers.vault
+                {
+                    vault.login = Login::Token(Secret::new(token.into_bytes()));
+                }
+                Ok(Self::Remote { reference: reference.clone(), providers })
+            }
+        }
+    }
+
+    /// Reads it anew.
+    pub(super) async fn read(&self, target: &Target<'_>) -> anyhow::Result<Now> {
+        match self {
+            Self::File { path, .. } => {
+                let current = local(target.config).resolve(&target.reference);
+                let current = current.map_err(|error| anyhow!("{}: {error}; {}", target.reference, error.cure()))?;
+                let previous = Previous::of(path).map_err(|error| {
+                    refused(format!(
+                        "{}, beside it, {error}; move it away: what is rotated out is kept under that name",
+                        Previous::path(path).display()
+                    ))
+                })?;
+                let previous = previous.filter(|previous| previous.value.expose() != current.expose());
+                Ok(Now {
+                    current,
+                    since: previous.as_ref().map(|previous| previous.head.rotated_at),
+                    previous_ends: previous.as_ref().map(|previous| previous.head.not_after),
+                    previous: previous.map(|previous| previous.value),
+                })
+            }
+            Self::Remote { reference, providers } => {
+                let keep = Keep::default();
+                let both = [Some(reference.clone()), reference.previous()].into_iter().flatten().collect();
+                keep.fetch(providers, &both).await;
+                let secrets = Secrets { keep, ..local(target.config) };
+                let resolve = |reference: RemoteReference| secrets.resolve(&Reference::Remote(reference));
+                let current = resolve(reference.clone());
+                let current = current.map_err(|error| anyhow!("{reference}: {error}; {}", error.cure()))?;
+                // There need not be one.
+                let previous = reference.previous().and_then(|previous| resolve(previous).ok());
+                let previous = previous.filter(|previous| previous.expose() != current.expose());
+                let since = secrets.keep.created(reference);
+                let previous_ends = since.zip(target.overlap).map(|(since, overlap)| since.plus(overlap));
+                Ok(Now { current, previous_ends: previous_ends.filter(|_| previous.is_some()), previous, since })
+            }
+        }
+    }
+
+    /// Puts `value` in the place of what `now` says. `window`: until when the one there is kept beside
+    /// it and until when it signs, where that is for us to say; none: not at all.
+    pub(super) async fn write(
+        &self,
+        now: &Now,
+        value: &Secret,
+        rotated_at: Timestamp,
+        window: Option<(Timestamp, Option<Timestamp>)>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::File { path, .. } => {
+                let beside = Previous::path(path);
+                if let Some((not_after, signs_until)) = window {
+                    // First: between the two steps both files hold the old one, and nothing is refused.
+                    let head = Head { rotated_at, not_after, since: now.since, signs_until };
+                    let previous = Previous { head, value: now.current.clone() };
+                    files::put_secret(&beside, &previous.to_bytes(), path)?;
+                }
+                files::put_secret(path, value.expose(), path)?;
+                if window.is_none() && beside.exists() {
+                    fs::remove_file(&beside).with_context(|| format!("cannot remove {}", beside.display()))?;
+                }
+                Ok(())
+            }
+            Self::Remote { reference, providers } => {
+                let written = providers.write(reference, (&now.current, value), ids::nonce()).await;
+                written.map_err(|error| refused(format!("{reference}: {error}; {}", error.cure())))
+            }
+        }
+    }
+}
+
+fn local(config: &Config) -> Secrets {
+    Secrets::local(config.dir.clone(), Environment::Process)
+}
+
+/// The file itself, if it is one that can be changed in its place.
+fn in_file(path: &Path) -> anyhow::Result<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if folder.join("..data").exists() {
+        return Err(refused(format!(
+            "{} is mounted (Kubernetes): a change here would be lost; put the new value into the Secret under another key, name that first in the tenant's file and give this one a `not_after`",
+            path.display()
+        )));
+    }
+    if path.is_symlink() {
+        return Err(refused(format!(
+            "{} is a link: name the file itself in the tenant's file, so that what it held before is kept beside it",
+            path.display()
+        )));
+    }
+    Ok(path.to_owned())
+}
+
+/// Holds the folder, so that two who rotate at once do so one after the other.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let held = File::open(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+    held.try_lock()
+        .map_err(|_| refused(format!("somebody else rotates a secret in {}; try again", folder.display())))?;
+    Ok(held)
+}
