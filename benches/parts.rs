@@ -20,6 +20,7 @@ use sluice::{
     },
     json::parse_strict,
     schema::Drift,
+    seal::{Column, DataKey, Place},
     secrets::{Environment, Secret},
     store::{OpenOptions, Store},
     trace::{DeliveryTrace, Untraced},
@@ -117,6 +118,30 @@ fn before_the_store(criterion: &mut Criterion) {
     });
 }
 
+/// What sealing adds to a delivery whose event has 1 KiB: its body, headers and form as the store seals them, and
+/// what opening the form costs a job.
+fn sealing(criterion: &mut Criterion) {
+    let config = config();
+    let source = source(&config);
+    let event = prepared(&source, 1, &Drift::default()).remove(0);
+    let form = event.form.expect("a form").json;
+    let key = DataKey::new(event.id.as_uuid()).expect("a key");
+    let row = event.id.as_uuid();
+    let place = |column| Place { tenant: "acme", column, row: row.as_bytes() };
+    criterion.bench_function("seal_event_of_1_kib", |bencher| {
+        bencher.iter(|| {
+            let raw = key.seal(&place(Column::Raw), black_box(&event.raw));
+            let headers = key.seal_text(&place(Column::Headers), black_box(&event.headers));
+            let form = key.seal_text(&place(Column::Form), black_box(&form));
+            black_box((raw, headers, form))
+        });
+    });
+    let sealed = key.seal_text(&place(Column::Form), &form).expect("sealed");
+    criterion.bench_function("open_form_of_1_kib", |bencher| {
+        bencher.iter(|| key.open_text(&place(Column::Form), black_box(&sealed)));
+    });
+}
+
 /// Events a second through the writer alone, from tasks that each wait for their commit; on Postgres
 /// too where `SLUICE_BENCH_POSTGRES` is the URL of an empty database.
 fn writer(criterion: &mut Criterion) {
@@ -169,5 +194,5 @@ async fn record(store: &Store, mut events: Vec<Vec<NewEvent>>, tasks: usize) -> 
     began.elapsed()
 }
 
-criterion_group!(parts, before_the_store, writer);
+criterion_group!(parts, before_the_store, sealing, writer);
 criterion_main!(parts);

@@ -5,6 +5,7 @@ mod certificates;
 mod changes;
 pub mod database;
 mod folder;
+mod keys;
 pub(crate) mod nodes;
 mod operations;
 mod revoked;
@@ -198,6 +199,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     };
     let name = held.as_ref().map(|held| held.name.clone());
     let store = database::open(&config.database, clock.clone(), name).await?;
+    keys::apply(&store, &config).await.map_err(Refused::from)?;
     let (records, jobs): (Arc<dyn Records>, Arc<dyn JobStore>) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let events: Arc<dyn EventStore> = Arc::new(store.clone());
 
@@ -309,6 +311,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let reloading = config_path.map(|path| Reloading { path, logs, client });
     let operations = Operations {
         live: live.clone(),
+        store: store.clone(),
         gateway: gateway.clone(),
         metrics: metrics.clone(),
         callees: callees.clone(),
@@ -329,6 +332,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         gateway: gateway.clone(),
         records: records.clone(),
         jobs: jobs.clone(),
+        keys: Arc::new(store.clone()),
         config: live.clone(),
         scrape: Scrape::new(metrics.clone(), ScrapeSources { lanes, callees, drift, host }),
         operations: operations.clone(),
@@ -384,6 +388,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     tasks.push(tokio::spawn(minutes.clone().run()));
     tasks.push(tokio::spawn(refresh.run()));
     if let Some(nodes) = shared {
+        tasks.push(tokio::spawn(keys::follow(store.clone(), minutes.clock.clone())));
         let around = nodes::Around { nodes, gateway: gateway.clone(), config: live.clone(), metrics, users, alarm };
         tasks.push(tokio::spawn(nodes::run(around)));
     }

@@ -35,6 +35,8 @@ pub enum ErrorCode {
     Backup,
     /// The disk under SQLite did not take what was written.
     DiskFailed,
+    /// What is sealed in the database cannot be opened by the keys that the configuration names.
+    Encryption,
     /// A secret cannot be rotated, or not now.
     Rotation,
 }
@@ -57,6 +59,7 @@ impl ErrorCode {
         Self::Copy,
         Self::Backup,
         Self::DiskFailed,
+        Self::Encryption,
         Self::Rotation,
     ];
 
@@ -78,6 +81,7 @@ impl ErrorCode {
             Self::Copy => "SLU13",
             Self::Backup => "SLU14",
             Self::DiskFailed => "SLU15",
+            Self::Encryption => "SLU16",
             Self::Rotation => "SLU17",
         }
     }
@@ -86,7 +90,7 @@ impl ErrorCode {
     /// configuration that must be mended first, 1 otherwise.
     pub const fn exit_status(self) -> u8 {
         match self {
-            Self::Configuration | Self::Secret => 78,
+            Self::Configuration | Self::Secret | Self::Encryption => 78,
             Self::PortInUse
             | Self::NotWritable
             | Self::StoreOlder

@@ -69,6 +69,11 @@ pub fn token_id(now: Timestamp) -> TokenId {
     TokenId::from_uuid(uuid(now))
 }
 
+/// A new data key's id. Ids of one process sort in the order they were made.
+pub fn data_key_id(now: Timestamp) -> Uuid {
+    uuid(now)
+}
+
 /// A new trace's id.
 pub fn trace_id() -> TraceId {
     loop {

@@ -24,6 +24,7 @@ pub mod lifecycle;
 pub mod oidc;
 pub mod redact;
 pub mod schema;
+pub mod seal;
 pub mod secrets;
 pub mod standins;
 pub mod store;

@@ -172,6 +172,8 @@ permissions! {
     RevokeSecrets = Grant::Roles(&[Admin]);
     /// All that is kept of one subject, shown or erased for good.
     HandleSubjects = Grant::Roles(&[Admin]);
+    /// The keys by which what is kept of a tenant is sealed: wrapped anew, made, erased for good.
+    HandleKeys = Grant::Roles(&[Admin]);
     /// Users and tokens that may do no more than who makes them.
     ManageAccounts = Grant::Roles(&[Admin]);
     /// The configuration of the whole gateway.

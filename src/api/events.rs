@@ -82,7 +82,8 @@ pub(super) async fn release(
     let config = api.config.load_full();
     let (_, source) =
         config.source(&lane).ok_or_else(|| ApiError::Conflict(format!("{lane} is not configured (any more)")))?;
-    let raw = event.raw.as_deref().ok_or_else(|| ApiError::Conflict("its payload is gone (retention)".to_owned()))?;
+    let gone = || ApiError::Conflict(gone(event.erased, "its payload is gone (retention)"));
+    let raw = event.raw.as_deref().ok_or_else(gone)?;
     let (event_type, subject) = (&event.event.event_type, event.event.subject_id.as_deref());
     let again = prepare::renormalise(source, event_type, raw.as_bytes())
         .map_err(|unreadable| ApiError::Conflict(unreadable.to_string()))?;
@@ -94,6 +95,11 @@ pub(super) async fn release(
     }
     api.gateway.wake(&lane);
     Ok(Json(released))
+}
+
+/// Why something of an event is not there.
+pub(super) fn gone(erased: bool, otherwise: &str) -> String {
+    if erased { "its payload was erased with the key of its tenant".to_owned() } else { otherwise.to_owned() }
 }
 
 fn lane(event: &EventRow) -> Option<LaneKey> {

@@ -11,7 +11,7 @@ use super::{
     Api, ApiError,
     access::{Allowed, Operate, RetryJobs, SeeJobs},
     answer::{DONE, Done, Free, Json, Rows},
-    events::Reason,
+    events::{Reason, gone},
     records::{AttemptRow, JobDetail, JobRow, Page, RecordFilter, Scope},
     request::{Body, Call, Query},
 };
@@ -45,6 +45,9 @@ pub(super) async fn attempts(
 
 pub(super) async fn result(api: Arc<Api>, who: Allowed<SeeJobs>, call: Call<()>) -> Result<Json<Free>, ApiError> {
     let detail = found(&api, who.scope(), call.parameter(0)?).await?;
+    if detail.erased {
+        return Err(ApiError::NotFound("the result was erased with the key of its tenant".to_owned()));
+    }
     detail.result.map(|result| Json(Free(result))).ok_or_else(|| ApiError::NotFound("the job has no result".to_owned()))
 }
 
@@ -56,6 +59,9 @@ pub(super) async fn retry(
     let job = found(&api, who.scope(), call.parameter(0)?).await?.job;
     if job.state != JobState::DeadLetter {
         return Err(ApiError::Conflict(format!("the job is {}, no dead letter", job.state)));
+    }
+    if api.records.event(who.scope(), job.event_id).await?.is_some_and(|event| event.erased) {
+        return Err(ApiError::Conflict(gone(true, "")));
     }
     let filter = DeadLetterFilter { job: Some(job.id), scope: who.tenants(), ..DeadLetterFilter::default() };
     // The change itself looks again whether it is a dead letter, and is audited.

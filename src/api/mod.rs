@@ -14,6 +14,7 @@ pub mod backlog;
 pub mod dead_letters;
 mod door;
 mod drafts;
+pub mod encryption;
 pub mod error;
 pub mod events;
 pub mod health;
@@ -57,6 +58,7 @@ use self::{
     access::{Allowed, Configure},
     answer::{DONE, Json},
     backlog::Backlogs,
+    encryption::DataKeys,
     events::Reason,
     preview::Preview,
     records::Records,
@@ -108,6 +110,8 @@ pub struct Api {
     pub records: Arc<dyn Records>,
     /// The truth about jobs, to count dead letters.
     pub jobs: Arc<dyn JobStore>,
+    /// The keys by which what is kept is sealed.
+    pub keys: Arc<dyn DataKeys>,
     /// The running configuration.
     pub config: config::Live,
     /// The series and what refreshes them.
@@ -194,6 +198,26 @@ pub fn routes() -> Vec<Route> {
         route(get, "/api/v1/drift", "Fields that vendors changed", scrape::drift),
         route(post, "/api/v1/tenants/{tenant}/subjects/export", "All that is kept of a subject", subjects::export),
         route(post, "/api/v1/tenants/{tenant}/subjects/erase", "Erase all that is kept of a subject", subjects::erase),
+        route(get, "/api/v1/encryption", "By which keys what is kept is sealed", encryption::list),
+        route(
+            post,
+            "/api/v1/tenants/{tenant}/encryption/seal",
+            "Seal what is plain, a part at a time",
+            encryption::seal,
+        ),
+        route(
+            post,
+            "/api/v1/tenants/{tenant}/encryption/rewrap",
+            "Wrap data keys by the newest key",
+            encryption::rewrap,
+        ),
+        route(post, "/api/v1/tenants/{tenant}/encryption/rotate", "Make a new data key", encryption::rotate),
+        route(
+            post,
+            "/api/v1/tenants/{tenant}/encryption/erase",
+            "Erase all that is sealed, for good",
+            encryption::erase,
+        ),
         route(post, "/api/v1/alerts/test", "Try whether alerts arrive", alerts::test),
         route(post, "/api/v1/reload", "Read the configuration again", reload),
     ]

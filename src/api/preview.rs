@@ -11,7 +11,7 @@ use super::{
     Api, ApiError,
     access::{Allowed, PreviewPrompts},
     answer::Json,
-    events::found,
+    events::{found, gone},
     records::EventDetail,
     request::{Body, Call},
 };
@@ -61,11 +61,10 @@ pub struct PreviewAnswer {
 
 /// The event as an attempt sees it, in its newest form.
 fn envelope(detail: EventDetail) -> Result<EventEnvelope, ApiError> {
-    let EventDetail { event, forms, .. } = detail;
+    let EventDetail { event, forms, erased, .. } = detail;
     let Some((schema_version, data)) = forms.into_iter().next() else {
-        return Err(ApiError::Conflict(
-            "the event has no form to work on: it is quarantined, or past retention".into(),
-        ));
+        let otherwise = "the event has no form to work on: it is quarantined, or past retention";
+        return Err(ApiError::Conflict(gone(erased, otherwise)));
     };
     let unusable = || ApiError::Conflict("its source has no valid name".to_owned());
     let tenant = event.tenant.parse().map_err(|_| unusable())?;

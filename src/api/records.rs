@@ -145,6 +145,9 @@ pub struct EventDetail {
     /// Whether headers, body and forms are left out because the caller may not see them.
     #[serde(default)]
     pub withheld: bool,
+    /// Whether something of it was erased with the key of its tenant.
+    #[serde(default)]
+    pub erased: bool,
     /// All forms, newest first: schema version and form.
     pub forms: Vec<(u32, Value)>,
     /// Why it is quarantined.
@@ -205,6 +208,9 @@ pub struct JobDetail {
     pub attempts: Vec<AttemptRow>,
     /// Its result.
     pub result: Option<Value>,
+    /// Whether the result was erased with the key of its tenant.
+    #[serde(default)]
+    pub erased: bool,
     /// Its dead letter.
     pub dead_letter: Option<DeadLetterRow>,
 }

@@ -211,6 +211,7 @@ async fn write(api: &Api, mut walk: Walk, sender: &mpsc::Sender<String>) -> Resu
                 "headers": detail.headers,
                 "raw": detail.raw,
                 "redacted": detail.redacted,
+                "erased": detail.erased,
                 "forms": detail.forms,
                 "jobs": jobs,
             });

@@ -18,7 +18,7 @@ use sluice_actors::{
 };
 use tokio::sync::{Mutex, Semaphore};
 
-use super::{certificates::Certificates, nodes::differing_tenants, revoked::Revoked};
+use super::{certificates::Certificates, keys, nodes::differing_tenants, revoked::Revoked};
 use crate::{
     actions::{Actions, Previewed, configured_callees},
     alerts::Poster,
@@ -31,7 +31,10 @@ use crate::{
     },
     config::{self, Config, Sentry},
     http_client::HttpClient,
-    store::nodes::{Member, Nodes},
+    store::{
+        Store,
+        nodes::{Member, Nodes},
+    },
     telemetry::{
         calls::Callees,
         known,
@@ -53,6 +56,8 @@ pub(super) struct Reloading {
 /// The composition as the API sees it.
 pub(super) struct Operations {
     pub(super) live: config::Live,
+    /// Whose keys a configuration names.
+    pub(super) store: Store,
     pub(super) gateway: Gateway,
     pub(super) metrics: Metrics,
     pub(super) callees: Arc<Callees>,
@@ -212,6 +217,11 @@ impl api::Operations for Operations {
                 // What was switched off stays off.
                 let off = self.records.switches().await.map_err(|error| error.to_string())?;
                 fresh.switch(&off);
+                if let Err(error) = keys::apply(&self.store, &fresh).await {
+                    self.refused();
+                    tracing::error!(%error, "configuration refused, the running one stays in force");
+                    return Err(error.to_string());
+                }
                 // Nor does what was revoked verify for a moment.
                 let fresh = Arc::new(fresh);
                 self.revoked.put_into(&fresh).await.map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ mod copy;
 mod dead;
 mod demo;
 mod doctor;
+mod encryption;
 mod events;
 mod files;
 mod filter;
@@ -105,6 +106,9 @@ enum Command {
     /// Show, rotate and revoke the secrets of sources and of WordPress sites
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    /// Seal what is kept of tenants, say by which keys, erase it
+    #[command(subcommand)]
+    Encryption(encryption::Encryption),
     /// Try whether alerts arrive
     #[command(subcommand)]
     Alert(alert::Alert),
@@ -161,6 +165,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Release(command) => runtime()?.block_on(command.run(&global)),
         Command::Subject(command) => runtime()?.block_on(command.run(&global)),
         Command::Secret(command) => runtime()?.block_on(command.run(&global)),
+        Command::Encryption(command) => runtime()?.block_on(command.run(&global)),
         Command::Alert(command) => runtime()?.block_on(command.run(&global)),
         Command::Handshake(command) => runtime()?.block_on(command.run(&global)),
         Command::User(command) => runtime()?.block_on(command.run(&global)),

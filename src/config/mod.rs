@@ -7,6 +7,7 @@ mod alerts;
 mod artifacts;
 mod auth;
 pub mod draft;
+mod encryption;
 mod finding;
 mod input;
 mod keys;

@@ -15,7 +15,7 @@ use super::{
     server::Edge,
     units::{self, FromItem},
 };
-use crate::secrets::Secret;
+use crate::{seal::Encryption, secrets::Secret};
 
 /// What a tenant file needs to know of the node.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +34,16 @@ pub struct Tenant {
     pub wordpress: Option<Arc<WordPress>>,
     /// Its LLM: its own `[llm]`, or the node's.
     pub llm: Option<Arc<Llm>>,
+    /// How what is kept of it is sealed; none: it is not.
+    pub encryption: Option<Arc<Encryption>>,
     /// Its sources.
     pub sources: BTreeMap<SourceName, Arc<Source>>,
 }
 
 impl Tenant {
     pub(super) fn read(name: TenantName, mut section: Section<'_>, node: Node<'_>) -> Self {
+        // Before the mark: a wrapping key whose provider is away closes no source, for data keys are unwrapped already.
+        let encryption = section.table("encryption").and_then(Encryption::read).map(Arc::new);
         let mark = section.ctx.mark();
         let own = section.has("llm");
         let llm = section.table("llm").map(|table| Arc::new(Llm::read(table, node.outbound)));
@@ -74,7 +78,7 @@ impl Tenant {
         }
         section.finish();
         let llm = if own { llm } else { node.llm.cloned() };
-        Self { name, wordpress, llm, sources }
+        Self { name, wordpress, llm, encryption, sources }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) const HEAVY: usize = 64 * 1024;
 
 /// The threads for heavy work: half of the processors, so that the other half answers.
 #[derive(Debug, Clone)]
-pub(super) struct Heavy(Arc<Semaphore>);
+pub(crate) struct Heavy(Arc<Semaphore>);
 
 impl Default for Heavy {
     fn default() -> Self {
@@ -25,7 +25,7 @@ impl Default for Heavy {
 impl Heavy {
     /// Does `work` over a body of `bytes` bytes: at once, or if it is heavy in its turn on another
     /// thread. Dropping the future gives up the turn; work that began is done to its end.
-    pub(super) async fn run<T: Send + 'static>(&self, bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) async fn run<T: Send + 'static>(&self, bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
         if bytes < HEAVY {
             return work();
         }

@@ -28,6 +28,7 @@ use sluice_actors::domain::{EventId, JobId, LaneKey, RouteName, Timestamp, Trace
 
 pub use access::Shown;
 pub use bucket::Bucket;
+pub(crate) use heavy::Heavy;
 pub use informed::Informed;
 pub use memory::{BodyMemory, Exhausted, Lease, Share};
 pub use observe::{IngestEvent, Observer, Place, Rejection};

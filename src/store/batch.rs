@@ -7,7 +7,7 @@ use super::{
     accounts, alerts, artifacts,
     command::Command,
     counters::Moves,
-    erase, people, record, revoked,
+    data_keys, erase, people, record, reseal, revoked,
     rows::Row,
     runs,
     session::Session,
@@ -15,6 +15,7 @@ use super::{
     sweep, traffic,
     value::{Rows, Values},
 };
+use crate::seal::Ring;
 
 /// How many numbers of events there are in a block: the step of the sequence on Postgres.
 const NUMBERS: i64 = 512;
@@ -29,6 +30,8 @@ pub(super) struct Batch<'a> {
     pub(super) now: Timestamp,
     /// This life of the process.
     pub(super) owner: &'a str,
+    /// The keys by which values are opened.
+    pub(super) ring: &'a Ring,
     /// What it does to the counters.
     pub(super) moves: Moves,
     /// Bytes handed to the engine, about.
@@ -41,8 +44,8 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// An empty one. `session`: in a transaction.
-    pub(super) fn new(session: Session<'a>, now: Timestamp, owner: &'a str) -> Self {
-        Self { session, now, owner, moves: Moves::default(), bytes: 0, next_number: None, is_dead: false }
+    pub(super) fn new(session: Session<'a>, now: Timestamp, owner: &'a str, ring: &'a Ring) -> Self {
+        Self { session, now, owner, ring, moves: Moves::default(), bytes: 0, next_number: None, is_dead: false }
     }
 
     /// Whether others may write between two statements of this batch.
@@ -127,7 +130,7 @@ pub(super) async fn carry_out(batch: &mut Batch<'_>, commands: &mut [Command]) -
             Command::Checkpoint { job, fence, stage, state, reply } => {
                 checkpoints.push((*job, (*fence, *stage, state.as_str(), reply)));
             }
-            Command::End { end, reply } => ends.push((end.job, (&**end, reply))),
+            Command::End { end, result, reply } => ends.push((end.job, (&**end, result.as_deref(), reply))),
             other => others.push(other),
         }
     }
@@ -209,6 +212,10 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         Command::EraseArtifacts { tenant, subject, reply } => {
             reply.set(artifacts::erase_subject(batch, tenant, subject).await?);
         }
+        Command::ChangeKeys { change, audit, reply } => {
+            reply.set(data_keys::change(batch, change, audit.as_ref()).await?);
+        }
+        Command::SealRows { rows, reply } => reply.set(reseal::write(batch, rows).await?),
         Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),
         Command::Ping { reply } => {
             batch.fetch(sql!("can_write"), Values::default()).await?;

@@ -4,8 +4,9 @@ use sluice_actors::{
     domain::{ArtifactId, CheckpointStage, Epoch, EventId, Fence, JobId, LaneKey, Mandate, Timestamp},
     ports::{AttemptEnd, Begin, BreakerMemory, Fenced, Recovered},
 };
+use uuid::Uuid;
 
-use super::sweep::Victims;
+use super::{data_keys::KeyChange, reseal::SealedRow, sweep::Victims};
 use crate::{
     api::{
         accounts::Change,
@@ -22,44 +23,180 @@ use crate::{
 
 /// One request to the writer.
 pub(super) enum Command {
-    Record { delivery: Vec<NewEvent>, reply: Reply<Vec<Recorded>> },
-    Begin { job: JobId, alone: bool, epoch: Epoch, reply: Reply<Begin> },
-    Abandon { job: JobId, reply: Reply<bool> },
-    Checkpoint { job: JobId, fence: Fence, stage: CheckpointStage, state: String, reply: Reply<Fenced> },
-    End { end: Box<AttemptEnd>, reply: Reply<Fenced> },
-    Recover { reply: Reply<Recovered> },
-    Replay { job: JobId, mandate: Mandate, run_at: Timestamp, reply: Reply<bool> },
-    KeepPause { lane: LaneKey, paused: bool, mandate: Mandate, reply: Reply<()> },
-    ChangeAccount { change: Box<Change>, audit: AuditEntry, reply: Reply<bool> },
-    Switch { switch: Switch, on: bool, audit: AuditEntry, reply: Reply<bool> },
-    Revoke { revocation: Box<Revocation>, audit: AuditEntry, reply: Reply<bool> },
-    Unrevoke { revocations: Vec<Revocation>, audit: AuditEntry, reply: Reply<bool> },
-    KeepBreakers { lane: LaneKey, breakers: Vec<BreakerMemory>, reply: Reply<()> },
-    RecordJobs { events: Vec<RoutedEvent>, audit: AuditEntry, reply: Reply<u64> },
-    Release { event: EventId, form: NewForm, jobs: Vec<NewJob>, audit: AuditEntry, reply: Reply<bool> },
-    Cancel { job: JobId, audit: AuditEntry, reply: Reply<bool> },
-    Audit { entry: AuditEntry, reply: Reply<()> },
-    KeepRefusal { row: Box<RefusalRow>, reply: Reply<()> },
-    KeepHandshake { row: HandshakeRow, reply: Reply<()> },
-    TakeHandshake { tenant: String, source: String, audit: AuditEntry, reply: Reply<Option<HandshakeRow>> },
-    KeepTraffic { kept: Box<KeptTraffic>, reply: Reply<()> },
-    TokenUsed { digest: [u8; 32], reply: Reply<()> },
-    Erase { events: Vec<EventId>, audit: AuditEntry, reply: Reply<u64> },
-    RaiseAlert { raise: Box<Raise>, reply: Reply<Raised> },
-    TakeHeldAlert { held: Box<HeldAlert>, reply: Reply<bool> },
-    AddArtifact { artifact: Box<Artifact>, quota: Option<Quota>, reply: Reply<Added> },
-    ArtifactStored { id: ArtifactId, reply: Reply<()> },
-    UseUpload { used: Box<Use>, reply: Reply<Option<Artifact>> },
-    ForgetArtifacts { ids: Vec<ArtifactId>, reply: Reply<u64> },
-    EraseArtifacts { tenant: String, subject: String, reply: Reply<u64> },
-    Sweep { victims: Victims, reply: Reply<u64> },
-    Ping { reply: Reply<()> },
+    /// `None`: the key that sealed it was erased meanwhile, and it is not written.
+    Record {
+        delivery: Vec<NewEvent>,
+        reply: Reply<Option<Vec<Recorded>>>,
+    },
+    Begin {
+        job: JobId,
+        alone: bool,
+        epoch: Epoch,
+        reply: Reply<Begin>,
+    },
+    Abandon {
+        job: JobId,
+        reply: Reply<bool>,
+    },
+    Checkpoint {
+        job: JobId,
+        fence: Fence,
+        stage: CheckpointStage,
+        state: String,
+        reply: Reply<Fenced>,
+    },
+    /// `result`: of one that succeeded, as it is written.
+    End {
+        end: Box<AttemptEnd>,
+        result: Option<String>,
+        reply: Reply<Fenced>,
+    },
+    Recover {
+        reply: Reply<Recovered>,
+    },
+    Replay {
+        job: JobId,
+        mandate: Mandate,
+        run_at: Timestamp,
+        reply: Reply<bool>,
+    },
+    KeepPause {
+        lane: LaneKey,
+        paused: bool,
+        mandate: Mandate,
+        reply: Reply<()>,
+    },
+    ChangeAccount {
+        change: Box<Change>,
+        audit: AuditEntry,
+        reply: Reply<bool>,
+    },
+    Switch {
+        switch: Switch,
+        on: bool,
+        audit: AuditEntry,
+        reply: Reply<bool>,
+    },
+    Revoke {
+        revocation: Box<Revocation>,
+        audit: AuditEntry,
+        reply: Reply<bool>,
+    },
+    Unrevoke {
+        revocations: Vec<Revocation>,
+        audit: AuditEntry,
+        reply: Reply<bool>,
+    },
+    KeepBreakers {
+        lane: LaneKey,
+        breakers: Vec<BreakerMemory>,
+        reply: Reply<()>,
+    },
+    RecordJobs {
+        events: Vec<RoutedEvent>,
+        audit: AuditEntry,
+        reply: Reply<u64>,
+    },
+    Release {
+        event: EventId,
+        form: NewForm,
+        jobs: Vec<NewJob>,
+        audit: AuditEntry,
+        reply: Reply<bool>,
+    },
+    Cancel {
+        job: JobId,
+        audit: AuditEntry,
+        reply: Reply<bool>,
+    },
+    Audit {
+        entry: AuditEntry,
+        reply: Reply<()>,
+    },
+    KeepRefusal {
+        row: Box<RefusalRow>,
+        reply: Reply<()>,
+    },
+    KeepHandshake {
+        row: HandshakeRow,
+        reply: Reply<()>,
+    },
+    TakeHandshake {
+        tenant: String,
+        source: String,
+        audit: AuditEntry,
+        reply: Reply<Option<HandshakeRow>>,
+    },
+    KeepTraffic {
+        kept: Box<KeptTraffic>,
+        reply: Reply<()>,
+    },
+    TokenUsed {
+        digest: [u8; 32],
+        reply: Reply<()>,
+    },
+    Erase {
+        events: Vec<EventId>,
+        audit: AuditEntry,
+        reply: Reply<u64>,
+    },
+    RaiseAlert {
+        raise: Box<Raise>,
+        reply: Reply<Raised>,
+    },
+    TakeHeldAlert {
+        held: Box<HeldAlert>,
+        reply: Reply<bool>,
+    },
+    AddArtifact {
+        artifact: Box<Artifact>,
+        quota: Option<Quota>,
+        reply: Reply<Added>,
+    },
+    ArtifactStored {
+        id: ArtifactId,
+        reply: Reply<()>,
+    },
+    UseUpload {
+        used: Box<Use>,
+        reply: Reply<Option<Artifact>>,
+    },
+    ForgetArtifacts {
+        ids: Vec<ArtifactId>,
+        reply: Reply<u64>,
+    },
+    EraseArtifacts {
+        tenant: String,
+        subject: String,
+        reply: Reply<u64>,
+    },
+    ChangeKeys {
+        change: Box<KeyChange>,
+        audit: Option<AuditEntry>,
+        reply: Reply<Vec<Uuid>>,
+    },
+    SealRows {
+        rows: Vec<SealedRow>,
+        reply: Reply<u64>,
+    },
+    Sweep {
+        victims: Victims,
+        reply: Reply<u64>,
+    },
+    Ping {
+        reply: Reply<()>,
+    },
 }
 
 impl Command {
     /// Whether only a live node may do it.
     pub(super) const fn is_of_a_live_node(&self) -> bool {
         matches!(self, Self::Begin { .. } | Self::Abandon { .. } | Self::Checkpoint { .. } | Self::End { .. })
+    }
+
+    /// Whether what it takes away must not be left in free space of the file.
+    pub(super) const fn is_to_leave_no_trace(&self) -> bool {
+        matches!(self, Self::ChangeKeys { .. } | Self::SealRows { .. })
     }
 }
 
@@ -78,6 +215,7 @@ impl writer::Command for Command {
             Self::Record { delivery, .. } => delivery.iter().map(weight).sum(),
             Self::RecordJobs { events, .. } => events.len(),
             Self::Erase { events, .. } => events.len(),
+            Self::SealRows { rows, .. } => rows.len(),
             Self::Sweep { victims, .. } => victims.len(),
             Self::ForgetArtifacts { ids, .. } => ids.len(),
             Self::Unrevoke { revocations, .. } => revocations.len(),
@@ -106,6 +244,7 @@ impl writer::Command for Command {
             | Self::ArtifactStored { .. }
             | Self::UseUpload { .. }
             | Self::EraseArtifacts { .. }
+            | Self::ChangeKeys { .. }
             | Self::Ping { .. } => 1,
         }
     }
@@ -127,11 +266,13 @@ impl writer::Command for Command {
             | Self::TakeHeldAlert { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. }
             | Self::Erase { reply, .. }
+            | Self::SealRows { reply, .. }
             | Self::Sweep { reply, .. }
             | Self::ForgetArtifacts { reply, .. }
             | Self::EraseArtifacts { reply, .. } => reply.settle(outcome),
             Self::AddArtifact { reply, .. } => reply.settle(outcome),
             Self::UseUpload { reply, .. } => reply.settle(outcome),
+            Self::ChangeKeys { reply, .. } => reply.settle(outcome),
             Self::TakeHandshake { reply, .. } => reply.settle(outcome),
             Self::RaiseAlert { reply, .. } => reply.settle(outcome),
             Self::KeepPause { reply, .. }

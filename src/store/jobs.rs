@@ -6,7 +6,7 @@ use sluice_actors::{
     domain::{CheckpointStage, DeadReason, Epoch, Fence, Job, JobId, LaneKey, Mandate, Timestamp},
     ports::{
         Acquired, AttemptEnd, Begin, BreakerMemory, DeadLetterFilter, Fenced, HeldWork, JobStore, LaneDue, LaneMemory,
-        Owned, Recovered, StoreUnavailable, Told,
+        Owned, Recovered, StoreUnavailable, Told, Verdict,
     },
 };
 
@@ -18,6 +18,7 @@ use super::{
     sql::{Statement, sql},
     value::{Values, values},
 };
+use crate::seal::Column;
 
 /// A read failed: what is said of it.
 pub(super) struct ReadFailed(sqlx::Error);
@@ -144,7 +145,13 @@ impl JobStore for Store {
     }
 
     async fn begin(&self, job: JobId, alone: bool, epoch: Epoch) -> Result<Begin, StoreUnavailable> {
-        Ok(self.shared.writer.submit(|reply| Command::Begin { job, alone, epoch, reply }).await?)
+        let begin = self.shared.writer.submit(|reply| Command::Begin { job, alone, epoch, reply }).await?;
+        if let Begin::Begun(begun) = &begin
+            && self.shared.ring.is_used()
+        {
+            self.shared.begun.add(job, begun.job.lane.tenant.as_str());
+        }
+        Ok(begin)
     }
 
     async fn abandon(&self, job: JobId) -> Result<bool, StoreUnavailable> {
@@ -158,13 +165,23 @@ impl JobStore for Store {
         stage: CheckpointStage,
         state: &Value,
     ) -> Result<Fenced, StoreUnavailable> {
-        let state = state.to_string();
+        let state = self.seal_of_job(job, Column::Checkpoint, state.to_string()).await?;
         Ok(self.shared.writer.submit(|reply| Command::Checkpoint { job, fence, stage, state, reply }).await?)
     }
 
     async fn end(&self, end: AttemptEnd) -> Result<Fenced, StoreUnavailable> {
+        let job = end.job;
+        let result = match &end.verdict {
+            Verdict::Succeeded(result) => {
+                let text = serde_json::to_string(result).map_err(|error| StoreUnavailable(error.to_string()))?;
+                Some(self.seal_of_job(job, Column::Result, text).await?)
+            }
+            Verdict::Failed { .. } | Verdict::Held { .. } | Verdict::Dead { .. } => None,
+        };
         let end = Box::new(end);
-        Ok(self.shared.writer.submit(|reply| Command::End { end, reply }).await?)
+        let ended = self.shared.writer.submit(|reply| Command::End { end, result, reply }).await?;
+        self.shared.begun.remove(job);
+        Ok(ended)
     }
 
     async fn load_lane(&self, lane: &LaneKey) -> Result<LaneMemory, StoreUnavailable> {

@@ -18,9 +18,11 @@ mod accounts;
 mod alerts;
 mod artifacts;
 mod batch;
+mod begun;
 mod command;
 pub mod copy;
 mod counters;
+mod data_keys;
 mod erase;
 mod jobs;
 mod judge;
@@ -31,10 +33,12 @@ mod postgres;
 mod record;
 mod records;
 mod recovered;
+mod reseal;
 mod revoked;
 mod rows;
 mod runs;
 mod schema;
+mod sealing;
 mod session;
 mod sql;
 mod sqlite;
@@ -57,6 +61,7 @@ use futures_util::future::select_all;
 use sluice_actors::ports::Clock;
 use tokio::sync::oneshot;
 
+pub use data_keys::KeysRefused;
 pub use open_error::OpenError;
 pub use postgres::open::{
     inspect as inspect_postgres, is_served as is_served_postgres, migrate as migrate_postgres, name as postgres_name,
@@ -71,6 +76,7 @@ pub use sqlite::{
 };
 
 use self::{
+    begun::Begun,
     command::Command,
     counters::Counters,
     nodes::Nodes,
@@ -79,9 +85,12 @@ use self::{
     sqlite::log::Disk,
     sweep::Position,
 };
-use crate::ingest::{
-    EventStore, NewEvent, RecordError, Recorded,
-    writer::{Writer, WriterLimits},
+use crate::{
+    ingest::{
+        EventStore, Heavy, NewEvent, RecordError, Recorded,
+        writer::{Writer, WriterLimits},
+    },
+    seal::{Ring, value_sealed_by},
 };
 
 /// Writers of deliveries on Postgres, each with a connection: a server that has a processor to spare
@@ -109,6 +118,9 @@ impl OpenOptions {
     }
 }
 
+/// What an engine shares with the store around it: counters, readers, keys.
+type Around = (Arc<Counters>, Arc<ArcSwap<Readers>>, Arc<Ring>);
+
 /// The store of one database. Clones share it.
 #[derive(Clone)]
 pub struct Store {
@@ -124,6 +136,13 @@ struct Shared {
     readers: Arc<ArcSwap<Readers>>,
     counters: Arc<Counters>,
     disk: Disk,
+    /// The keys by which values are sealed.
+    ring: Arc<Ring>,
+    /// One data key at a time.
+    making_keys: tokio::sync::Mutex<()>,
+    /// Seals large bodies.
+    heavy: Heavy,
+    begun: Begun,
     /// None where nobody shares the store.
     node: Option<Arc<Node>>,
     sweeping: tokio::sync::Mutex<Position>,
@@ -139,9 +158,11 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let readers = Arc::new(ArcSwap::from_pointee(sqlite::open::readers(path)));
         let disk = Disk::new();
-        let engine =
-            sqlite::engine::Sqlite::start(opened, &options, counters.clone(), readers.clone(), disk.clone()).await?;
-        Ok(Self::start(vec![Writer::spawn(engine, options.writer)], options.clock, readers, counters, disk, None))
+        let ring = Arc::new(Ring::default());
+        let shared = (counters.clone(), readers.clone(), ring.clone());
+        let engine = sqlite::engine::Sqlite::start(opened, &options, shared, disk.clone()).await?;
+        let writers = vec![Writer::spawn(engine, options.writer)];
+        Ok(Self::start(writers, options.clock, (counters, readers, ring), disk, None))
     }
 
     /// Opens the Postgres database of `url`, creates its tables where there are none, and starts the
@@ -155,27 +176,20 @@ impl Store {
         let registered = postgres::node::register(start).await?;
         let node = registered.node.clone();
         let (clock, limits) = (options.clock, options.writer);
-        let engine = postgres::engine::Postgres::start(
-            database,
-            opened,
-            clock.clone(),
-            node.clone(),
-            counters.clone(),
-            readers.clone(),
-        )
-        .await?;
+        let ring = Arc::new(Ring::default());
+        let shared = (counters.clone(), readers.clone(), ring.clone());
+        let engine = postgres::engine::Postgres::start(database, opened, clock.clone(), node.clone(), shared).await?;
         let others: Vec<_> = (0..DELIVERY_WRITERS).map(|_| Writer::spawn(engine.beside(), limits)).collect();
         let first = Writer::spawn(engine, limits);
         registered.keep(first.0.clone(), counters.clone());
         let writers = std::iter::once(first).chain(others).collect();
-        Ok(Self::start(writers, clock, readers, counters, Disk::new(), Some(node)))
+        Ok(Self::start(writers, clock, (counters, readers, ring), Disk::new(), Some(node)))
     }
 
     fn start(
         writers: Vec<(Writer<Command>, oneshot::Receiver<()>)>,
         clock: Arc<dyn Clock>,
-        readers: Arc<ArcSwap<Readers>>,
-        counters: Arc<Counters>,
+        (counters, readers, ring): Around,
         disk: Disk,
         node: Option<Arc<Node>>,
     ) -> Self {
@@ -183,7 +197,24 @@ impl Store {
         let (mut deliveries, ended): (Vec<_>, Vec<_>) = writers.into_iter().unzip();
         let writer = deliveries.remove(0);
         let ended = Mutex::new(ended);
-        Self { shared: Arc::new(Shared { clock, writer, deliveries, readers, counters, disk, node, sweeping, ended }) }
+        let (making_keys, heavy, begun) = Default::default();
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                writer,
+                deliveries,
+                readers,
+                counters,
+                disk,
+                ring,
+                making_keys,
+                heavy,
+                begun,
+                node,
+                sweeping,
+                ended,
+            }),
+        }
     }
 
     /// Carries out what was handed in and gives the database free. Whatever is asked afterwards
@@ -261,6 +292,13 @@ impl EventStore for Store {
         if delivery.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.writer_of(&delivery).submit(|reply| Command::Record { delivery, reply }).await?)
+        let delivery = self.seal_delivery(delivery).await.map_err(|error| RecordError::Unavailable(error.0))?;
+        let sealed_by = delivery.first().and_then(|event| value_sealed_by(&event.raw));
+        let recorded = self.writer_of(&delivery).submit(|reply| Command::Record { delivery, reply }).await?;
+        recorded.ok_or_else(|| {
+            // Its sender comes again, and finds another key.
+            self.shared.ring.erase(sealed_by.as_slice());
+            RecordError::Unavailable("the key that sealed it was erased meanwhile".into())
+        })
     }
 }

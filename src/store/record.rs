@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use sluice_actors::domain::{EventId, JobClass, JobState, LaneKey, RouteName, Timestamp};
+use uuid::Uuid;
 
 use super::{
     batch::Batch,
@@ -13,10 +14,11 @@ use super::{
 };
 use crate::{
     ingest::{NewEvent, NewJob, Recorded, writer::Reply},
+    seal::value_sealed_by,
     vendors::OnConflict,
 };
 
-bulk!(LOOK_UP, "find_duplicates", "find_watermarks", "event_numbers");
+bulk!(LOOK_UP, "find_duplicates", "find_watermarks", "event_numbers", "find_erased_keys");
 bulk!(STORE, "insert_events", "insert_payloads", "insert_forms", "insert_jobs", "advance_watermarks");
 bulk!(LOOK_UP_WATERMARKS, "find_watermarks");
 bulk!(STORE_JOBS, "insert_jobs", "advance_watermarks");
@@ -25,12 +27,14 @@ bulk!(STORE_JOBS, "insert_jobs", "advance_watermarks");
 const WATERMARK: i64 = 4;
 /// What `kind` is in the rows of `event_numbers`.
 const NUMBER: i64 = 5;
+/// What `kind` is in the rows of `find_erased_keys`.
+const ERASED: i64 = 6;
 
 /// An event that claims to be further in the future does not advance a watermark.
 const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// The deliveries of one batch.
-pub(super) type Deliveries<'a> = Vec<(&'a [NewEvent], &'a mut Reply<Vec<Recorded>>)>;
+pub(super) type Deliveries<'a> = Vec<(&'a [NewEvent], &'a mut Reply<Option<Vec<Recorded>>>)>;
 
 /// Records all deliveries of a batch: one request that looks everything up, one that stores
 /// everything. The second is the only one that writes, so that it may be a transaction by itself.
@@ -43,12 +47,19 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
     let jobs: Vec<Routed<'_>> = events.iter().flat_map(|event| routed(event)).collect();
     let mut watermarks = Watermarks::asked_by(&jobs);
     let blocks = batch.number_blocks(events.len());
+    let sealed = numbered.iter().filter_map(|(number, event)| Some((*number, value_sealed_by(&event.raw)?)));
+    let sealed: Vec<(i64, Uuid)> = sealed.collect();
     let asked = vec![
         Rows::of(&numbered, bind_duplicate),
         Rows::of(&watermarks.asked, bind_asked),
         Rows::of(&blocks, |first, values| values.add(*first)),
+        Rows::of(&sealed, |(number, key), values| {
+            values.add(*number);
+            values.add(*key);
+        }),
     ];
     let found = batch.together(&LOOK_UP, asked).await?;
+    let mut erased = Vec::new();
     let mut starts = Vec::new();
     let mut known: Vec<Known> = events.iter().map(|_| Known::default()).collect();
     for row in &found {
@@ -64,6 +75,10 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
                 starts.push(row.get("value")?);
                 continue;
             }
+            ERASED => {
+                erased.push(number);
+                continue;
+            }
             _ => {}
         }
         let (Some(known), Some(event)) = (known.get_mut(number), events.get(number)) else { continue };
@@ -73,6 +88,9 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
             1 | 2 => known.replayed = Some(id),
             _ => known.revised = Some(id),
         }
+    }
+    if !erased.is_empty() {
+        return Box::pin(record(batch, without(deliveries, &erased))).await;
     }
     let judged = judge(&events, &known);
     let mut new: Vec<New<'_>> = events
@@ -92,9 +110,26 @@ pub(super) async fn record(batch: &mut Batch<'_>, deliveries: Deliveries<'_>) ->
         Judged::Duplicate { first, conflict } => Recorded::Duplicate { first: *first, conflict: *conflict },
     });
     for (events, reply) in deliveries {
-        reply.set(answers.by_ref().take(events.len()).collect());
+        reply.set(Some(answers.by_ref().take(events.len()).collect()));
     }
     Ok(())
+}
+
+/// Refuses the deliveries that have one of these events: the key that sealed it is erased, and nobody could read what
+/// would be acknowledged. Returns the others.
+fn without<'a>(deliveries: Deliveries<'a>, erased: &[usize]) -> Deliveries<'a> {
+    let mut before = 0;
+    let mut left = Vec::with_capacity(deliveries.len());
+    for (events, reply) in deliveries {
+        let numbers = before..before + events.len();
+        before = numbers.end;
+        if erased.iter().any(|number| numbers.contains(number)) {
+            reply.set(None);
+        } else {
+            left.push((events, reply));
+        }
+    }
+    left
 }
 
 fn bind_duplicate<'v>((number, event): &'v (i64, &'v NewEvent), values: &mut Values<'v>) {

@@ -1,9 +1,6 @@
 //! The store as people see it: every read is scoped in its SQL and bounded in what it looks at.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use sluice_actors::{
@@ -17,6 +14,7 @@ use super::{
     jobs::{ReadFailed, limit_value},
     revoked,
     rows::{self, BadRow, Reader, Row},
+    sealing::form_row,
     sql::{Statement, sql},
     value::{Values, values},
 };
@@ -30,6 +28,7 @@ use crate::{
         traffic::{KeptTraffic, Minute, Whose},
     },
     ingest::{NewForm, NewJob},
+    seal::{Column, Opened, Place},
 };
 
 /// Rows of a page where none are asked for, and at most.
@@ -187,25 +186,46 @@ impl Store {
         let Some(row) = found.first() else { return Ok(None) };
         let event = rows::event_row(row)?;
         let columns = Reader::new(row, "events", "id");
-        let headers = match columns.opt::<Cow<'_, str>>("headers")? {
-            Some(_) => Some(columns.json("headers")?),
+        let bound = id.as_uuid();
+        let place = Place { tenant: &event.tenant, column: Column::Raw, row: bound.as_bytes() };
+        let mut erased = false;
+        let raw = match columns.opt::<Vec<u8>>("raw")? {
+            Some(raw) => {
+                let raw = self.open_bytes(&place, raw).await?;
+                erased |= raw == Opened::Erased;
+                raw.plain()
+            }
             None => None,
         };
-        let forms = self.rows(sql!("event_forms"), values![columns.get::<i64>("seq")?]).await?;
-        let forms = forms.iter().map(|row| {
+        let headers = match columns.opt("headers")? {
+            Some(headers) => {
+                let headers = self.open_json(&Place { column: Column::Headers, ..place }, headers).await?;
+                erased |= headers == Opened::Erased;
+                headers.plain()
+            }
+            None => None,
+        };
+        let mut forms = Vec::new();
+        for row in &self.rows(sql!("event_forms"), values![columns.get::<i64>("seq")?]).await? {
             let row = Reader::new(row, "forms", "schema_version");
-            Ok::<_, BadRow>((row.number("schema_version")?, row.json("form")?))
-        });
+            let version = row.number("schema_version")?;
+            let bound = form_row(id.as_uuid(), version);
+            match self.open_json(&Place { column: Column::Form, row: &bound, ..place }, row.get("form")?).await? {
+                Opened::Plain(form) => forms.push((version, form)),
+                Opened::Erased => erased = true,
+            }
+        }
         let jobs = self.rows(sql!("event_jobs"), values![id]).await?;
         Ok(Some(EventDetail {
-            event,
             headers,
-            raw: text_of(columns.opt("raw")?),
+            raw: text_of(raw),
             redacted: columns.opt("redacted")?.unwrap_or(false),
             withheld: false,
-            forms: forms.collect::<Result<_, _>>()?,
+            erased,
+            forms,
             quarantine_reason: columns.opt("quarantine_reason")?,
             jobs: jobs.iter().map(rows::job_row).collect::<Result<_, _>>()?,
+            event,
         }))
     }
 
@@ -239,12 +259,19 @@ impl Store {
         let attempts = self.rows(sql!("job_attempts"), values![id]).await?;
         let result = self.rows(sql!("job_result"), values![id]).await?;
         let letter = self.rows(sql!("job_dead_letter"), values![id]).await?;
+        let result = match result.first() {
+            Some(row) => {
+                let bound = id.as_uuid();
+                let place = Place { tenant: &job.tenant, column: Column::Result, row: bound.as_bytes() };
+                let text = Reader::new(row, "results", "result").get("result")?;
+                Some(self.open_json(&place, text).await?)
+            }
+            None => None,
+        };
         Ok(Some(JobDetail {
             attempts: attempts.iter().map(rows::attempt_row).collect::<Result<_, _>>()?,
-            result: match result.first() {
-                Some(row) => Some(Reader::new(row, "results", "result").json("result")?),
-                None => None,
-            },
+            erased: result == Some(Opened::Erased),
+            result: result.and_then(Opened::plain),
             dead_letter: match letter.first() {
                 Some(row) => Some(rows::dead_letter_row(row, job.clone())?),
                 None => None,
@@ -321,8 +348,11 @@ impl Store {
         statement: &'static Statement,
         values: Values<'_>,
     ) -> Result<Vec<RefusalRow>, ReadFailed> {
-        let found = self.rows(statement, values).await?;
-        Ok(found.iter().map(rows::refusal_row).collect::<Result<_, _>>()?)
+        let mut refusals = Vec::new();
+        for row in &self.rows(statement, values).await? {
+            refusals.push(self.open_refusal(rows::refusal_row(row)?).await?);
+        }
+        Ok(refusals)
     }
 }
 
@@ -422,7 +452,7 @@ impl Records for Store {
     }
 
     async fn keep_refusal(&self, refusal: RefusalRow) -> Result<(), StoreUnavailable> {
-        let row = Box::new(refusal);
+        let row = Box::new(self.seal_refusal(refusal).await?);
         Ok(self.shared.writer.submit(|reply| Command::KeepRefusal { row, reply }).await?)
     }
 
@@ -458,6 +488,7 @@ impl Records for Store {
         jobs: Vec<NewJob>,
         audit: AuditEntry,
     ) -> Result<bool, StoreUnavailable> {
+        let form = self.seal_form(event, form).await?;
         Ok(self.shared.writer.submit(|reply| Command::Release { event, form, jobs, audit, reply }).await?)
     }
 

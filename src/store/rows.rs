@@ -251,8 +251,8 @@ pub(super) fn job(row: &Row) -> Result<Job, BadRow> {
     })
 }
 
-/// The event of a job that begins; columns of `find_begins`.
-pub(super) fn envelope(row: &Row, lane: LaneKey) -> Result<EventEnvelope, BadRow> {
+/// The event of a job that begins, whose form was opened; columns of `find_begins`.
+pub(super) fn envelope(row: &Row, lane: LaneKey, data: serde_json::Value) -> Result<EventEnvelope, BadRow> {
     let row = Reader::new(row, "events", "event_id");
     Ok(EventEnvelope {
         id: row.event_id("event_id")?,
@@ -265,7 +265,7 @@ pub(super) fn envelope(row: &Row, lane: LaneKey) -> Result<EventEnvelope, BadRow
         received_at: row.time("received_at")?,
         schema_version: row.number("schema_version")?,
         api_version: row.opt("api_version")?,
-        data: row.json("form")?,
+        data,
         trace_id: row.trace_id("trace_id")?,
         sampled: row.get("sampled")?,
     })

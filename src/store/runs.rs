@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
+use serde_json::Value;
 use sluice_actors::{
     domain::{CheckpointStage, DeadReason, Epoch, Fence, HoldReason, JobId, JobState, LaneKey, Mandate, Timestamp},
     policy::retry::suspect_backoff,
@@ -13,12 +14,17 @@ use sluice_actors::{
 
 use super::{
     batch::Batch,
+    data_keys::stored_key,
     people,
-    rows::{self, BadRow, Reader, Row},
+    rows::{self, Reader, Row},
+    sealing::form_row,
     sql::{bulk, sql},
     value::{Rows, values},
 };
-use crate::ingest::writer::Reply;
+use crate::{
+    ingest::writer::Reply,
+    seal::{Column, Opened, Place, Ring, SealError, text_sealed_by},
+};
 
 bulk!(FIND_BEGINS, "find_begins");
 bulk!(BEGIN_JOBS, "begin_jobs");
@@ -33,11 +39,16 @@ const POISON_DEATHS: u32 = 3;
 /// What a checkpoint or a small row costs in the log beside its content, about.
 const ROW: u64 = 512;
 
+/// Why a job that needs it is a dead letter.
+const PAST_RETENTION: &str = "its event or its normalised form is past retention";
+const ERASED: &str = "its payload was erased with the key of its tenant";
+
 /// What became of a begin before it is written.
 enum Found {
     Begun(Box<Begun>),
     Superseded(LaneKey, JobState),
-    Gone(LaneKey, JobState),
+    /// With why.
+    Gone(LaneKey, JobState, &'static str),
     NotStartable,
     NotOwner,
 }
@@ -65,11 +76,12 @@ pub(super) async fn begin(batch: &mut Batch<'_>, asked: Vec<(JobId, Asked<'_>)>)
             values.add(epoch.0);
         })
         .await?;
+    learn(batch, &rows).await?;
     let mut found: Vec<Found> = asked.iter().map(|_| Found::NotStartable).collect();
     for row in &rows {
         let number: usize = Reader::new(row, "jobs", "id").number("number")?;
         if let Some(slot) = found.get_mut(number) {
-            *slot = look(row)?;
+            *slot = look(row, batch.ring)?;
         }
     }
 
@@ -104,8 +116,7 @@ pub(super) async fn begin(batch: &mut Batch<'_>, asked: Vec<(JobId, Asked<'_>)>)
                 batch.moves.add(&lane, Some(was), Some(JobState::Superseded));
                 Begin::Superseded
             }
-            Found::Gone(lane, was) => {
-                let detail = "its event or its normalised form is past retention";
+            Found::Gone(lane, was, detail) => {
                 batch.execute(sql!("bury_job"), values![job, detail, now]).await?;
                 insert_dead_letters(batch, &[(job, DeadReason::Gone, detail)]).await?;
                 batch.moves.add(&lane, Some(was), Some(JobState::DeadLetter));
@@ -121,7 +132,31 @@ pub(super) async fn begin(batch: &mut Batch<'_>, asked: Vec<(JobId, Asked<'_>)>)
     Ok(())
 }
 
-fn look(row: &Row) -> Result<Found, BadRow> {
+/// Takes the data keys into use that rows to begin with need and this process does not have.
+async fn learn(batch: &mut Batch<'_>, rows: &[Row]) -> Result<(), sqlx::Error> {
+    for row in rows {
+        for column in ["form", "checkpoint"] {
+            let text: Option<Cow<'_, str>> = Reader::new(row, "jobs", "id").opt(column)?;
+            let Some(id) = text.and_then(|text| text_sealed_by(&text)) else { continue };
+            if batch.ring.held(id).is_some() {
+                continue;
+            }
+            for key in &batch.fetch(sql!("data_key"), values![id]).await? {
+                batch.ring.take(&stored_key(key)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// JSON of a row, opened; `None`: its key was erased.
+fn opened(ring: &Ring, place: &Place<'_>, text: Cow<'_, str>) -> Result<Option<Value>, sqlx::Error> {
+    let Opened::Plain(text) = ring.open_text(place, text.into_owned())? else { return Ok(None) };
+    let value = serde_json::from_str(&text).map_err(|_| SealError::Damaged { column: place.column })?;
+    Ok(Some(value))
+}
+
+fn look(row: &Row, ring: &Ring) -> Result<Found, sqlx::Error> {
     let job = rows::job(row)?;
     if !job.state.is_startable() {
         return Ok(Found::NotStartable);
@@ -130,15 +165,29 @@ fn look(row: &Row) -> Result<Found, BadRow> {
     if !columns.get::<bool>("owned")? {
         return Ok(Found::NotOwner);
     }
-    if columns.opt::<Cow<'_, str>>("form")?.is_none() {
-        return Ok(Found::Gone(job.lane, job.state));
-    }
-    let event = rows::envelope(row, job.lane.clone())?;
+    let Some(form) = columns.opt::<Cow<'_, str>>("form")? else {
+        return Ok(Found::Gone(job.lane, job.state, PAST_RETENTION));
+    };
+    let tenant = job.lane.tenant.as_str();
+    let bound = form_row(job.event_id.as_uuid(), columns.number("schema_version")?);
+    let Some(data) = opened(ring, &Place { tenant, column: Column::Form, row: &bound }, form)? else {
+        return Ok(Found::Gone(job.lane, job.state, ERASED));
+    };
+    let event = rows::envelope(row, job.lane.clone(), data)?;
     let watermark = columns.time_or_none("watermark")?;
     if watermark.is_some_and(|mark| event.occurred_at < mark) {
         return Ok(Found::Superseded(job.lane, job.state));
     }
-    let checkpoint = if job.stage > CheckpointStage::None { Some(columns.json("checkpoint")?) } else { None };
+    let checkpoint = if job.stage > CheckpointStage::None {
+        let bound = job.id.as_uuid();
+        let place = Place { tenant, column: Column::Checkpoint, row: bound.as_bytes() };
+        let Some(checkpoint) = opened(ring, &place, columns.get("checkpoint")?)? else {
+            return Ok(Found::Gone(job.lane, job.state, ERASED));
+        };
+        Some(checkpoint)
+    } else {
+        None
+    };
     Ok(Found::Begun(Box::new(Begun { job, event, checkpoint })))
 }
 
@@ -222,18 +271,18 @@ fn held_because(reason: &HoldReason) -> String {
     reason.to_string()
 }
 
+/// An end asked for: what is written, the result of one that succeeded, and who waits.
+type End<'a> = (&'a AttemptEnd, Option<&'a str>, &'a mut Reply<Fenced>);
+
 /// Ends attempts, each job's once: the state, the attempt and its result or dead letter.
-pub(super) async fn end(
-    batch: &mut Batch<'_>,
-    asked: Vec<(JobId, (&AttemptEnd, &mut Reply<Fenced>))>,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn end(batch: &mut Batch<'_>, asked: Vec<(JobId, End<'_>)>) -> Result<(), sqlx::Error> {
     if batch.is_dead {
-        refuse(batch, asked.into_iter().map(|(_, (_, reply))| reply));
+        refuse(batch, asked.into_iter().map(|(_, (.., reply))| reply));
         return Ok(());
     }
     let now = batch.now;
     let written = batch
-        .bulk(&END_JOBS, &asked, |(job, (end, _)), values| {
+        .bulk(&END_JOBS, &asked, |(job, (end, ..)), values| {
             let ending = Ending::of(&end.verdict);
             values.add(*job);
             values.add(end.fence.0);
@@ -251,11 +300,14 @@ pub(super) async fn end(
     for (lane, state) in applied.values() {
         batch.moves.add(lane, Some(JobState::Running), Some(*state));
     }
-    let ends: Vec<&AttemptEnd> =
-        asked.iter().filter(|(job, _)| applied.contains_key(job)).map(|(_, (end, _))| *end).collect();
+    let ends: Vec<(&AttemptEnd, Option<&str>)> = asked
+        .iter()
+        .filter(|(job, _)| applied.contains_key(job))
+        .map(|(_, (end, result, _))| (*end, *result))
+        .collect();
     insert_outcomes(batch, &ends).await?;
     batch.bytes += 2 * ROW * asked.len() as u64;
-    for (job, (_, reply)) in asked {
+    for (job, (.., reply)) in asked {
         batch.moves.refused += u64::from(!applied.contains_key(&job));
         reply.set(if applied.contains_key(&job) { Fenced::Applied } else { Fenced::Lost });
     }
@@ -263,16 +315,16 @@ pub(super) async fn end(
 }
 
 /// The rows beside the job: attempts, results, dead letters.
-async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<(), sqlx::Error> {
+async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[(&AttemptEnd, Option<&str>)]) -> Result<(), sqlx::Error> {
     let now = batch.now;
-    let counted: Vec<&AttemptEnd> =
-        ends.iter().copied().filter(|end| !matches!(end.verdict, Verdict::Held { .. })).collect();
+    let counted: Vec<(&AttemptEnd, Option<&str>)> =
+        ends.iter().copied().filter(|(end, _)| !matches!(end.verdict, Verdict::Held { .. })).collect();
     let mut results = Vec::new();
     let mut dead = Vec::new();
-    for end in &counted {
+    for (end, result) in &counted {
         match &end.verdict {
-            Verdict::Succeeded(result) => {
-                let text = serde_json::to_string(result).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+            Verdict::Succeeded(_) => {
+                let text = result.unwrap_or("{}");
                 batch.bytes += text.len() as u64;
                 results.push((end.job, text));
             }
@@ -280,7 +332,7 @@ async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<
             Verdict::Failed { .. } | Verdict::Held { .. } => {}
         }
     }
-    let attempts = Rows::of(&counted, |end, values| {
+    let attempts = Rows::of(&counted, |(end, _), values| {
         let ending = Ending::of(&end.verdict);
         values.add(end.job);
         values.add(end.started_at);
@@ -290,7 +342,7 @@ async fn insert_outcomes(batch: &mut Batch<'_>, ends: &[&AttemptEnd]) -> Result<
     });
     let results = Rows::of(&results, |(job, text), values| {
         values.add(*job);
-        values.add(text.as_str());
+        values.add(*text);
         values.add(now);
     });
     batch.together(&INSERT_OUTCOMES, vec![attempts, results, bind_dead_letters(&dead, now)]).await?;

@@ -43,6 +43,7 @@ from! {
     ArtifactId, id => Self::Id(Some(id.as_uuid()));
     EventId, id => Self::Id(Some(id.as_uuid()));
     Option<EventId>, id => Self::Id(id.map(|id| id.as_uuid()));
+    Uuid, id => Self::Id(Some(id));
     TokenId, id => Self::Id(Some(id.as_uuid()));
     JobId, id => Self::Id(Some(id.as_uuid()));
     Option<JobId>, id => Self::Id(id.map(|id| id.as_uuid()));

@@ -9,15 +9,16 @@ mod api;
 mod architecture;
 mod artifacts;
 mod backup;
-mod canaries;
 #[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]
 mod brokers;
+mod canaries;
 mod chaos;
 mod cli;
 mod config;
 mod copy;
 mod durability;
 mod edge;
+mod encryption;
 mod harness;
 mod large;
 mod llama;

@@ -2,6 +2,7 @@
 //! read of them here. A rule that only one engine can break has its case in `store/<engine>.rs`.
 
 mod alerts;
+mod encryption;
 mod events;
 mod nodes;
 mod postgres;

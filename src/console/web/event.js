@@ -104,6 +104,7 @@ function timeline(event, jobs) {
 
 function payload(detail) {
   if (detail.withheld) return h("p", { class: "none" }, "Your role sees no payloads.");
+  if (detail.erased) return h("p", { class: "none" }, "It was erased with the key of its tenant.");
   const pretty = (value) => JSON.stringify(value, null, 2);
   let raw = detail.raw;
   try {

@@ -227,6 +227,19 @@ pub(super) const TABLES: &[Table] = &[
             ("used_at", Int),
         ],
     ),
+    // As they are: what they open is copied sealed.
+    Table::new(
+        "data_keys",
+        1,
+        &[
+            ("id", Id),
+            ("tenant", Text),
+            ("wrapped", Bytes),
+            ("wrapped_by", Text),
+            ("created_at", Int),
+            ("erased_at", Int),
+        ],
+    ),
     Table::new("identities", 2, &[("issuer", Text), ("subject", Text), ("user_name", Text), ("created_at", Int)]),
     Table::new(
         "revocations",

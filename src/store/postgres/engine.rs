@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     ingest::writer::{self, Flush, WriteError},
+    seal::Ring,
     store::{
-        OpenError,
+        Around, OpenError,
         batch::{Batch, carry_out},
         command::Command,
         counters::{Counters, Moves, count_at_start, count_from_now_on},
@@ -52,6 +53,7 @@ pub(in crate::store) struct Postgres {
     node: Arc<Node>,
     counters: Arc<Counters>,
     readers: Arc<ArcSwap<Readers>>,
+    ring: Arc<Ring>,
     warnings: Warnings,
 }
 
@@ -62,8 +64,7 @@ impl Postgres {
         connection: PgConnection,
         clock: Arc<dyn Clock>,
         node: Arc<Node>,
-        counters: Arc<Counters>,
-        readers: Arc<ArcSwap<Readers>>,
+        (counters, readers, ring): Around,
     ) -> Result<Self, OpenError> {
         count_at_start(&counters, open::snapshot(&database).await?).await;
         Ok(Self {
@@ -75,6 +76,7 @@ impl Postgres {
             node,
             counters,
             readers,
+            ring,
             warnings: Warnings::new(),
         })
     }
@@ -90,6 +92,7 @@ impl Postgres {
             node: self.node.clone(),
             counters: self.counters.clone(),
             readers: self.readers.clone(),
+            ring: self.ring.clone(),
             warnings: Warnings::new(),
         }
     }
@@ -126,7 +129,7 @@ impl Postgres {
         };
         let id = self.node.id();
         let recording = async {
-            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &id);
+            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &id, &self.ring);
             carry_out(&mut batch, commands).await?;
             Ok(batch.moves)
         };
@@ -150,7 +153,7 @@ impl Postgres {
             if is_dead {
                 self.node.is_taken_for_dead();
             }
-            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &id);
+            let mut batch = Batch::new(Session::Postgres(connection), self.clock.now(), &id, &self.ring);
             batch.is_dead = is_dead;
             carry_out(&mut batch, commands).await?;
             Ok(batch.moves)

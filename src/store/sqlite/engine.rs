@@ -1,6 +1,6 @@
 //! The one that writes: batches as transactions, errors as what they mean, checkpoints, reopening.
 
-use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use sluice_actors::ports::Clock;
@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     ingest::writer::{self, Flush, WriteError},
+    seal::Ring,
     store::{
-        OpenError, OpenOptions,
+        Around, OpenError, OpenOptions,
         batch::{Batch, carry_out},
         command::Command,
         counters::{Counters, Moves, count_at_start, count_from_now_on},
@@ -44,8 +45,11 @@ pub(in crate::store) struct Sqlite {
     owner: String,
     counters: Arc<Counters>,
     readers: Arc<ArcSwap<Readers>>,
+    ring: Arc<Ring>,
     /// The number of the next event; none until the first batch has asked.
     next_number: Option<i64>,
+    /// Whether what a statement takes away is overwritten.
+    overwrites: bool,
     /// Bytes handed to SQLite since then.
     since_checkpoint: u64,
 }
@@ -55,8 +59,7 @@ impl Sqlite {
     pub(in crate::store) async fn start(
         opened: Opened,
         options: &OpenOptions,
-        counters: Arc<Counters>,
-        readers: Arc<ArcSwap<Readers>>,
+        (counters, readers, ring): Around,
         disk: Disk,
     ) -> Result<Self, OpenError> {
         let Opened { path, lock, connection, identity } = opened;
@@ -72,7 +75,9 @@ impl Sqlite {
             owner: options.owner.clone(),
             counters,
             readers,
+            ring,
             next_number: None,
+            overwrites: false,
             since_checkpoint: 0,
         };
         engine.take(connection);
@@ -110,8 +115,14 @@ impl Sqlite {
     /// Carries out the batch up to its commit.
     async fn fill(&mut self, commands: &mut [Command]) -> Result<Filled, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        if commands.iter().any(Command::is_to_leave_no_trace) {
+            connection.run(own!("sqlite", "overwrite"))?;
+            self.overwrites = true;
+        } else if mem::take(&mut self.overwrites) {
+            connection.run(own!("sqlite", "overwrite_no_more"))?;
+        }
         connection.run(own!("sqlite", "begin_transaction"))?;
-        let mut batch = Batch::new(Session::Sqlite(connection), self.clock.now(), &self.owner);
+        let mut batch = Batch::new(Session::Sqlite(connection), self.clock.now(), &self.owner, &self.ring);
         batch.next_number = self.next_number;
         carry_out(&mut batch, commands).await?;
         Ok(Filled { moves: batch.moves, bytes: batch.bytes, next_number: batch.next_number })
@@ -335,7 +346,7 @@ mod tests {
         let options = OpenOptions::new(Arc::new(SystemClock), "test".into());
         let readers = Arc::new(ArcSwap::from_pointee(open::readers(&path)));
         let opened = open::open(&path).await.unwrap();
-        Sqlite::start(opened, &options, Arc::default(), readers, Disk::new()).await.unwrap()
+        Sqlite::start(opened, &options, (Arc::default(), readers, Arc::default()), Disk::new()).await.unwrap()
     }
 
     async fn write(writer: &Writer<Command>) -> Result<(), WriteError> {

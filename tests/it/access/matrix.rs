@@ -104,6 +104,11 @@ const TABLE: &[Line] = &[
     ("GET", "/api/v1/drift", LOOK, true, Nothing, &[200]),
     ("POST", "/api/v1/tenants/{tenant}/subjects/export", ADMIN, false, Object, &[200]),
     ("POST", "/api/v1/tenants/{tenant}/subjects/erase", ADMIN, false, Object, &[200]),
+    ("GET", "/api/v1/encryption", LOOK, false, List, &[200]),
+    ("POST", "/api/v1/tenants/{tenant}/encryption/seal", ADMIN, false, Object, &[200]),
+    ("POST", "/api/v1/tenants/{tenant}/encryption/rewrap", ADMIN, false, Object, &[200]),
+    ("POST", "/api/v1/tenants/{tenant}/encryption/rotate", ADMIN, false, Object, &[200]),
+    ("POST", "/api/v1/tenants/{tenant}/encryption/erase", ADMIN, false, Object, &[200, 409]),
     ("POST", "/api/v1/alerts/test", ADMIN, true, Nothing, &[200]),
     ("POST", "/api/v1/reload", ADMIN, true, Nothing, &[200]),
 ];
@@ -140,6 +145,8 @@ struct Objects {
 fn tenant_file(api: &StandInApi, secret: &str) -> String {
     format!(
         r#"
+[encryption]
+key = "{secret}-3"
 [llm]
 base_url = "{}"
 model = "none"
@@ -174,6 +181,7 @@ async fn gateway(folder: &Folder, api: &StandInApi) -> App {
     for (tenant, secret) in TENANTS.iter().zip(SECRETS) {
         let reference = folder.secret(&format!("{tenant}.secret"), secret);
         folder.secret(&format!("{tenant}.secret-2"), &format!("{secret}-the-other"));
+        folder.secret(&format!("{tenant}.secret-3"), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
         folder.tenant(tenant, &tenant_file(api, &reference).replace("../schema.json", "schema.json"));
     }
     std::fs::remove_file(folder.path().join("tenants/schema.json")).ok();

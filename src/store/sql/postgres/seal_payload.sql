@@ -1,0 +1,1 @@
+UPDATE payloads SET raw = $2, headers = $3 WHERE seq = $1

@@ -1,0 +1,1 @@
+UPDATE refusals SET headers = $2, body = '' WHERE id = $1

@@ -1,0 +1,1 @@
+SELECT tenant FROM events WHERE id = $1
