@@ -199,7 +199,11 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     };
     let name = held.as_ref().map(|held| held.name.clone());
     let store = database::open(&config.database, clock.clone(), name).await?;
-    keys::apply(&store, &config).await.map_err(Refused::from)?;
+    if let Err(error) = keys::apply(&store, &config).await {
+        // Whoever corrects the file starts again at once.
+        store.close().await;
+        return Err(Refused::from(error).into());
+    }
     let (records, jobs): (Arc<dyn Records>, Arc<dyn JobStore>) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let events: Arc<dyn EventStore> = Arc::new(store.clone());
 
@@ -245,7 +249,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         Arc::new(store.clone()),
         clock.clone(),
         listens_at(&live.load().edge, &public_listener)?,
-        counting(metrics.clone()),
+        counting_artifacts(metrics.clone()),
     ));
     let actions = Actions::new(live.clone(), client.clone(), calls, clock.clone(), tracer.clone());
     let actions = Arc::new(actions.with_artifacts(artifacts.clone()));
@@ -323,6 +327,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         records: records.clone(),
         poster: poster.clone(),
         switched: Mutex::new(switched),
+        owed: AtomicBool::new(false),
         previews: Previews::new(actions),
         revoked: revoked.clone(),
     };
@@ -423,7 +428,7 @@ fn listens_at(edge: &config::Edge, listener: &TcpListener) -> anyhow::Result<Str
 }
 
 /// Counts what is written into the object store.
-fn counting(metrics: Metrics) -> artifacts::Count {
+fn counting_artifacts(metrics: Metrics) -> artifacts::Count {
     Arc::new(move |backend, written, bytes| {
         metrics.artifact_uploads_total.with_label_values(&[backend, written.as_str()]).inc();
         metrics.artifact_bytes_total.with_label_values(&[backend]).inc_by(bytes);

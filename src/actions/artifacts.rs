@@ -22,6 +22,8 @@ use crate::{
 
 /// Links that a callback may carry (the plugin takes no more).
 pub(crate) const MAX_LINKS: usize = 20;
+/// Characters of a link (the plugin takes no more). Those of S3 hold the token of a role, which has no limit of its own.
+const MAX_URL: usize = 8192;
 
 /// What was paid for and is still to be kept; in the checkpoint until it lies in the object store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,7 +149,7 @@ impl Run<'_> {
         let mut links = Vec::new();
         for artifact in self.rows(keys).await?.iter().chain(attachments).take(MAX_LINKS) {
             let link = artifacts.link(artifact).await.map_err(|error| retry(artifacts, &error.into()))?;
-            if link.url.starts_with("https://") {
+            if link.url.starts_with("https://") && link.url.len() <= MAX_URL {
                 let (kind, id) = (artifact.kind.shown(), artifact.id.to_string());
                 links.push(Shared { kind, id, url: link.url, expires_at: link.expires_at });
             }

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub(crate) enum Content {
     File(&'static [u8]),
     /// Text.
     Text(String),
+    /// Bytes of others.
+    Bytes(Bytes),
     /// What happens, as it happens.
     Live(Events),
     /// Lines, as they are read.
@@ -67,6 +70,7 @@ impl Answer {
         let mut response = match self.content {
             Content::File(bytes) => http::Response::new(bytes).into_response(),
             Content::Text(text) => http::Response::new(text).into_response(),
+            Content::Bytes(bytes) => http::Response::new(bytes).into_response(),
             Content::Live(events) => sse::reply(events).into_response(),
             Content::Lines(lines) => warp::reply::stream(lines).into_response(),
         };

@@ -73,6 +73,9 @@ pub(super) struct Operations {
     pub(super) switched: Mutex<BTreeSet<Switch>>,
     pub(super) previews: Previews,
     pub(super) revoked: Revoked,
+    /// A configuration was read and could not be taken, because the store did not answer. What watches files and
+    /// providers has seen the change and will not see it again.
+    pub(super) owed: AtomicBool,
 }
 
 /// Runs prompts that nobody publishes.
@@ -122,6 +125,20 @@ impl Operations {
         self.metrics.config_last_reload_successful.with_label_values(NONE).set(1);
         let now = self.clock.now().as_millis() as f64 / 1000.0;
         self.metrics.config_last_reload_timestamp_seconds.with_label_values(NONE).set(now);
+    }
+
+    /// Gives a configuration what the store knows of it. The keys come last: they are in force at once.
+    async fn prepare(&self, fresh: &Arc<Config>) -> Result<(), String> {
+        let owes = |error: StoreUnavailable| {
+            self.owed.store(true, Ordering::Relaxed);
+            error.to_string()
+        };
+        // What was switched off stays off.
+        let off = self.records.switches().await.map_err(owes)?;
+        fresh.switch(&off);
+        // Nor does what was revoked verify for a moment.
+        self.revoked.put_into(fresh).await.map_err(owes)?;
+        keys::apply(&self.store, fresh).await.map_err(|error| error.to_string())
     }
 
     fn apply(&self, fresh: Arc<Config>, reloading: &Reloading) {
@@ -195,8 +212,14 @@ pub(super) async fn follow(operations: Arc<Operations>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = api::Operations::follow_switches(&*operations).await {
-            tracing::warn!(%error, "what other nodes switched is not known now");
+        match api::Operations::follow_switches(&*operations).await {
+            // The store answers again: what could not be taken for its sake is.
+            Ok(()) if operations.owed.swap(false, Ordering::Relaxed) => {
+                // Both ends of a reload are logged where it happens.
+                let _ = api::Operations::reload(&*operations).await;
+            }
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "what other nodes switched is not known now"),
         }
     }
 }
@@ -214,18 +237,16 @@ impl api::Operations for Operations {
         let read = tokio::task::spawn_blocking(move || config::load_keeping(&path, &keep)).await;
         match read {
             Ok(Ok(fresh)) => {
-                // What was switched off stays off.
-                let off = self.records.switches().await.map_err(|error| error.to_string())?;
-                fresh.switch(&off);
-                if let Err(error) = keys::apply(&self.store, &fresh).await {
-                    self.refused();
-                    tracing::error!(%error, "configuration refused, the running one stays in force");
-                    return Err(error.to_string());
-                }
-                // Nor does what was revoked verify for a moment.
                 let fresh = Arc::new(fresh);
-                self.revoked.put_into(&fresh).await.map_err(|error| error.to_string())?;
+                if let Err(error) = self.prepare(&fresh).await {
+                    self.refused();
+                    tracing::error!(error, "configuration refused, the running one stays in force");
+                    return Err(error);
+                }
                 self.apply(fresh, &reloading);
+                // Somebody may have revoked a secret meanwhile, into the configuration that was in force. Else the
+                // next look finds it.
+                let _ = self.revoked.put_into(&self.live.load_full()).await;
                 Ok(())
             }
             Ok(Err(errors)) => {

@@ -97,6 +97,8 @@ pub struct NewArtifact {
 
 /// How many artifacts one sweep removes.
 const BATCH: usize = 100;
+/// Objects that do not go before a sweep gives up.
+const PATIENCE: usize = 5;
 
 /// All artifacts of this gateway.
 pub struct Artifacts {
@@ -155,13 +157,20 @@ impl Artifacts {
             stored_at: None,
             delete_after,
         };
-        self.register.add(artifact.clone(), None).await?;
+        match self.register.add(artifact.clone(), None).await? {
+            Added::New | Added::Known(_) => {}
+            // Erased while it was made.
+            Added::Gone | Added::Full => return Err(ObjectError::NotFound.into()),
+        }
         if let Err(error) = self.objects.put(&artifact.key(), media_type, content).await {
             self.told(Written::Failed, 0);
             return Err(error.into());
         }
         self.told(Written::Stored, artifact.bytes);
-        self.register.stored(artifact.id).await?;
+        if !self.register.stored(artifact.id).await? {
+            self.objects.delete(&artifact.key()).await?;
+            return Err(ObjectError::NotFound.into());
+        }
         artifact.stored_at = Some(now);
         Ok(artifact)
     }
@@ -177,23 +186,31 @@ impl Artifacts {
         self.objects.link(&artifact.key(), &artifact.media_type, self.clock.now(), ttl).await
     }
 
+    /// An archived payload, opened where it is sealed. None: its key was erased. It has no URL: what is sealed
+    /// can only be opened here.
+    pub async fn payload(&self, artifact: &Artifact) -> Result<Option<Bytes>, ArtifactError> {
+        let bytes = self.objects.get(&artifact.key()).await?;
+        Ok(self.register.opened(artifact, bytes).await?)
+    }
+
     /// Removes artifacts whose time is over. Returns how many are gone; the others are tried again.
     pub async fn sweep(&self) -> Result<u64, ArtifactError> {
         let now = self.clock.now();
         let expired = self.register.expired(now, BATCH).await?;
         let mut gone: Vec<ArtifactId> = Vec::with_capacity(expired.len());
-        let mut failed = None;
+        let mut failed = Vec::new();
         for artifact in expired {
             match self.objects.delete(&artifact.key()).await {
                 Ok(()) => gone.push(artifact.id),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
+                // One that stays does not keep the others; a store that is away is not asked for each.
+                Err(error) => failed.push(error),
+            }
+            if failed.len() == PATIENCE {
+                break;
             }
         }
         let removed = if gone.is_empty() { 0 } else { self.register.forget(gone).await? };
-        failed.map_or(Ok(removed), |error| Err(error.into()))
+        failed.pop().map_or(Ok(removed), |error| Err(error.into()))
     }
 
     /// Archives payloads that retention is about to remove, one after the other.
@@ -210,14 +227,17 @@ impl Artifacts {
                 media_type: "application/octet-stream",
                 delete_after: Some(self.clock.now().plus(keep_for)),
             };
-            self.keep(new, archived_bytes(&payload)).await?;
-            archived += 1;
+            match self.keep(new, archived_bytes(&payload)).await {
+                Ok(_) => archived += 1,
+                Err(ArtifactError::Objects(ObjectError::NotFound)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(archived)
     }
 }
 
-/// The bytes of an archived payload: the one place that they pass on their way out of the store.
+/// The bytes of an archived payload: as they are stored, so that what is sealed stays so and ends with its key.
 fn archived_bytes(payload: &OldPayload) -> Bytes {
     payload.raw.clone()
 }

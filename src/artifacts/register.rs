@@ -65,6 +65,8 @@ pub enum Added {
     Known(Box<Artifact>),
     /// The tenant's uploads take as much as they may.
     Full,
+    /// The event that it is of was erased.
+    Gone,
 }
 
 /// Of which event an upload is used, and until when it stays at least.
@@ -100,9 +102,9 @@ pub struct OldPayload {
 pub trait Register: Send + Sync + 'static {
     /// Adds a row, if there is none of its id and its tenant keeps within `quota`.
     async fn add(&self, artifact: Artifact, quota: Option<Quota>) -> Result<Added, StoreUnavailable>;
-    /// Its object lies in the store.
-    async fn stored(&self, id: ArtifactId) -> Result<(), StoreUnavailable>;
-    /// One row.
+    /// Its object lies in the store. `false`: its time is over, or it was erased: nothing must be left of it.
+    async fn stored(&self, id: ArtifactId) -> Result<bool, StoreUnavailable>;
+    /// One row whose time is not over.
     async fn artifact(&self, scope: &Scope, id: ArtifactId) -> Result<Option<Artifact>, StoreUnavailable>;
     /// An upload of this source, marked as used by an event. None: there is none of this source.
     async fn use_upload(&self, used: Use) -> Result<Option<Artifact>, StoreUnavailable>;
@@ -112,6 +114,8 @@ pub trait Register: Send + Sync + 'static {
     async fn forget(&self, ids: Vec<ArtifactId>) -> Result<u64, StoreUnavailable>;
     /// A payload that is to be archived; none: it is gone.
     async fn old_payload(&self, event: EventId) -> Result<Option<OldPayload>, StoreUnavailable>;
+    /// The bytes of an archived payload as they were before they were sealed. None: the key was erased.
+    async fn opened(&self, artifact: &Artifact, bytes: Bytes) -> Result<Option<Bytes>, StoreUnavailable>;
     /// What is kept of a subject, and not erased yet.
     async fn of_subject(&self, tenant: &TenantName, subject: &str) -> Result<Vec<Artifact>, StoreUnavailable>;
     /// The time of all of a subject's artifacts is over. Returns how many they are.

@@ -147,7 +147,7 @@ impl Artifacts {
         let artifact = match self.register.add(artifact.clone(), Some(quota)).await? {
             Added::New => artifact,
             Added::Known(known) => *known,
-            Added::Full => return Err(UploadRefused::Full),
+            Added::Full | Added::Gone => return Err(UploadRefused::Full),
         };
         let (key, stored) = (artifact.key(), artifact.stored_at.is_some());
         let upload = if stored {
@@ -175,11 +175,16 @@ impl Artifacts {
         match incoming.finish(exactly).await {
             Ok(true) => {
                 self.told(Written::Stored, exactly.length);
-                if let Err(error) = self.register.stored(key.id()).await {
-                    // The object is there: who uses it looks at it.
-                    tracing::warn!(id = %key.id(), %error, "an upload is stored, but not marked as such");
+                match self.register.stored(key.id()).await {
+                    Ok(true) => Ok(true),
+                    // Erased meanwhile.
+                    Ok(false) => self.objects.delete(key).await.map(|()| false),
+                    Err(error) => {
+                        // The object is there: who uses it looks at it.
+                        tracing::warn!(id = %key.id(), %error, "an upload is stored, but not marked as such");
+                        Ok(true)
+                    }
                 }
-                Ok(true)
             }
             Ok(false) => {
                 self.told(Written::Refused, 0);

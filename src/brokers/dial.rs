@@ -1,5 +1,4 @@
-//! The way to a broker: the address guard, TCP, TLS. The crates get a stream that is open; where one
-//! insists on dialling itself (NATS), it gets the address that was checked.
+//! The way to a broker: which address may be dialled, and whose certificate is believed.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,19 +8,9 @@ use std::{
 use rustls::{ClientConfig, client::danger::ServerCertVerifier, pki_types::ServerName};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use rustls_platform_verifier::Verifier;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-use tokio_rustls::TlsConnector;
 
 use super::Endpoint;
 use crate::http_client::{CallError, HttpClient, guard};
-
-/// An open connection, encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// The address to dial: one that the guard allows. Without TLS only where nobody listens in: on this machine,
 /// or in a network that `[outbound] allow_private` names.
@@ -36,21 +25,6 @@ fn check_plain(endpoint: &Endpoint, address: IpAddr) -> Result<(), CallError> {
         return Err(CallError::RefusedUrl("without TLS only a private address may be called"));
     }
     Ok(())
-}
-
-/// Connects, with TLS where the endpoint says so.
-#[cfg(any(feature = "redis", feature = "rabbitmq"))]
-pub(super) async fn dial(http: &HttpClient, endpoint: &Endpoint) -> Result<Box<dyn Stream>, CallError> {
-    let address = address(http, endpoint).await?;
-    let stream = TcpStream::connect(address).await.map_err(|error| CallError::connecting(&error))?;
-    // A message goes at once; what does not work only costs time.
-    let _ = stream.set_nodelay(true);
-    if !endpoint.tls {
-        return Ok(Box::new(stream));
-    }
-    let connector = TlsConnector::from(Arc::new(config(verifier(endpoint)?)?));
-    let stream = connector.connect(name(endpoint)?, stream).await.map_err(|error| CallError::connecting(&error))?;
-    Ok(Box::new(stream))
 }
 
 /// The name that its certificate must have.

@@ -16,6 +16,8 @@ mod pool;
 mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "redis", feature = "rabbitmq"))]
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 

@@ -235,7 +235,7 @@ mod tests {
             Arc::downgrade(&client)
         };
         for _ in 0..3 {
-            tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+            tokio::time::sleep(IDLE.saturating_sub(Duration::from_secs(1))).await;
             pool.slot(&endpoint(0));
         }
         assert_eq!(pool.open(), 1);

@@ -29,7 +29,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Client, Destination, Endpoint, Failure, Message, dial};
+use super::{Client, Destination, Endpoint, Failure, Message, stream};
 use crate::http_client::{CallError, HttpClient};
 
 /// Channels that wait for their next message; more are closed after theirs.
@@ -56,7 +56,7 @@ type Hold = oneshot::Sender<()>;
 impl RabbitMq {
     pub(super) async fn connect(http: &HttpClient, endpoint: &Endpoint) -> Result<Self, Failure> {
         let (hold, held) = oneshot::channel();
-        let stream = Held { stream: dial::dial(http, endpoint).await?, held: Some(held) };
+        let stream = Held { stream: stream::dial(http, endpoint).await?, held: Some(held) };
         let stream = Mutex::new(Some(stream));
         let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
         let uri = AMQPUri {
@@ -159,7 +159,7 @@ fn gone() -> io::Error {
 
 /// A stream that ends when its [`Hold`] does.
 struct Held {
-    stream: Box<dyn dial::Stream>,
+    stream: Box<dyn stream::Stream>,
     held: Option<oneshot::Receiver<()>>,
 }
 

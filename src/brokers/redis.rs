@@ -8,7 +8,7 @@ use redis::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{Client, Destination, Endpoint, Failure, Message, dial};
+use super::{Client, Destination, Endpoint, Failure, Message, stream};
 use crate::http_client::{CallError, HttpClient};
 
 /// One connection, on which answers come in the order of questions.
@@ -21,7 +21,7 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) async fn connect(http: &HttpClient, endpoint: &Endpoint) -> Result<Self, Failure> {
-        let stream = dial::dial(http, endpoint).await?;
+        let stream = stream::dial(http, endpoint).await?;
         let mut who = RedisConnectionInfo::default();
         who = who.set_db(endpoint.path.parse().unwrap_or(0));
         if !endpoint.user.is_empty() {

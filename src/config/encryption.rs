@@ -9,7 +9,7 @@ const MAX_KEYS: usize = 4;
 impl Encryption {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let seal = section.get("seal", true);
-        let items = section.one_or_more("key");
+        let items = section.one_or_more("key").unwrap_or_default();
         if items.is_empty() {
             section.error("key", "is missing", "write a reference such as \"vault:secret/data/acme#wrapping\"");
         } else if items.len() > MAX_KEYS {

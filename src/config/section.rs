@@ -325,15 +325,6 @@ impl<'a> Section<'a> {
         Some(spots.collect())
     }
 
-    /// What stands under `key`, by itself or as a list; nothing if the key is missing.
-    pub(super) fn one_or_more(&mut self, key: &'static str) -> Vec<(Spot, Item)> {
-        if matches!(self.left.get(key), Some(Item { value: Value::List(_), .. })) {
-            return self.items(key).unwrap_or_default();
-        }
-        let item = self.take(key);
-        item.map(|item| (self.spot(key), item)).into_iter().collect()
-    }
-
     /// A list of values; what is wrong in it is told and left out. None if the key is missing or
     /// nothing is right.
     pub(super) fn list<T: FromItem>(&mut self, key: &'static str) -> Option<Vec<T>> {

@@ -17,7 +17,7 @@ use sluice_actors::{
     domain::{SourceName, TenantName},
     ports::Clock,
 };
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use warp::{Filter, Rejection, Reply as _};
 
 use super::{
@@ -222,11 +222,17 @@ impl Edge {
             Ok(inbound) => inbound,
             Err(refused) => return refused.response(),
         };
-        let (lane, body) = match self.receiver.admit(&door, inbound).await {
-            Ok(admitted) => admitted,
-            Err(reply) => return answer::from_reply(reply),
+        let given = async {
+            let (lane, body) = self.receiver.admit(&door, inbound).await?;
+            let given = shelf.artifacts.promise(&lane, &body).await;
+            Ok((lane, given))
         };
-        match shelf.artifacts.promise(&lane, &body).await {
+        let (lane, given) = match timeout(self.limits.answer, given).await {
+            Ok(Ok(given)) => given,
+            Ok(Err(reply)) => return answer::from_reply(reply),
+            Err(_) => return answer::TOO_LATE.response(),
+        };
+        match given {
             Ok(promise) => {
                 let json = serde_json::to_vec(&promise).unwrap_or_default();
                 let mut response: Answer = Response::new(Bytes::from(json).into());

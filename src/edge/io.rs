@@ -68,6 +68,9 @@ pub(super) struct Pulse {
 
 const ALL_READ: u64 = u64::MAX;
 
+/// Bytes a second that a peer reads of a long answer at least, as a sender of an upload must send.
+const LEAST_RATE: u64 = 64 * 1024;
+
 impl Pulse {
     pub(super) fn new() -> Self {
         Self {
@@ -167,6 +170,18 @@ impl Pulse {
         }
     }
 
+    /// What the peer took of an answer puts its deadline off by the time that it takes at the least rate. A byte now
+    /// and then gains next to nothing; a large object may take as long as it takes.
+    fn took(&self, outcome: &Poll<io::Result<usize>>) {
+        let since = self.unread.load(Relaxed);
+        if let Poll::Ready(Ok(bytes)) = outcome
+            && since != ALL_READ
+        {
+            let gained = *bytes as u64 * 1000 / LEAST_RATE;
+            self.unread.store(since.saturating_add(gained).min(self.age()), Relaxed);
+        }
+    }
+
     /// hyper flushes the stream when its own buffer is empty.
     fn flushed(&self, outcome: &Poll<io::Result<()>>) {
         self.wrote(outcome);
@@ -260,6 +275,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.pulse.took(&outcome);
         self.pulse.wrote(&outcome);
         outcome
     }
@@ -276,6 +292,7 @@ impl AsyncWrite for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        self.pulse.took(&outcome);
         self.pulse.wrote(&outcome);
         outcome
     }

@@ -46,17 +46,17 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin), begin: &[u8]) -> Resul
         line.push(stream.read_u8().await?);
     }
     let line = std::str::from_utf8(&line).ok().and_then(|line| line.strip_suffix("\r\n"));
-    line.and_then(parse_line).ok_or(HeaderError::Malformed)
-}
-
-/// `Some(None)`: the client is unknown.
-fn parse_line(line: &str) -> Option<Option<IpAddr>> {
-    let rest = line.strip_prefix("PROXY ")?;
+    let rest = line.and_then(|line| line.strip_prefix("PROXY ")).ok_or(HeaderError::Malformed)?;
     // Whatever may follow is to be ignored.
     if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") {
-        return Some(None);
+        return Ok(None);
     }
-    let mut words = rest.split(' ');
+    parse_addresses(rest).map(Some).ok_or(HeaderError::Malformed)
+}
+
+/// The source of what follows `PROXY `.
+fn parse_addresses(text: &str) -> Option<IpAddr> {
+    let mut words = text.split(' ');
     let (family, source, destination) = (words.next()?, words.next()?, words.next()?);
     let ports = [words.next()?, words.next()?];
     if words.next().is_some() || !ports.into_iter().all(is_port) {
@@ -68,7 +68,7 @@ fn parse_line(line: &str) -> Option<Option<IpAddr>> {
         _ => return None,
     };
     parse(destination)?;
-    Some(Some(parse(source)?.to_canonical()))
+    Some(parse(source)?.to_canonical())
 }
 
 /// Decimal, without a sign or leading zeros.
@@ -86,11 +86,11 @@ async fn read_block(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAd
     }
     let mut block = vec![0; length];
     stream.read_exact(&mut block).await?;
-    parse_block(command, family, &block).ok_or(HeaderError::Malformed)
+    parse_block(command, family, &block)
 }
 
-/// `Some(None)`: the client is unknown. What follows the addresses is of no use here.
-fn parse_block(command: u8, family: u8, block: &[u8]) -> Option<Option<IpAddr>> {
+/// What follows the addresses is of no use here.
+fn parse_block(command: u8, family: u8, block: &[u8]) -> Result<Option<IpAddr>, HeaderError> {
     /// Version 2 and what it says of the connection.
     const LOCAL: u8 = 0x20;
     const PROXY: u8 = 0x21;
@@ -101,19 +101,17 @@ fn parse_block(command: u8, family: u8, block: &[u8]) -> Option<Option<IpAddr>> 
     /// Two ports of two bytes.
     const PORTS: usize = 4;
     match (command, family) {
-        (LOCAL, _) | (PROXY, UNSPECIFIED) => Some(None),
-        (PROXY, TCP4) => {
-            let addresses = block.get(..2 * 4 + PORTS)?;
-            let source: [u8; 4] = addresses[..4].try_into().ok()?;
-            Some(Some(Ipv4Addr::from(source).into()))
+        (LOCAL, _) | (PROXY, UNSPECIFIED) => Ok(None),
+        (PROXY, TCP4) if block.len() >= 2 * 4 + PORTS => {
+            let source: Option<[u8; 4]> = block.first_chunk().copied();
+            Ok(source.map(|source| Ipv4Addr::from(source).into()))
         }
-        (PROXY, TCP6) => {
-            let addresses = block.get(..2 * 16 + PORTS)?;
-            let source: [u8; 16] = addresses[..16].try_into().ok()?;
-            Some(Some(IpAddr::from(Ipv6Addr::from(source)).to_canonical()))
+        (PROXY, TCP6) if block.len() >= 2 * 16 + PORTS => {
+            let source: Option<[u8; 16]> = block.first_chunk().copied();
+            Ok(source.map(|source| IpAddr::from(Ipv6Addr::from(source)).to_canonical()))
         }
         // Datagrams and local sockets do not come over TCP.
-        _ => None,
+        _ => Err(HeaderError::Malformed),
     }
 }
 

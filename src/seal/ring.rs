@@ -110,11 +110,6 @@ impl Ring {
         !self.settings.load().is_empty()
     }
 
-    /// The tenants that have keys.
-    pub fn settings(&self) -> Arc<BTreeMap<String, Arc<Encryption>>> {
-        self.settings.load_full()
-    }
-
     /// How what is kept of a tenant is sealed.
     pub fn encryption(&self, tenant: &str) -> Option<Arc<Encryption>> {
         self.settings.load().get(tenant).cloned()

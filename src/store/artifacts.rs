@@ -20,6 +20,7 @@ use super::{
 use crate::{
     api::records::Scope,
     artifacts::{Added, Artifact, OldPayload, Quota, Register, Use},
+    seal::{Column, Place},
 };
 
 /// Artifacts of one subject that are told.
@@ -34,13 +35,13 @@ impl Register for Store {
         Ok(self.shared.writer.submit(|reply| Command::AddArtifact { artifact, quota, reply }).await?)
     }
 
-    async fn stored(&self, id: ArtifactId) -> Result<(), StoreUnavailable> {
+    async fn stored(&self, id: ArtifactId) -> Result<bool, StoreUnavailable> {
         Ok(self.shared.writer.submit(|reply| Command::ArtifactStored { id, reply }).await?)
     }
 
     async fn artifact(&self, scope: &Scope, id: ArtifactId) -> Result<Option<Artifact>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.rows(sql!("artifact"), values![scope_value(scope), id]).await?;
+            let rows = self.rows(sql!("artifact"), values![scope_value(scope), id, self.shared.clock.now()]).await?;
             Ok(rows.first().map(row).transpose()?)
         };
         Ok(read().await?)
@@ -76,6 +77,12 @@ impl Register for Store {
             }))
         };
         Ok(read().await?)
+    }
+
+    async fn opened(&self, artifact: &Artifact, bytes: Bytes) -> Result<Option<Bytes>, StoreUnavailable> {
+        let Some(event) = artifact.event.map(|event| event.as_uuid()) else { return Ok(Some(bytes)) };
+        let place = Place { tenant: artifact.lane.tenant.as_str(), column: Column::Raw, row: event.as_bytes() };
+        Ok(self.open_bytes(&place, bytes.into()).await?.plain().map(Bytes::from))
     }
 
     async fn of_subject(&self, tenant: &TenantName, subject: &str) -> Result<Vec<Artifact>, StoreUnavailable> {
@@ -124,6 +131,11 @@ pub(super) async fn add(
     if let Some(known) = known.first() {
         return Ok(Added::Known(Box::new(row(known)?)));
     }
+    if let Some(event) = artifact.event
+        && batch.fetch(sql!("event_is_kept"), values![event]).await?.is_empty()
+    {
+        return Ok(Added::Gone);
+    }
     if let Some(quota) = quota {
         let rows = batch.fetch(sql!("uploads_of_tenant"), values![tenant]).await?;
         if let Some(row) = rows.first() {
@@ -153,10 +165,9 @@ pub(super) async fn add(
     Ok(Added::New)
 }
 
-/// Its object lies in the store.
-pub(super) async fn stored(batch: &mut Batch<'_>, id: ArtifactId) -> Result<(), sqlx::Error> {
-    batch.execute(sql!("artifact_stored"), values![id, batch.now]).await?;
-    Ok(())
+/// Its object lies in the store. `false`: its time is over, or there is none.
+pub(super) async fn stored(batch: &mut Batch<'_>, id: ArtifactId) -> Result<bool, sqlx::Error> {
+    Ok(batch.execute(sql!("artifact_stored"), values![id, batch.now]).await? > 0)
 }
 
 /// Marks an upload as used.

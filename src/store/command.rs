@@ -155,7 +155,7 @@ pub(super) enum Command {
     },
     ArtifactStored {
         id: ArtifactId,
-        reply: Reply<()>,
+        reply: Reply<bool>,
     },
     UseUpload {
         used: Box<Use>,
@@ -263,7 +263,8 @@ impl writer::Command for Command {
             | Self::Unrevoke { reply, .. }
             | Self::Release { reply, .. }
             | Self::Cancel { reply, .. }
-            | Self::TakeHeldAlert { reply, .. } => reply.settle(outcome),
+            | Self::TakeHeldAlert { reply, .. }
+            | Self::ArtifactStored { reply, .. } => reply.settle(outcome),
             Self::RecordJobs { reply, .. }
             | Self::Erase { reply, .. }
             | Self::SealRows { reply, .. }
@@ -282,7 +283,6 @@ impl writer::Command for Command {
             | Self::KeepHandshake { reply, .. }
             | Self::KeepTraffic { reply, .. }
             | Self::TokenUsed { reply, .. }
-            | Self::ArtifactStored { reply, .. }
             | Self::Ping { reply } => reply.settle(outcome),
         }
     }

@@ -120,7 +120,7 @@ impl From<StoreUnavailable> for KeysRefused {
 
 impl Store {
     async fn stored_keys(&self, tenant: Option<&str>) -> Result<Vec<StoredKey>, ReadFailed> {
-        let rows = self.rows(sql!("data_keys"), values![tenant]).await?;
+        let rows = self.worker_rows(sql!("data_keys"), values![tenant]).await?;
         Ok(rows.iter().map(stored_key).collect::<Result<_, _>>()?)
     }
 
@@ -145,6 +145,12 @@ impl Store {
                 None => return Err(KeysRefused::NoKeys { keys: live(&tenant), tenant }),
             }
         }
+        // What is under way for a tenant whose file is gone is sealed to its end.
+        for key in stored.iter().filter(|key| key.wrapped.is_some()) {
+            if let Some(former) = self.shared.ring.encryption(&key.tenant) {
+                settings.entry(key.tenant.clone()).or_insert(former);
+            }
+        }
         let mut changes = Vec::new();
         for key in &stored {
             if let Some(encryption) = settings.get(&key.tenant) {
@@ -165,7 +171,7 @@ impl Store {
     /// Takes over what other nodes erased and made since `since`, which is the last time that this was done.
     pub async fn follow_keys(&self, since: Timestamp) -> Result<(), StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.rows(sql!("data_keys_since"), values![since.minus(SKEW)]).await?;
+            let rows = self.worker_rows(sql!("data_keys_since"), values![since.minus(SKEW)]).await?;
             Ok(rows.iter().map(stored_key).collect::<Result<Vec<_>, _>>()?)
         };
         for key in read().await? {
@@ -238,7 +244,7 @@ impl Store {
         if self.shared.ring.held(id).is_some() {
             return Ok(());
         }
-        let rows = self.rows(sql!("data_key"), values![id]).await?;
+        let rows = self.worker_rows(sql!("data_key"), values![id]).await?;
         if let Some(row) = rows.first() {
             self.shared.ring.take(&stored_key(row)?)?;
         }

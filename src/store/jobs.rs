@@ -43,7 +43,11 @@ impl From<ReadFailed> for StoreUnavailable {
 
 impl Store {
     /// Rows of a read of the tree of actors.
-    async fn worker_rows(&self, statement: &'static Statement, values: Values<'_>) -> Result<Vec<Row>, ReadFailed> {
+    pub(super) async fn worker_rows(
+        &self,
+        statement: &'static Statement,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, ReadFailed> {
         Ok(self.readers().workers.rows(statement, values).await?)
     }
 }

@@ -507,7 +507,7 @@ impl Records for Store {
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
             // With the connections of the tree: no search of people's keeps it waiting.
-            let rows = self.readers().workers.rows(sql!("revocations"), Values::default()).await?;
+            let rows = self.worker_rows(sql!("revocations"), Values::default()).await?;
             Ok(rows.iter().map(revoked::row).collect::<Result<_, _>>()?)
         };
         Ok(read().await?)

@@ -100,7 +100,7 @@ impl Store {
         if !self.shared.ring.is_used() {
             return Ok(form);
         }
-        let rows = self.rows(sql!("tenant_of_event"), values![event]).await?;
+        let rows = self.worker_rows(sql!("tenant_of_event"), values![event]).await?;
         let Some(row) = rows.first() else { return Ok(form) };
         let tenant: String = Reader::new(row, "events", "tenant").get("tenant").map_err(ReadFailed::from)?;
         if let Some(key) = self.sealing_key(&tenant).await? {
@@ -131,7 +131,7 @@ impl Store {
         if let Some(tenant) = self.shared.begun.tenant(job) {
             return Ok(tenant);
         }
-        let rows = self.rows(sql!("tenant_of_job"), values![job]).await?;
+        let rows = self.worker_rows(sql!("tenant_of_job"), values![job]).await?;
         // Of a job that is gone nothing will be written.
         rows.first()
             .map_or_else(|| Ok("".into()), |row| Ok(Reader::new(row, "jobs", "tenant").get::<String>("tenant")?.into()))
@@ -159,7 +159,8 @@ impl Store {
                 let damaged = || SealError::Damaged { column: Column::Refusal };
                 let mut whole: Value = serde_json::from_str(&text).map_err(|_| damaged())?;
                 row.headers = whole["headers"].take();
-                row.body = whole["body"].as_str().ok_or_else(damaged)?.to_owned();
+                let Value::String(body) = whole["body"].take() else { return Err(damaged().into()) };
+                row.body = body;
             }
             Opened::Erased => (row.headers, row.body) = (json!({}), ERASED.to_owned()),
         }

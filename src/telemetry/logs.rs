@@ -52,9 +52,10 @@ pub struct Options {
 #[error("not a log filter (such as `info` or `warn,sluice=debug`): {0}")]
 pub struct InvalidFilter(#[from] tracing_subscriber::filter::ParseError);
 
-/// Crates whose lines may hold what an event chose (a routing key, a subject in a broker's error) or a
-/// credential: nobody sees them, whatever the filter says. What of it matters is in the outcome of an attempt.
-const SILENT: [&str; 5] = ["lapin", "amq_protocol", "async_rs", "async_nats", "redis"];
+/// Crates whose lines may hold what an event chose (a routing key, a subject in a broker's error), a credential, or
+/// what somebody took for a path (`warp`): nobody sees them, whatever the filter says. What of it matters is in the
+/// outcome of an attempt, or in our own lines.
+const SILENT: [&str; 6] = ["lapin", "amq_protocol", "async_rs", "async_nats", "redis", "warp"];
 
 fn is_silent(target: &str) -> bool {
     SILENT.contains(&target.split("::").next().unwrap_or_default())

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
-use sluice::{app::Refused, error_code::ErrorCode};
+use sluice::{api::records::Retention, app::Refused, clock::SystemClock, error_code::ErrorCode};
+use sluice_actors::ports::Clock as _;
 
 use crate::harness::{App, Engine, Process, World, completed, on_both_engines, sluice, summarising, within};
 
@@ -12,6 +14,7 @@ on_both_engines! {
     a_rotation_of_the_wrapping_key_leaves_the_old_one_safe_to_remove
     a_gateway_whose_keys_do_not_open_what_is_there_does_not_start
     a_copy_carries_sealed_rows_and_their_keys_as_they_are
+    an_archived_payload_stays_sealed_and_ends_with_its_key
 }
 
 const ONE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -228,4 +231,36 @@ async fn what_is_erased_at_one_node_is_erased_at_the_other_within_seconds() {
     for node in nodes {
         node.kill();
     }
+}
+
+async fn an_archived_payload_stays_sealed_and_ends_with_its_key(engine: Engine) {
+    let world = world(engine, Some("'file:one.key'")).await;
+    let app = world.start().await;
+    let sent = app.acme("chat", "generic").send("e1", &completed("jane", 0)).await;
+    app.settled(sent.event()).await;
+    let (keep, year) = (Retention { archive: true, ..Retention::default() }, Duration::from_secs(365 * 86_400));
+    let past_raw = SystemClock.now().plus(Duration::from_secs(15 * 86_400));
+    let swept = app.records().sweep(&keep, past_raw).await.unwrap();
+    assert_eq!(app.artifacts().archive(&swept.to_archive, year).await.unwrap(), 1);
+    assert_eq!(app.records().sweep(&keep, past_raw).await.unwrap().payloads, 1);
+
+    let mut folder = world.folder.path().join("artifacts/acme/payloads");
+    while folder.is_dir() {
+        folder = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    }
+    let bytes = std::fs::read(&folder).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("The order was shipped"), "the object is sealed");
+    let id = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    let open = async || {
+        let answer = app.request(Method::GET, &format!("/api/v1/artifacts/{id}")).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, text) = open().await;
+    assert!(status == 200 && text.contains("The order was shipped"), "{status} {text}");
+    let erase = ["encryption", "erase", "acme", "--yes", "--reason", "contract ended"];
+    let erased = sluice(world.folder.path(), &erase).await;
+    assert_eq!(erased.status, 0, "{erased:#?}");
+    let (status, text) = open().await;
+    assert!(status == 404 && text.contains("erased"), "{status} {text}");
+    app.finish().await;
 }

@@ -50,6 +50,10 @@ NOT_TOLD = {
 }
 # Queries that find nothing here.
 EMPTY = {
+    "node.json: Alerts taken": "no receiver of the gateway's own alerts is configured",
+    "node.json: Alerts not taken": "no receiver of the gateway's own alerts is configured",
+    "node.json: Alerts not taken [1]": "no receiver of the gateway's own alerts is configured",
+    "node.json: Alerts held back": "no receiver of the gateway's own alerts is configured",
     "node.json: Certificates": "no listener here ends TLS itself",
     "node.json: Store errors": "only what fails is shown, and the store does not",
     "lanes.json: Breakers that opened, restarts [1]": "only what is restarted is shown, and no lane panics",

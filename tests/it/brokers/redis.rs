@@ -68,7 +68,7 @@ async fn what_redis_answers_decides_what_becomes_of_the_job() {
             ("NOBODY", &broker.url("redis", "nobody")),
             ("READER", &broker.url("redis", "reader")),
             ("NOWHERE", &good.replace("127.0.0.1", "broker.invalid")),
-            ("TLS", &broker.tls_url("rediss", broker.tls_port)),
+            ("TLS", &Broker::tls_url("rediss", broker.tls_port)),
             ("CA", &broker.authority),
         ],
     )
@@ -121,5 +121,10 @@ async fn a_message_that_the_limit_is_not_told_of_is_known_by_the_answer_to_it() 
     let (word, _) = attempt(&bench, &mut large).await;
     // It may hang up before its answer is read; then the next attempt decides.
     assert!(word.starts_with("dead, Rejected") || word.starts_with("retry: "), "{word}");
-    assert_eq!(once(&bench, "good").await.0, "delivered");
+    // The end of that connection may be seen by the attempt after it only.
+    let (mut word, _) = once(&bench, "good").await;
+    if word.starts_with("retry: ") {
+        word = once(&bench, "good").await.0;
+    }
+    assert_eq!(word, "delivered");
 }

@@ -59,7 +59,7 @@ async fn answer(mut stream: TcpStream) -> Option<()> {
     let body = match kind.as_str() {
         "words" => said.clone(),
         "huge" => said.repeat(12 * 1024 * 1024 / said.len()),
-        _ if status % 2 == 0 => json.to_string(),
+        _ if status.is_multiple_of(2) => json.to_string(),
         _ => format!("<html><title>{status}</title><pre>{said}</pre>"),
     };
     // In headers as well: of the first credential that was sent.

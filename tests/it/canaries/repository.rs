@@ -62,9 +62,9 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
         // What tools leave behind is not of the repository.
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".terraform"));
         if path.is_dir() && !hidden {
-            files(&path, into)
+            files(&path, into);
         } else if path.is_file() {
-            into.push(path)
+            into.push(path);
         }
     }
 }

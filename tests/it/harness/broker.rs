@@ -74,7 +74,7 @@ impl Broker {
         })
     }
 
-    /// A NATS with JetStream. A message of it may have 64 KiB. With `tls` it speaks nothing else.
+    /// A NATS with `JetStream`. A message of it may have 64 KiB. With `tls` it speaks nothing else.
     pub(crate) fn nats(tls: bool) -> Self {
         Self::start("nats-server", 20, |folder, port, _| {
             let folder = folder.display();
@@ -135,6 +135,8 @@ impl Broker {
                 own("RABBITMQ_DIST_PORT", free_port().to_string()),
                 own("ERL_EPMD_PORT", free_port().to_string()),
                 own("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+                // It may be ended though a node that was just killed is still on its list.
+                own("ERL_EPMD_RELAXED_COMMAND_CHECK", "true".to_owned()),
                 // It is not alone on the machine: few schedulers, and none that spins.
                 own("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none".to_owned()),
             ];
@@ -217,7 +219,7 @@ impl Broker {
     }
 
     /// As [`Broker::url`], with TLS and the name that its certificate has.
-    pub(crate) fn tls_url(&self, scheme: &str, port: u16) -> String {
+    pub(crate) fn tls_url(scheme: &str, port: u16) -> String {
         format!("{scheme}://gw:{}@localhost:{port}", escaped(PASSWORD))
     }
 }

@@ -40,14 +40,14 @@ on_both! {
 
 const MARKER: &str = "canary-4711-of-a-payload";
 
-pub(super) fn wrapping(byte: u8) -> WrappingKey {
+fn wrapping(byte: u8) -> WrappingKey {
     let text = format!("{}a5", hex::encode([byte; 31]));
     WrappingKey::parse(text.as_bytes(), format!("env:KEY{byte}")).unwrap()
 }
 
-pub(super) type Settings = BTreeMap<String, Option<Arc<Encryption>>>;
+type Settings = BTreeMap<String, Option<Arc<Encryption>>>;
 
-pub(super) fn settings(tenants: &[&str], keys: &[u8], seal: bool) -> Settings {
+fn settings(tenants: &[&str], keys: &[u8], seal: bool) -> Settings {
     let encryption = || Some(Arc::new(Encryption { keys: keys.iter().map(|byte| wrapping(*byte)).collect(), seal }));
     tenants.iter().map(|tenant| ((*tenant).to_owned(), encryption())).collect()
 }
@@ -143,10 +143,8 @@ async fn holds(world: &World, needle: &[u8]) -> bool {
     match world.other_program().await {
         Other::Sqlite(_) => {
             let folder = world.path().parent().unwrap().to_owned();
-            let files = std::fs::read_dir(folder)
-                .unwrap()
-                .map(|entry| std::fs::read(entry.unwrap().path()).unwrap_or_default());
-            files.fold(false, |found, bytes| found | contains(&bytes))
+            let mut files = std::fs::read_dir(folder).unwrap();
+            files.any(|entry| contains(&std::fs::read(entry.unwrap().path()).unwrap_or_default()))
         }
         Other::Postgres(mut connection) => {
             let tables: Vec<String> =

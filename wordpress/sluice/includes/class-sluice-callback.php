@@ -15,13 +15,13 @@ defined( 'ABSPATH' ) || exit;
  */
 final class Sluice_Callback {
 
-	public const MAX_BODY      = 65536;
+	public const MAX_BODY      = 262144;
 	public const MAX_TITLE     = 1000;
 	public const MAX_SUMMARY   = 30000;
 	public const MAX_ARTIFACTS = 20;
 	/** What names an artifact at the gateway, for as long as it is kept there. */
 	public const ARTIFACT_ID = '/^art_[0-9a-f]{32}$/D';
-	public const MAX_URL       = 2048;
+	public const MAX_URL       = 8192;
 
 	/**
 	 * A callback that fits the contract.

@@ -63,7 +63,7 @@ final class DoorTest extends SiteTestCase {
 	}
 
 	public function test_a_genuine_request_that_does_not_fit_is_told_so(): void {
-		$this->assertSame( 413, $this->site->callback( array( 'later_field' => str_repeat( 'x', 65536 ) ) )['status'] );
+		$this->assertSame( 413, $this->site->callback( array( 'later_field' => str_repeat( 'x', 262144 ) ) )['status'] );
 		$this->assertSame( 415, $this->site->send( array( 'type' => 'Content-Type: text/plain' ) + $this->site->signed( Signer::body() ) )['status'] );
 		$answer = $this->site->callback( array( 'post_key' => 'x', 'title' => '' ) );
 		$this->assertSame( array( 422, array( 'post_key', 'title' ) ), array( $answer['status'], $answer['json']['data']['fields'] ) );

@@ -62,10 +62,10 @@ final class CallbackTest extends TestCase {
 	}
 
 	public function test_only_plain_https_links_are_links(): void {
-		foreach ( array( 'https://a.example', 'https://a.example/', 'https://a.example:8443/x?y=1#z', 'https://xn--nxasmq6b.example/%C3%A4' ) as $good ) {
+		foreach ( array( 'https://a.example', 'https://a.example/', 'https://a.example:8443/x?y=1#z', 'https://xn--nxasmq6b.example/%C3%A4', 'https://a.example/' . str_repeat( 'x', 8174 ) ) as $good ) {
 			$this->assertTrue( Sluice_Callback::is_link( $good ), $good );
 		}
-		foreach ( array( '', 'http://a.example/', '//a.example/', 'javascript:alert(1)', 'https://user@a.example/', 'https://user:pw@a.example/', 'https://a.example\\@evil.example/', 'https://', 'https:///x', 'https://a.example/ x', "https://a.example/\n", 'https://a.example/"onclick=', "https://a.example/'", 'https://a.example/<b>', 'https://ä.example/', 'HTTPS://a.example', 'https://a.example:x/', 'https://[::1]/', 5, null, 'https://a.example/' . str_repeat( 'x', 2048 ) ) as $bad ) {
+		foreach ( array( '', 'http://a.example/', '//a.example/', 'javascript:alert(1)', 'https://user@a.example/', 'https://user:pw@a.example/', 'https://a.example\\@evil.example/', 'https://', 'https:///x', 'https://a.example/ x', "https://a.example/\n", 'https://a.example/"onclick=', "https://a.example/'", 'https://a.example/<b>', 'https://ä.example/', 'HTTPS://a.example', 'https://a.example:x/', 'https://[::1]/', 5, null, 'https://a.example/' . str_repeat( 'x', 8192 ) ) as $bad ) {
 			$this->assertFalse( Sluice_Callback::is_link( $bad ), json_encode( $bad ) );
 		}
 	}

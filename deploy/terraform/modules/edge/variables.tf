@@ -42,12 +42,10 @@ variable "admin_port" {
   default     = 8444
 }
 
+# AWS does not say whether it drops a header of this name that a client sends by itself: take one that nobody
+# can guess, such as X-Client-Cert- and twenty random letters.
 variable "client_certificate_header" {
-  description = <<-END
-    Asks clients for certificates and passes them on under this name, which is the gateway's
-    `edge.client_certificate_header` as well; null: does not ask. AWS does not say whether it drops a header of this name that
-    a client sends by itself, so take one that nobody can guess, such as X-Client-Cert- and twenty random letters.
-  END
+  description = "Asks clients for certificates and passes them on under this name, the gateway's `edge.client_certificate_header`; null: does not ask."
   type        = string
   default     = null
 }

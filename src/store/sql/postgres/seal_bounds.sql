@@ -1,10 +1,11 @@
--- The first and the last number of each table that has rows to seal.
-SELECT 'payloads' AS kind, coalesce(min(seq), 0) AS first, coalesce(max(seq), -1) AS last FROM payloads
+-- The first and the last number of each table that has rows to seal. Apart, for SQLite finds both at once only by
+-- reading all.
+SELECT 'payloads' AS kind, coalesce((SELECT min(seq) FROM payloads), 0) AS first, coalesce((SELECT max(seq) FROM payloads), -1) AS last
 UNION ALL
-SELECT 'forms', coalesce(min(seq), 0), coalesce(max(seq), -1) FROM forms
+SELECT 'forms', coalesce((SELECT min(seq) FROM forms), 0), coalesce((SELECT max(seq) FROM forms), -1)
 UNION ALL
-SELECT 'jobs', coalesce(min(seq), 0), coalesce(max(seq), -1) FROM jobs
+SELECT 'jobs', coalesce((SELECT min(seq) FROM jobs), 0), coalesce((SELECT max(seq) FROM jobs), -1)
 UNION ALL
-SELECT 'results', coalesce(min(seq), 0), coalesce(max(seq), -1) FROM results
+SELECT 'results', coalesce((SELECT min(seq) FROM results), 0), coalesce((SELECT max(seq) FROM results), -1)
 UNION ALL
-SELECT 'refusals', coalesce(min(id), 0), coalesce(max(id), -1) FROM refusals
+SELECT 'refusals', coalesce((SELECT min(id) FROM refusals), 0), coalesce((SELECT max(id) FROM refusals), -1)

@@ -1,0 +1,1 @@
+SELECT 1 AS kept FROM events WHERE id = $1 FOR KEY SHARE
