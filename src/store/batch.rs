@@ -215,7 +215,7 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         Command::ChangeKeys { change, audit, reply } => {
             reply.set(data_keys::change(batch, change, audit.as_ref()).await?);
         }
-        Command::SealRows { rows, reply } => reply.set(reseal::write(batch, rows).await?),
+        Command::SealRows { key, rows, reply } => reply.set(reseal::write(batch, *key, rows).await?),
         Command::Sweep { victims, reply } => reply.set(sweep::remove(batch, victims).await?),
         Command::Ping { reply } => {
             batch.fetch(sql!("can_write"), Values::default()).await?;

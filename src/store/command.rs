@@ -175,7 +175,9 @@ pub(super) enum Command {
         audit: Option<AuditEntry>,
         reply: Reply<Vec<Uuid>>,
     },
+    /// All of them sealed by `key`.
     SealRows {
+        key: Uuid,
         rows: Vec<SealedRow>,
         reply: Reply<u64>,
     },

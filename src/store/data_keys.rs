@@ -213,18 +213,19 @@ impl Store {
             ring.activate(tenant, &key);
             return Ok(Some(key));
         }
-        self.make_key(tenant, &encryption, None).await.map(Some)
+        self.make_key(tenant, &encryption, &stored, None).await.map(Some)
     }
 
     async fn make_key(
         &self,
         tenant: &str,
         encryption: &Encryption,
+        stored: &[StoredKey],
         audit: Option<AuditEntry>,
     ) -> Result<Arc<DataKey>, StoreUnavailable> {
         let now = self.shared.clock.now();
         let made = || -> Result<_, SealError> {
-            let key = DataKey::new(ids::data_key_id(now))?;
+            let key = DataKey::new(next_id(now, stored))?;
             let by = encryption.first().ok_or(SealError::Random)?;
             let wrapped = Some(by.wrap(tenant, &key)?);
             let (tenant, wrapped_by) = (tenant.to_owned(), by.fingerprint().to_owned());
@@ -250,6 +251,17 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The id of a new key of a tenant. The newest is the one with the greatest id, so it comes after all that there are,
+/// also after those of a node whose clock is ahead.
+fn next_id(now: Timestamp, stored: &[StoredKey]) -> Uuid {
+    let made = |id: Uuid| {
+        let (seconds, nanos) = id.get_timestamp()?.to_unix();
+        i64::try_from(seconds * 1000 + u64::from(nanos / 1_000_000)).ok().map(Timestamp::from_millis)
+    };
+    let newest = stored.iter().filter_map(|key| made(key.id)).max();
+    ids::data_key_id(newest.map_or(now, |newest| now.max(newest.plus(Duration::from_millis(1)))))
 }
 
 /// A data key, wrapped by the first key of the tenant, where another one wraps it.
@@ -296,7 +308,8 @@ impl DataKeys for Store {
     async fn rotate(&self, tenant: &str, audit: AuditEntry) -> Result<Option<Uuid>, StoreUnavailable> {
         let Some(encryption) = self.shared.ring.encryption(tenant).filter(|it| it.seal) else { return Ok(None) };
         let _one = self.shared.making_keys.lock().await;
-        Ok(Some(self.make_key(tenant, &encryption, Some(audit)).await?.id()))
+        let stored = self.stored_keys(Some(tenant)).await?;
+        Ok(Some(self.make_key(tenant, &encryption, &stored, Some(audit)).await?.id()))
     }
 
     async fn erase_keys(&self, tenant: &str, audit: AuditEntry) -> Result<u64, StoreUnavailable> {
@@ -316,5 +329,20 @@ impl DataKeys for Store {
 
     async fn seal_step(&self, tenant: &str, cursor: Option<&str>, dry_run: bool) -> Result<SealStep, StoreUnavailable> {
         self.seal_rows(tenant, cursor, dry_run).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_key_is_the_newest_also_where_another_nodes_clock_is_ahead() {
+        let now = Timestamp::from_secs(1_795_507_205);
+        let ahead = ids::data_key_id(now.plus(Duration::from_secs(3600)));
+        let (tenant, wrapped_by) = ("acme".to_owned(), String::new());
+        let stored = StoredKey { tenant, id: ahead, wrapped: None, wrapped_by, created_at: now, erased_at: None };
+        assert!(next_id(now, &[]) < ahead);
+        assert!(next_id(now, &[stored]) > ahead);
     }
 }

@@ -40,8 +40,17 @@ pub(super) enum SealedRow {
     Refusal { seq: i64, headers: String },
 }
 
-/// Writes sealed rows in the place of plain ones. Returns how many.
-pub(super) async fn write(batch: &mut Batch<'_>, rows: &[SealedRow]) -> Result<u64, sqlx::Error> {
+/// Writes sealed rows in the place of plain ones, unless the key that sealed them was erased meanwhile: nobody could
+/// read them again. Returns how many.
+pub(super) async fn write(batch: &mut Batch<'_>, key: Uuid, rows: &[SealedRow]) -> Result<u64, sqlx::Error> {
+    let known = batch.fetch(sql!("data_key"), values![key]).await?;
+    let is_live = match known.first() {
+        Some(row) => Reader::new(row, "data_keys", "id").time_or_none("erased_at")?.is_none(),
+        None => false,
+    };
+    if !is_live {
+        return Ok(0);
+    }
     let mut written = 0;
     for row in rows {
         let (statement, values) = match row {
@@ -159,7 +168,7 @@ impl Store {
                 rows.extend(sealed(&key, tenant, kind, *seq, row)?);
             }
         }
-        Ok(self.shared.writer.submit(|reply| Command::SealRows { rows, reply }).await?)
+        Ok(self.shared.writer.submit(|reply| Command::SealRows { key: key.id(), rows, reply }).await?)
     }
 }
 

@@ -472,6 +472,8 @@ async fn what_one_node_erases_the_other_drops_and_both_may_rewrap_at_once() {
         first.unwrap();
         second.unwrap();
     };
+    let plain = telling(&world, "acme/pay");
+    world.record(plain.clone()).await;
     both(&[1]).await;
     let event = telling(&world, "acme/pay");
     world.record(event.clone()).await;
@@ -490,6 +492,9 @@ async fn what_one_node_erases_the_other_drops_and_both_may_rewrap_at_once() {
     one.erase_keys("acme", audit()).await.unwrap();
     assert!(seen(one).await.erased);
     assert!(seen(&two).await.raw.is_some(), "it has not heard of it yet");
+    let step = two.seal_step("acme", None, false).await.unwrap();
+    assert_eq!((step.newly_sealed, step.plain > 0), (0, true), "what is plain is not sealed by a key that is gone");
+    assert!(one.event(&Scope::All, plain.id).await.unwrap().unwrap().raw.is_some());
     two.follow_keys(since).await.unwrap();
     assert!(seen(&two).await.erased);
     let after = telling(&world, "acme/pay");
