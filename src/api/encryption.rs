@@ -30,7 +30,8 @@ pub trait DataKeys: Send + Sync + 'static {
     async fn rewrap(&self, tenant: &str, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
     /// Makes a new data key for what a tenant sends from now on. `None`: nothing of it is sealed.
     async fn rotate(&self, tenant: &str, audit: AuditEntry) -> Result<Option<Uuid>, StoreUnavailable>;
-    /// Erases the data keys of a tenant, and by that all that they sealed. Returns how many.
+    /// Erases the data keys of a tenant, and by that all that they sealed; its artifacts too, where it had keys.
+    /// Returns how many keys.
     async fn erase_keys(&self, tenant: &str, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
     /// Looks at a bounded part of a tenant's rows from `cursor` on, and seals the plain ones unless it is a dry run.
     async fn seal_step(&self, tenant: &str, cursor: Option<&str>, dry_run: bool) -> Result<SealStep, StoreUnavailable>;
@@ -210,10 +211,14 @@ pub(super) async fn erase(
         return Err(ApiError::NotFound("no such tenant".to_owned()));
     }
     let audit = who.acts("encryption.erase", Some(tenant.as_str()), "data keys", call.input.0.text());
-    match api.keys.erase_keys(tenant.as_str(), audit).await? {
-        0 => Err(ApiError::Conflict(format!("tenant {tenant} has no data key"))),
-        keys => Ok(Json(KeysChanged { keys })),
+    let keys = api.keys.erase_keys(tenant.as_str(), audit).await?;
+    if keys == 0 {
+        return Err(ApiError::Conflict(format!("tenant {tenant} has no data key")));
     }
+    if let Err(error) = api.artifacts.sweep(api.clock.now()).await {
+        tracing::warn!(%tenant, %error, "objects of an erased tenant go later");
+    }
+    Ok(Json(KeysChanged { keys }))
 }
 
 pub(super) async fn seal(

@@ -56,7 +56,7 @@ impl Sweeper {
             Some(keep_for) if !swept.to_archive.is_empty() => self.artifacts.archive(&swept.to_archive, keep_for).await,
             _ => Ok(0),
         };
-        let removed = self.artifacts.sweep().await;
+        let removed = self.artifacts.sweep(self.clock.now()).await;
         let (archived, removed) = match (archived, removed) {
             (Ok(archived), Ok(removed)) => (archived, removed),
             (Err(error), _) | (_, Err(error)) => {

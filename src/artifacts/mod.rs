@@ -26,7 +26,7 @@ pub use folder::{Folder, Incoming, LinkRefused, Shown};
 pub use key::{InvalidKey, Key, Kind};
 pub use object_store::{GetRange, GetResult};
 pub use objects::{Exactly, Link, ObjectError, Objects, Ticket};
-pub use register::{Added, Artifact, OldPayload, Quota, Register, Use};
+pub use register::{Added, Artifact, Leave, OldPayload, Quota, Register, Use};
 pub use uploads::{Promise, UploadAsk, UploadRefused};
 
 use crate::{api::records::Scope, config::Live, ids};
@@ -193,9 +193,15 @@ impl Artifacts {
         Ok(self.register.opened(artifact, bytes).await?)
     }
 
-    /// Removes artifacts whose time is over. Returns how many are gone; the others are tried again.
-    pub async fn sweep(&self) -> Result<u64, ArtifactError> {
-        let now = self.clock.now();
+    /// Removes artifacts whose time is over at `now`, and ends promises that were not kept. Returns how many are gone;
+    /// the others are tried again.
+    pub async fn sweep(&self, now: Timestamp) -> Result<u64, ArtifactError> {
+        let removed = self.remove_expired(now).await?;
+        self.look_at_promises(now).await?;
+        Ok(removed)
+    }
+
+    async fn remove_expired(&self, now: Timestamp) -> Result<u64, ArtifactError> {
         let expired = self.register.expired(now, BATCH).await?;
         let mut gone: Vec<ArtifactId> = Vec::with_capacity(expired.len());
         let mut failed = Vec::new();
@@ -209,7 +215,7 @@ impl Artifacts {
                 break;
             }
         }
-        let removed = if gone.is_empty() { 0 } else { self.register.forget(gone).await? };
+        let removed = if gone.is_empty() { 0 } else { self.register.forget(gone, now).await? };
         failed.pop().map_or(Ok(removed), |error| Err(error.into()))
     }
 

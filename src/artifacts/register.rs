@@ -56,6 +56,15 @@ pub struct Quota {
     pub bytes: u64,
 }
 
+/// Leave to upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leave {
+    /// What all uploads of the tenant may take.
+    pub quota: Quota,
+    /// Until when the bytes may come.
+    pub until: Timestamp,
+}
+
 /// What became of a new row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Added {
@@ -65,7 +74,7 @@ pub enum Added {
     Known(Box<Artifact>),
     /// The tenant's uploads take as much as they may.
     Full,
-    /// The event that it is of was erased.
+    /// The event that it is of was erased, or the one of this id was.
     Gone,
 }
 
@@ -100,18 +109,23 @@ pub struct OldPayload {
 /// The rows of artifacts.
 #[async_trait]
 pub trait Register: Send + Sync + 'static {
-    /// Adds a row, if there is none of its id and its tenant keeps within `quota`.
-    async fn add(&self, artifact: Artifact, quota: Option<Quota>) -> Result<Added, StoreUnavailable>;
+    /// Adds a row, if there is none of its id; with `leave` to upload, if its tenant keeps within the quota.
+    async fn add(&self, artifact: Artifact, leave: Option<Leave>) -> Result<Added, StoreUnavailable>;
     /// Its object lies in the store. `false`: its time is over, or it was erased: nothing must be left of it.
     async fn stored(&self, id: ArtifactId) -> Result<bool, StoreUnavailable>;
     /// One row whose time is not over.
     async fn artifact(&self, scope: &Scope, id: ArtifactId) -> Result<Option<Artifact>, StoreUnavailable>;
     /// An upload of this source, marked as used by an event. None: there is none of this source.
     async fn use_upload(&self, used: Use) -> Result<Option<Artifact>, StoreUnavailable>;
+    /// Uploads that no event refers to, whose bytes can come no more and of which it is not known whether they
+    /// did; at most `limit`.
+    async fn promised(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable>;
+    /// The time of such uploads is over.
+    async fn end_promises(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<(), StoreUnavailable>;
     /// Rows whose time is over, at most `limit`.
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable>;
-    /// Removes rows whose time is over and whose objects are gone.
-    async fn forget(&self, ids: Vec<ArtifactId>) -> Result<u64, StoreUnavailable>;
+    /// Removes rows whose time is over and whose objects are gone, once no URL can bring these back. Returns how many.
+    async fn forget(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<u64, StoreUnavailable>;
     /// A payload that is to be archived; none: it is gone.
     async fn old_payload(&self, event: EventId) -> Result<Option<OldPayload>, StoreUnavailable>;
     /// The bytes of an archived payload as they were before they were sealed. None: the key was erased.

@@ -1,21 +1,25 @@
 //! Uploads: a sender of a source asks, with a request signed as its deliveries are, and gets leave to put
 //! exactly the bytes that it named. An event refers to them by key.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sluice_actors::{
-    domain::{ArtifactId, EventEnvelope, LaneKey},
+    domain::{ArtifactId, EventEnvelope, LaneKey, Timestamp},
     ports::StoreUnavailable,
 };
 
 use super::{
-    Added, Artifact, ArtifactError, Artifacts, Exactly, Folder, Incoming, Key, Kind, ObjectError, Objects, Quota, Use,
-    Written,
+    Added, Artifact, ArtifactError, Artifacts, BATCH, Exactly, Folder, Incoming, Key, Kind, Leave, ObjectError,
+    Objects, Quota, Use, Written,
 };
 use crate::api::records::Retention;
 
 /// Characters of a media type at most.
 const MAX_TYPE: usize = 127;
+/// How long a request that began before its URL ended may still send bytes: S3 looks at the time once.
+const UNDER_WAY: Duration = Duration::from_hours(1);
 
 /// What a sender asks for: `{"upload":{"length":…,"type":"…","sha256":"…"}}`. The wrapping keeps such a
 /// body from being an event of any vendor, and an event from being one.
@@ -90,6 +94,8 @@ pub enum UploadRefused {
     TooLarge,
     /// The tenant's uploads take as much as they may.
     Full,
+    /// An upload of these bytes was removed, and a URL of it can still be used.
+    Ending,
     /// A store does not answer.
     Unavailable(ArtifactError),
 }
@@ -144,10 +150,12 @@ impl Artifacts {
             delete_after: Some(now.plus(Retention::default().events)),
         };
         let quota = Quota { count: settings.uploads, bytes: settings.upload_bytes as u64 };
-        let artifact = match self.register.add(artifact.clone(), Some(quota)).await? {
+        let leave = Leave { quota, until: now.plus(settings.upload_ttl).plus(UNDER_WAY) };
+        let artifact = match self.register.add(artifact.clone(), Some(leave)).await? {
             Added::New => artifact,
             Added::Known(known) => *known,
-            Added::Full | Added::Gone => return Err(UploadRefused::Full),
+            Added::Full => return Err(UploadRefused::Full),
+            Added::Gone => return Err(UploadRefused::Ending),
         };
         let (key, stored) = (artifact.key(), artifact.stored_at.is_some());
         let upload = if stored {
@@ -218,7 +226,27 @@ impl Artifacts {
         let Some(artifact) = self.register.use_upload(used).await? else { return Ok(None) };
         let length = self.objects.length(&artifact.key()).await?;
         // Without this, a store that pins nothing would decide what an event refers to.
-        if length == artifact.bytes { Ok(Some(artifact)) } else { Err(ObjectError::NotFound.into()) }
+        if length != artifact.bytes {
+            return Err(ObjectError::NotFound.into());
+        }
+        // A bucket tells nobody that they came.
+        if artifact.stored_at.is_none() {
+            self.register.stored(id).await?;
+        }
+        Ok(Some(artifact))
+    }
+
+    /// Looks whether the bytes came that nobody told of. What did not come takes no place any more.
+    pub(super) async fn look_at_promises(&self, now: Timestamp) -> Result<(), ArtifactError> {
+        let mut broken = Vec::new();
+        for artifact in self.register.promised(now, BATCH).await? {
+            match self.objects.length(&artifact.key()).await {
+                Ok(length) if length == artifact.bytes => _ = self.register.stored(artifact.id).await?,
+                Ok(_) | Err(ObjectError::NotFound) => broken.push(artifact.id),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if broken.is_empty() { Ok(()) } else { Ok(self.register.end_promises(broken, now).await?) }
     }
 }
 

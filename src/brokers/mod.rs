@@ -143,7 +143,7 @@ impl Brokers {
         let published = timeout_at(end, client.publish(message)).await.unwrap_or_else(|_| late(within));
         if published.as_ref().is_err_and(Failure::is_of_connection) {
             // What is left in its buffers goes with it.
-            slot.close(&client).await;
+            slot.close(&client);
         }
         published
     }

@@ -26,17 +26,12 @@ pub(super) struct Pool {
 
 /// The place of one endpoint's connection.
 pub(super) struct Slot {
-    state: tokio::sync::Mutex<State>,
+    open: Mutex<Option<Arc<dyn Client>>>,
+    /// Held while one connects; the last connecting that failed: who waited for it need not try again.
+    connecting: tokio::sync::Mutex<Option<(Instant, Failure)>>,
     used: Mutex<Instant>,
     id: EndpointId,
     pool: Weak<Mutex<HashMap<EndpointId, Arc<Slot>>>>,
-}
-
-#[derive(Default)]
-struct State {
-    client: Option<Arc<dyn Client>>,
-    /// The last connecting that failed: who waited for it need not try again.
-    failed: Option<(Instant, Failure)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -58,7 +53,8 @@ impl Pool {
             slots.remove(&oldest);
         }
         let slot = Arc::new(Slot {
-            state: tokio::sync::Mutex::default(),
+            open: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
             used: Mutex::new(Instant::now()),
             id,
             pool: Arc::downgrade(&self.slots),
@@ -69,8 +65,7 @@ impl Pool {
 
     /// How many connections are open.
     pub(super) fn open(&self) -> usize {
-        let is_open = |slot: &&Arc<Slot>| slot.state.try_lock().is_ok_and(|state| state.client.is_some());
-        lock(&self.slots).values().filter(is_open).count()
+        lock(&self.slots).values().filter(|slot| lock(&slot.open).is_some()).count()
     }
 }
 
@@ -86,38 +81,38 @@ impl Slot {
         F: Future<Output = Result<Arc<dyn Client>, Failure>>,
     {
         let asked = Instant::now();
-        let mut state = self.state.lock().await;
-        if let Some(client) = state.client.as_ref().filter(|client| client.is_open()) {
-            return Ok(client.clone());
+        let mut failed = self.connecting.lock().await;
+        {
+            let mut open = lock(&self.open);
+            match &*open {
+                Some(client) if client.is_open() => return Ok(client.clone()),
+                _ => *open = None,
+            }
         }
-        if let Some((at, failure)) = &state.failed
+        if let Some((at, failure)) = &*failed
             && *at >= asked
         {
             return Err(failure.clone());
         }
-        state.client = None;
         let late = |_| Err(CallError::Connect("no answer to the connection attempt").into());
         match timeout(CONNECT_TIMEOUT, connect()).await.unwrap_or_else(late) {
             Ok(client) => {
-                state.failed = None;
-                state.client = Some(client.clone());
+                *failed = None;
+                *lock(&self.open) = Some(client.clone());
                 self.touch();
                 tokio::spawn(close_when_idle(Arc::downgrade(self), Arc::downgrade(&client)));
                 Ok(client)
             }
             Err(failure) => {
-                state.failed = Some((Instant::now(), failure.clone()));
+                *failed = Some((Instant::now(), failure.clone()));
                 Err(failure)
             }
         }
     }
 
-    /// Gives this connection up, unless it was already.
-    pub(super) async fn close(&self, client: &Arc<dyn Client>) {
-        let mut state = self.state.lock().await;
-        if state.client.as_ref().is_some_and(|open| Arc::ptr_eq(open, client)) {
-            state.client = None;
-        }
+    /// Gives this connection up, unless it was already. Waits for nobody: who publishes has its own end.
+    pub(super) fn close(&self, client: &Arc<dyn Client>) {
+        lock(&self.open).take_if(|open| Arc::ptr_eq(open, client));
     }
 }
 
@@ -221,10 +216,24 @@ mod tests {
         let third = slot.client(|| async { Ok(fake()) }).await.unwrap();
         assert!(!Arc::ptr_eq(&made, &third));
         // Late news of the first does not cost the third.
-        slot.close(&made).await;
+        slot.close(&made);
         assert_eq!(pool.open(), 1);
-        slot.close(&third).await;
+        slot.close(&third);
         assert_eq!(pool.open(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_a_connection_up_waits_for_nobody_who_connects() {
+        let slot = Pool::default().slot(&endpoint(0));
+        let raw = Arc::new(Fake(AtomicBool::new(true)));
+        let broken: Arc<dyn Client> = raw.clone();
+        slot.client(|| async { Ok(broken.clone()) }).await.unwrap();
+        raw.0.store(false, Ordering::SeqCst);
+        let mut other = std::pin::pin!(slot.client(std::future::pending));
+        assert!(futures_util::poll!(&mut other).is_pending());
+        // Blocks this only thread for good if it waits.
+        slot.close(&broken);
+        assert!(other.await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

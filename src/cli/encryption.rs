@@ -90,8 +90,8 @@ pub(super) struct Rotate {
 
 /// Erase a tenant's data keys, and by that all that is sealed by them, for good
 ///
-/// Payloads, headers, forms, checkpoints and results read as erased from then on, on every node. Backups from before
-/// hold the wrapped keys: for those, destroy the wrapping key at its provider too.
+/// Payloads, headers, forms, checkpoints and results read as erased from then on, on every node; artifacts and uploads
+/// are removed. Backups from before hold the wrapped keys: for those, destroy the wrapping key at its provider too.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  sluice encryption erase acme\n  sluice encryption erase acme --yes --reason 'contract ended'"
@@ -249,7 +249,7 @@ impl Erase {
         }
         let done: KeysChanged = client.post(&which.path("erase"), &which.reason).await?;
         let words = format!(
-            "{} data keys of {tenant} are erased, and all that they sealed; backups from before hold them still (docs/encryption.md)",
+            "{} data keys of {tenant} are erased, and all that they sealed; its artifacts go; backups from before hold them still (docs/encryption.md)",
             done.keys
         );
         say(global, &done, &words)

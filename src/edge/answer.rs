@@ -112,6 +112,12 @@ pub(super) const UPLOADS_FULL: Fixed = Fixed {
     retry_after: Some("3600"),
     close: false,
 };
+pub(super) const UPLOAD_ENDING: Fixed = Fixed {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    body: body!("upload_ending", "an upload of these bytes was erased and its URL can still be used, try again later"),
+    retry_after: Some("3600"),
+    close: false,
+};
 pub(super) const UPLOADS_BUSY: Fixed = Fixed {
     status: StatusCode::SERVICE_UNAVAILABLE,
     body: body!("overloaded", "too many uploads at once, try again"),

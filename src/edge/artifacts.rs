@@ -243,6 +243,7 @@ impl Edge {
             Err(UploadRefused::Malformed) => answer::UPLOAD_MALFORMED.response(),
             Err(UploadRefused::TooLarge) => answer::UPLOAD_TOO_LARGE.response(),
             Err(UploadRefused::Full) => answer::UPLOADS_FULL.response(),
+            Err(UploadRefused::Ending) => answer::UPLOAD_ENDING.response(),
             Err(UploadRefused::Unavailable(error)) => {
                 tracing::warn!(%lane, %error, "leave to upload cannot be given");
                 answer::OBJECTS_AWAY.response()

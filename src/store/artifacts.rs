@@ -14,12 +14,12 @@ use super::{
     jobs::{ReadFailed, limit_value},
     records::scope_value,
     rows::{BadRow, Reader, Row},
-    sql::{bulk, sql},
+    sql::{Bulk, bulk, sql},
     value::values,
 };
 use crate::{
     api::records::Scope,
-    artifacts::{Added, Artifact, OldPayload, Quota, Register, Use},
+    artifacts::{Added, Artifact, Leave, OldPayload, Register, Use},
     seal::{Column, Place},
 };
 
@@ -27,12 +27,14 @@ use crate::{
 const MAX_OF_SUBJECT: usize = 10_000;
 
 bulk!(DELETE_ARTIFACTS, "delete_artifacts");
+bulk!(EMPTY_UPLOADS, "empty_uploads");
+bulk!(END_PROMISES, "end_promises");
 
 #[async_trait]
 impl Register for Store {
-    async fn add(&self, artifact: Artifact, quota: Option<Quota>) -> Result<Added, StoreUnavailable> {
+    async fn add(&self, artifact: Artifact, leave: Option<Leave>) -> Result<Added, StoreUnavailable> {
         let artifact = Box::new(artifact);
-        Ok(self.shared.writer.submit(|reply| Command::AddArtifact { artifact, quota, reply }).await?)
+        Ok(self.shared.writer.submit(|reply| Command::AddArtifact { artifact, leave, reply }).await?)
     }
 
     async fn stored(&self, id: ArtifactId) -> Result<bool, StoreUnavailable> {
@@ -52,6 +54,18 @@ impl Register for Store {
         Ok(self.shared.writer.submit(|reply| Command::UseUpload { used, reply }).await?)
     }
 
+    async fn promised(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
+        let read = async || -> Result<_, ReadFailed> {
+            let rows = self.rows(sql!("promised_uploads"), values![now, limit_value(limit)]).await?;
+            Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
+        };
+        Ok(read().await?)
+    }
+
+    async fn end_promises(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<(), StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::EndPromises { ids, now, reply }).await?)
+    }
+
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
             let rows = self.rows(sql!("expired_artifacts"), values![now, limit_value(limit)]).await?;
@@ -60,8 +74,8 @@ impl Register for Store {
         Ok(read().await?)
     }
 
-    async fn forget(&self, ids: Vec<ArtifactId>) -> Result<u64, StoreUnavailable> {
-        Ok(self.shared.writer.submit(|reply| Command::ForgetArtifacts { ids, reply }).await?)
+    async fn forget(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<u64, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::ForgetArtifacts { ids, now, reply }).await?)
     }
 
     async fn old_payload(&self, event: EventId) -> Result<Option<OldPayload>, StoreUnavailable> {
@@ -124,19 +138,26 @@ fn row(row: &Row) -> Result<Artifact, BadRow> {
 pub(super) async fn add(
     batch: &mut Batch<'_>,
     artifact: &Artifact,
-    quota: Option<Quota>,
+    leave: Option<Leave>,
 ) -> Result<Added, sqlx::Error> {
     let (tenant, source) = (artifact.lane.tenant.as_str(), artifact.lane.source.as_str());
     let known = batch.fetch(sql!("known_artifact"), values![artifact.id, tenant, source]).await?;
     if let Some(known) = known.first() {
-        return Ok(Added::Known(Box::new(row(known)?)));
+        let known = row(known)?;
+        if known.delete_after.is_some_and(|end| end <= batch.now) {
+            return Ok(Added::Gone);
+        }
+        if let Some(leave) = leave {
+            batch.execute(sql!("upload_asked_again"), values![known.id, leave.until]).await?;
+        }
+        return Ok(Added::Known(Box::new(known)));
     }
     if let Some(event) = artifact.event
         && batch.fetch(sql!("event_is_kept"), values![event]).await?.is_empty()
     {
         return Ok(Added::Gone);
     }
-    if let Some(quota) = quota {
+    if let Some(Leave { quota, .. }) = leave {
         let rows = batch.fetch(sql!("uploads_of_tenant"), values![tenant]).await?;
         if let Some(row) = rows.first() {
             let row = Reader::new(row, "artifacts", "count");
@@ -160,6 +181,7 @@ pub(super) async fn add(
         artifact.created_at,
         artifact.stored_at,
         artifact.delete_after,
+        leave.map(|leave| leave.until),
     ];
     batch.fetch(sql!("insert_artifact"), values).await?;
     Ok(Added::New)
@@ -185,14 +207,33 @@ pub(super) async fn use_upload(batch: &mut Batch<'_>, used: &Use) -> Result<Opti
     Ok(rows.first().map(row).transpose()?)
 }
 
-/// Removes rows whose time is over.
-pub(super) async fn forget(batch: &mut Batch<'_>, ids: &[ArtifactId]) -> Result<u64, sqlx::Error> {
-    let now = batch.now;
-    let removed = batch.bulk(&DELETE_ARTIFACTS, ids, |id, values| {
+/// Ends the time of uploads that were promised and did not come.
+pub(super) async fn end_promises(batch: &mut Batch<'_>, ids: &[ArtifactId], now: Timestamp) -> Result<(), sqlx::Error> {
+    looked_at(batch, &END_PROMISES, ids, now).await?;
+    Ok(())
+}
+
+/// Removes rows whose time is over, and empties those that must stay a little.
+pub(super) async fn forget(batch: &mut Batch<'_>, ids: &[ArtifactId], now: Timestamp) -> Result<u64, sqlx::Error> {
+    let removed = looked_at(batch, &DELETE_ARTIFACTS, ids, now).await?;
+    if removed < ids.len() {
+        looked_at(batch, &EMPTY_UPLOADS, ids, now).await?;
+    }
+    Ok(removed as u64)
+}
+
+/// Runs a statement for artifacts as they are at the time `now`; returns how many rows it returned.
+async fn looked_at(
+    batch: &mut Batch<'_>,
+    statement: &Bulk,
+    ids: &[ArtifactId],
+    now: Timestamp,
+) -> Result<usize, sqlx::Error> {
+    let rows = batch.bulk(statement, ids, |id, values| {
         values.add(*id);
         values.add(now);
     });
-    Ok(removed.await?.len() as u64)
+    Ok(rows.await?.len())
 }
 
 /// The time of a subject's artifacts is over.

@@ -205,10 +205,11 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         Command::Erase { events, audit, reply } => reply.set(erase::erase(batch, events, audit).await?),
         Command::RaiseAlert { raise, reply } => reply.set(alerts::raise(batch, raise).await?),
         Command::TakeHeldAlert { held, reply } => reply.set(alerts::take_held(batch, held).await?),
-        Command::AddArtifact { artifact, quota, reply } => reply.set(artifacts::add(batch, artifact, *quota).await?),
+        Command::AddArtifact { artifact, leave, reply } => reply.set(artifacts::add(batch, artifact, *leave).await?),
         Command::ArtifactStored { id, reply } => reply.set(artifacts::stored(batch, *id).await?),
         Command::UseUpload { used, reply } => reply.set(artifacts::use_upload(batch, used).await?),
-        Command::ForgetArtifacts { ids, reply } => reply.set(artifacts::forget(batch, ids).await?),
+        Command::EndPromises { ids, now, reply } => reply.set(artifacts::end_promises(batch, ids, *now).await?),
+        Command::ForgetArtifacts { ids, now, reply } => reply.set(artifacts::forget(batch, ids, *now).await?),
         Command::EraseArtifacts { tenant, subject, reply } => {
             reply.set(artifacts::erase_subject(batch, tenant, subject).await?);
         }

@@ -14,7 +14,7 @@ use crate::{
         records::{AuditEntry, HandshakeRow, RefusalRow, Revocation, RoutedEvent, Switch},
         traffic::KeptTraffic,
     },
-    artifacts::{Added, Artifact, Quota, Use},
+    artifacts::{Added, Artifact, Leave, Use},
     ingest::{
         NewEvent, NewForm, NewJob, Recorded,
         writer::{self, Reply, WriteError},
@@ -150,7 +150,7 @@ pub(super) enum Command {
     },
     AddArtifact {
         artifact: Box<Artifact>,
-        quota: Option<Quota>,
+        leave: Option<Leave>,
         reply: Reply<Added>,
     },
     ArtifactStored {
@@ -161,8 +161,14 @@ pub(super) enum Command {
         used: Box<Use>,
         reply: Reply<Option<Artifact>>,
     },
+    EndPromises {
+        ids: Vec<ArtifactId>,
+        now: Timestamp,
+        reply: Reply<()>,
+    },
     ForgetArtifacts {
         ids: Vec<ArtifactId>,
+        now: Timestamp,
         reply: Reply<u64>,
     },
     EraseArtifacts {
@@ -219,7 +225,7 @@ impl writer::Command for Command {
             Self::Erase { events, .. } => events.len(),
             Self::SealRows { rows, .. } => rows.len(),
             Self::Sweep { victims, .. } => victims.len(),
-            Self::ForgetArtifacts { ids, .. } => ids.len(),
+            Self::EndPromises { ids, .. } | Self::ForgetArtifacts { ids, .. } => ids.len(),
             Self::Unrevoke { revocations, .. } => revocations.len(),
             Self::Begin { .. }
             | Self::Abandon { .. }
@@ -285,6 +291,7 @@ impl writer::Command for Command {
             | Self::KeepHandshake { reply, .. }
             | Self::KeepTraffic { reply, .. }
             | Self::TokenUsed { reply, .. }
+            | Self::EndPromises { reply, .. }
             | Self::Ping { reply } => reply.settle(outcome),
         }
     }

@@ -35,7 +35,7 @@ pub(super) enum KeyChange {
     Insert(StoredKey),
     /// One that is wrapped by another key from now on: its id, who wrapped it before, and the new form.
     Rewrap(Vec<(Uuid, String, StoredKey)>),
-    /// All of a tenant are gone.
+    /// All of a tenant are gone, and its artifacts with them: others open these, so no key of ours seals most.
     Erase {
         /// Whose.
         tenant: String,
@@ -67,6 +67,9 @@ pub(super) async fn change(
         KeyChange::Erase { tenant } => {
             for row in batch.fetch(sql!("erase_data_keys"), values![tenant.as_str(), batch.now]).await? {
                 changed.push(Reader::new(&row, "data_keys", "id").get("id")?);
+            }
+            if !changed.is_empty() {
+                batch.execute(sql!("erase_artifacts_of_tenant"), values![tenant.as_str(), batch.now]).await?;
             }
         }
     }
@@ -225,7 +228,7 @@ impl Store {
     ) -> Result<Arc<DataKey>, StoreUnavailable> {
         let now = self.shared.clock.now();
         let made = || -> Result<_, SealError> {
-            let key = DataKey::new(next_id(now, stored))?;
+            let key = DataKey::new(ids::data_key_id(made_at(now, stored)))?;
             let by = encryption.first().ok_or(SealError::Random)?;
             let wrapped = Some(by.wrap(tenant, &key)?);
             let (tenant, wrapped_by) = (tenant.to_owned(), by.fingerprint().to_owned());
@@ -253,15 +256,15 @@ impl Store {
     }
 }
 
-/// The id of a new key of a tenant. The newest is the one with the greatest id, so it comes after all that there are,
-/// also after those of a node whose clock is ahead.
-fn next_id(now: Timestamp, stored: &[StoredKey]) -> Uuid {
+/// When a new key of a tenant is said to be made. The newest key is the one with the greatest id, so it comes after
+/// all that there are, also after those of a node whose clock is ahead.
+fn made_at(now: Timestamp, stored: &[StoredKey]) -> Timestamp {
     let made = |id: Uuid| {
         let (seconds, nanos) = id.get_timestamp()?.to_unix();
         i64::try_from(seconds * 1000 + u64::from(nanos / 1_000_000)).ok().map(Timestamp::from_millis)
     };
     let newest = stored.iter().filter_map(|key| made(key.id)).max();
-    ids::data_key_id(newest.map_or(now, |newest| now.max(newest.plus(Duration::from_millis(1)))))
+    newest.map_or(now, |newest| now.max(newest.plus(Duration::from_millis(1))))
 }
 
 /// A data key, wrapped by the first key of the tenant, where another one wraps it.
@@ -339,12 +342,15 @@ mod tests {
     #[test]
     fn a_new_key_is_the_newest_also_where_another_nodes_clock_is_ahead() {
         let now = Timestamp::from_secs(1_795_507_205);
-        // Not by `ids`, whose ids of one process sort as they are made. Later than any other test's.
-        let context = uuid::timestamp::context::NoContext;
-        let ahead = Uuid::new_v7(uuid::Timestamp::from_unix(context, 4_000_000_000, 0));
+        // Not by `ids`: its ids of one process come after all that other tests made.
+        let ahead = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 1_795_510_805, 0));
         let (tenant, wrapped_by) = ("acme".to_owned(), String::new());
         let stored = StoredKey { tenant, id: ahead, wrapped: None, wrapped_by, created_at: now, erased_at: None };
-        assert!(next_id(now, &[]) < ahead);
-        assert!(next_id(now, &[stored]) > ahead);
+        assert_eq!(made_at(now, &[]), now);
+        let after = made_at(now, std::slice::from_ref(&stored));
+        assert_eq!(after, Timestamp::from_millis(1_795_510_805_001));
+        assert!(ids::data_key_id(after) > ahead);
+        let later = Timestamp::from_secs(1_795_520_000);
+        assert_eq!(made_at(later, &[stored]), later);
     }
 }

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sluice::{api::records::Retention, app::Refused, clock::SystemClock, error_code::ErrorCode};
+use sluice::{
+    api::records::{Retention, Scope},
+    app::Refused,
+    clock::SystemClock,
+    error_code::ErrorCode,
+};
 use sluice_actors::ports::Clock as _;
 
 use crate::harness::{App, Engine, Process, World, completed, on_both_engines, sluice, summarising, within};
@@ -14,7 +19,7 @@ on_both_engines! {
     a_rotation_of_the_wrapping_key_leaves_the_old_one_safe_to_remove
     a_gateway_whose_keys_do_not_open_what_is_there_does_not_start
     a_copy_carries_sealed_rows_and_their_keys_as_they_are
-    an_archived_payload_stays_sealed_and_ends_with_its_key
+    an_archived_payload_stays_sealed_and_ends_with_its_key_as_all_artifacts_do
 }
 
 const ONE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -233,7 +238,7 @@ async fn what_is_erased_at_one_node_is_erased_at_the_other_within_seconds() {
     }
 }
 
-async fn an_archived_payload_stays_sealed_and_ends_with_its_key(engine: Engine) {
+async fn an_archived_payload_stays_sealed_and_ends_with_its_key_as_all_artifacts_do(engine: Engine) {
     let world = world(engine, Some("'file:one.key'")).await;
     let app = world.start().await;
     let sent = app.acme("chat", "generic").send("e1", &completed("jane", 0)).await;
@@ -257,10 +262,18 @@ async fn an_archived_payload_stays_sealed_and_ends_with_its_key(engine: Engine) 
     };
     let (status, text) = open().await;
     assert!(status == 200 && text.contains("The order was shipped"), "{status} {text}");
+    let transcript = app.artifact("acme", "chat", sent.event()).await;
+    let register = app.artifacts().register();
+    let archived = register.artifact(&Scope::All, id.parse().unwrap()).await.unwrap().unwrap();
     let erase = ["encryption", "erase", "acme", "--yes", "--reason", "contract ended"];
     let erased = sluice(world.folder.path(), &erase).await;
     assert_eq!(erased.status, 0, "{erased:#?}");
-    let (status, text) = open().await;
-    assert!(status == 404 && text.contains("erased"), "{status} {text}");
+    assert_eq!(register.opened(&archived, bytes.into()).await.unwrap(), None, "a copy of the object says nothing");
+    // What no key of ours seals is removed.
+    for id in [&id, &transcript] {
+        let gone = app.request(Method::GET, &format!("/api/v1/artifacts/{id}")).send().await.unwrap();
+        assert_eq!(gone.status(), 404);
+    }
+    assert!(!folder.exists(), "objects of a tenant go with its keys");
     app.finish().await;
 }

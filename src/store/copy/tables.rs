@@ -168,6 +168,7 @@ pub(super) const TABLES: &[Table] = &[
             ("created_at", Int),
             ("stored_at", Int),
             ("delete_after", Int),
+            ("uploadable_until", Int),
         ],
     ),
     Table::numbered("handshakes", &[("seq", Int), ("tenant", Text), ("source", Text), ("at", Int), ("token", Text)]),

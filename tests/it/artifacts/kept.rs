@@ -91,8 +91,8 @@ async fn a_transcript_is_kept_linked_and_goes_with_its_event(engine: Engine) {
     })
     .await;
     assert_eq!(objects(&world, "transcripts"), 1, "first the rows say that its time is over");
-    assert_eq!(app.artifacts().sweep().await.unwrap(), 1);
-    assert_eq!((objects(&world, "transcripts"), app.artifacts().sweep().await.unwrap()), (0, 0));
+    assert_eq!(app.artifacts().sweep(SystemClock.now()).await.unwrap(), 1);
+    assert_eq!((objects(&world, "transcripts"), app.artifacts().sweep(SystemClock.now()).await.unwrap()), (0, 0));
     let (status, _) = opened(&app, &fresh).await;
     assert_eq!(status, 404, "a link to what is gone");
     let gone = app.request(reqwest::Method::GET, &format!("/api/v1/artifacts/{}", id_of(key))).send().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_payload_past_its_time_is_archived_first_and_a_subjects_erasure_takes_
     // The events go; the archive stays, and is still the subject's.
     let past_events = SystemClock.now().plus(Duration::from_secs(31 * 86_400));
     app.records().sweep(&keep, past_events).await.unwrap();
-    app.artifacts().sweep().await.unwrap();
+    app.artifacts().sweep(SystemClock.now()).await.unwrap();
     assert_eq!((objects(&world, "payloads"), objects(&world, "transcripts")), (2, 0));
     let exported = sluice(world.folder.path(), &["subject", "export", "acme", "jane"]).await;
     let line: Value = serde_json::from_str(exported.stdout.lines().next().unwrap()).unwrap();

@@ -1,17 +1,27 @@
 //! Uploads into the folder that the gateway serves.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
-use sluice::standins::StandInApi;
+use sluice::{
+    api::records::Scope,
+    artifacts::{Added, Leave, Quota},
+    clock::SystemClock,
+    standins::StandInApi,
+};
+use sluice_actors::ports::Clock as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Upload, asking, put};
+use super::{Upload, asking, id_of, put};
 use crate::harness::{App, Engine, SECRET, World, eventually, on_both_engines, sluice};
 
 on_both_engines! {
     a_sender_uploads_exactly_what_it_named_and_its_event_refers_to_it
     an_upload_of_another_source_or_tenant_is_no_attachment
     a_tenant_keeps_no_more_uploads_than_it_may
+    a_promise_that_is_not_kept_ends_with_its_url_and_bytes_that_nobody_told_of_are_found
+    an_erased_upload_is_removed_again_for_as_long_as_its_url_can_bring_it_back
 }
 
 const PICTURE: &[u8] = b"\x89PNG not a picture, but its bytes";
@@ -259,6 +269,82 @@ async fn a_tenant_keeps_no_more_uploads_than_it_may(engine: Engine) {
     assert_eq!(ask(&[b'c'; 5]).await, 200);
     assert_eq!(ask(&[b'c'; 5]).await, 200, "the same again takes no place");
     assert_eq!(ask(&[b'd'; 1]).await, 429, "more than two");
+    app.finish().await;
+}
+
+/// The object of a key appears, as in a bucket: the gateway is not told.
+fn appears(world: &World, key: &str, bytes: &[u8]) {
+    let path = world.folder.path().join("artifacts").join(key);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+async fn a_promise_that_is_not_kept_ends_with_its_url_and_bytes_that_nobody_told_of_are_found(engine: Engine) {
+    let api = StandInApi::start().await.unwrap();
+    let world = world(engine, &api, "[artifacts]\nuploads = 4\n").await;
+    let app = world.start().await;
+    let chat = app.sender("acme", "chat", "generic", &secret("chat"));
+    let ask = async |bytes: &[u8]| chat.uploading().send("u", &asking(bytes, "text/plain")).await;
+    let told = Upload::ask(&chat, b"told", "text/plain").await;
+    let untold = Upload::ask(&chat, b"untold", "text/plain").await;
+    let late = Upload::ask(&chat, b"late", "text/plain").await;
+    Upload::ask(&chat, b"never", "text/plain").await;
+    assert_eq!(told.put(b"told").await, 200);
+    appears(&world, &untold.key, b"untold");
+    assert_eq!(ask(b"fifth").await.status, 429);
+
+    let after = |minutes: u64| SystemClock.now().plus(Duration::from_secs(60 * minutes));
+    let sweep = async |minutes: u64| {
+        // The first ends what is over, the second removes it.
+        for _ in 0..2 {
+            app.artifacts().sweep(after(minutes)).await.unwrap();
+        }
+    };
+    sweep(20).await;
+    assert_eq!(ask(b"fifth").await.status, 429, "a request that began in time may still bring them");
+    let register = app.artifacts().register();
+    let artifact = register.artifact(&Scope::All, id_of(&late.key).parse().unwrap()).await.unwrap().unwrap();
+    let leave = Leave { quota: Quota { count: 0, bytes: 0 }, until: after(300) };
+    assert!(matches!(register.add(artifact, Some(leave)).await.unwrap(), Added::Known(_)));
+    sweep(200).await;
+    assert_eq!(ask(b"fifth").await.status, 200, "the place of the one that never came");
+    assert_eq!(ask(b"sixth").await.status, 429, "the late one was asked for again");
+    for (upload, bytes) in [(&told, &b"told"[..]), (&untold, b"untold")] {
+        let again = ask(bytes).await.body;
+        assert_eq!(again, json!({ "ok": true, "key": upload.key, "stored": true }));
+    }
+    assert_eq!(ask(b"late").await.body["stored"], json!(false));
+    app.finish().await;
+}
+
+async fn an_erased_upload_is_removed_again_for_as_long_as_its_url_can_bring_it_back(engine: Engine) {
+    let api = StandInApi::start().await.unwrap();
+    let world = world(engine, &api, "").await;
+    let app = world.start().await;
+    let chat = app.sender("acme", "chat", "generic", &secret("chat"));
+    let upload = Upload::ask(&chat, PICTURE, "image/png").await;
+    assert_eq!(upload.put(PICTURE).await, 200);
+    let sent = chat.send("e1", &event("jane", &json!(upload.key))).await;
+    app.settled(sent.event()).await;
+    let erase = ["subject", "erase", "acme", "jane", "--yes", "--json", "--reason", "she asked"];
+    let done = sluice(world.folder.path(), &erase).await.json();
+    assert_eq!((&done["erased"], &done["artifacts"]), (&json!(1), &json!(1)), "{done}");
+    assert_eq!(files(&world, "acme"), [""; 0]);
+
+    assert_eq!(upload.put(PICTURE).await, 422, "the folder asks the row");
+    assert_eq!(files(&world, "acme"), [""; 0]);
+    let again = chat.uploading().send("u", &asking(PICTURE, "image/png")).await;
+    assert_eq!((again.status, &again.body["error"]), (503, &json!("upload_ending")), "{again:?}");
+    // A bucket asks nobody.
+    appears(&world, &upload.key, PICTURE);
+    let sent = chat.send("e2", &event("john", &json!(upload.key))).await;
+    let dead = app.settled(sent.event()).await.remove(0);
+    assert_eq!(dead["job"]["state"], json!("deadletter"), "{dead}");
+    let after = |minutes: u64| SystemClock.now().plus(Duration::from_secs(60 * minutes));
+    app.artifacts().sweep(after(80)).await.unwrap();
+    assert_eq!(files(&world, "acme"), [""; 0]);
+    let upload = Upload::ask(&chat, PICTURE, "image/png").await;
+    assert_eq!(upload.put(PICTURE).await, 200, "who is no longer erased may come back");
     app.finish().await;
 }
 

@@ -4,5 +4,7 @@ WITH chosen (id, now) AS MATERIALIZED (
     (?, ?) -- repeated
 )
 DELETE FROM artifacts
-WHERE id IN (SELECT id FROM chosen) AND delete_after <= (SELECT max(now) FROM chosen)
+WHERE id IN (SELECT id FROM chosen)
+    AND delete_after <= (SELECT max(now) FROM chosen)
+    AND (uploadable_until IS NULL OR uploadable_until <= (SELECT max(now) FROM chosen))
 RETURNING kind

@@ -1,0 +1,4 @@
+-- Of an upload: until when its bytes may still come, under the URL that its sender was given.
+ALTER TABLE artifacts ADD COLUMN uploadable_until INTEGER;
+CREATE INDEX promised_uploads ON artifacts (uploadable_until)
+WHERE kind = 'uploads' AND stored_at IS NULL AND event_id IS NULL;
