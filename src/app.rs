@@ -308,7 +308,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         tracer,
         informed: revoked.informed(),
     }));
-    let public = edge::serve(public_listener, receiver, edge_options)?;
+    let public = edge::serve(public_listener, receiver.clone(), edge_options)?;
 
     let accepting = Arc::new(AtomicBool::new(true));
     let sites = Sites { desk, pace: reports };
@@ -326,6 +326,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         reloading: reloading.map(Mutex::new),
         nodes: shared.clone(),
         certificates,
+        receiver,
         records: records.clone(),
         poster: poster.clone(),
         switched: Mutex::new(switched),
@@ -485,14 +486,15 @@ fn key_set(live: config::Live, clock: Arc<dyn Clock>) -> Arc<dyn Fn() -> Bytes +
     let made = |config: Arc<Config>, now: Timestamp| {
         let json = Bytes::from(jwks(&config, now).to_string());
         let until = next_jwks(&config, now);
-        Arc::new((config, until, json))
+        // Only to know it again: its secrets are not to outlive it here.
+        Arc::new((Arc::downgrade(&config), until, json))
     };
     let kept = ArcSwap::new(made(live.load_full(), clock.now()));
     // Anybody may ask: the keys are parsed once for each change of them, not for each request.
     Arc::new(move || {
         let now = clock.now();
         let (config, until, json) = &**kept.load();
-        if Arc::ptr_eq(config, &live.load()) && until.is_none_or(|until| now < until) {
+        if config.as_ptr() == Arc::as_ptr(&live.load()) && until.is_none_or(|until| now < until) {
             return json.clone();
         }
         let made = made(live.load_full(), now);

@@ -115,6 +115,7 @@ impl Around {
             }
             self.metrics.alerts_retries_total.with_label_values(&[name]).inc();
             tracing::warn!(receiver = name, cause, alert = alert.id, reason, "alert not taken, tries again");
+            drop(config);
             let jittered = wait.mul_f64(chance.random_range(0.5..=1.0));
             tokio::select! {
                 () = sleep(jittered.max(refused.retry_after.unwrap_or_default())) => {}

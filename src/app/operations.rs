@@ -31,6 +31,7 @@ use crate::{
     },
     config::{self, Config, Sentry},
     http_client::HttpClient,
+    ingest::Receiver,
     store::{
         Store,
         nodes::{Member, Nodes},
@@ -67,6 +68,7 @@ pub(super) struct Operations {
     pub(super) nodes: Option<Nodes>,
     /// What its listeners show.
     pub(super) certificates: Certificates,
+    pub(super) receiver: Arc<Receiver>,
     pub(super) records: Arc<dyn Records>,
     pub(super) poster: Poster,
     /// What is switched off in the running configuration.
@@ -154,6 +156,7 @@ impl Operations {
         fresh.keep.retain(&fresh.remote);
         self.certificates.follow(&self.live.load(), &fresh);
         self.live.store(fresh);
+        self.receiver.follow();
         self.gateway.reload();
         self.in_force();
         self.metrics.config_reloads_total.with_label_values(&["applied"]).inc();

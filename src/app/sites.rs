@@ -74,6 +74,8 @@ impl Sites {
             let config = self.desk.config.load_full();
             self.desk.changed.keep_only(&config);
             visits = self.round(&config, visits).await;
+            // The one that follows it is not to wait for its rest.
+            drop(config);
             let soonest = visits.values().map(|visit| visit.next).min();
             let rest = soonest.map_or(self.pace.idle, |next| next.saturating_duration_since(Instant::now()));
             tokio::select! {

@@ -146,6 +146,12 @@ impl Receiver {
         Self { line, directories, afterlife: Afterlife::default() }
     }
 
+    /// Takes the configuration in force: the next delivery would as well, but until it comes the one before, with its
+    /// secrets, would stay in memory.
+    pub fn follow(&self) {
+        self.directories.current();
+    }
+
     /// The memory that bodies take.
     pub fn memory(&self) -> &Arc<BodyMemory> {
         self.directories.memory()

@@ -8,4 +8,5 @@ mod planted;
 mod repository;
 mod search;
 mod stage;
+mod tls;
 mod whole;

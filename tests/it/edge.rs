@@ -24,7 +24,7 @@ use tokio::{
     net::TcpStream,
 };
 
-mod certificates;
+pub(crate) mod certificates;
 
 struct Silent;
 

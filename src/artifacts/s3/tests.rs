@@ -41,6 +41,51 @@ fn an_upload_pins_length_type_and_digest_and_a_download_the_answers_headers() {
     assert!(get.contains("acme/x?response-content-type=text%2Fplain&X-Amz-Algorithm=AWS4-HMAC-SHA256"), "{get}");
 }
 
+/// The parts of a URL's query, sorted: signers put them in an order of their own.
+fn query(url: &str) -> Vec<(String, String)> {
+    let mut parts: Vec<_> = Url::parse(url).unwrap().query_pairs().into_owned().collect();
+    parts.sort();
+    parts
+}
+
+/// What AWS's Python SDK (botocore, by `scripts/test`) makes of the same.
+fn signed_by_botocore(method: &str, url: &str, headers: &[(&'static str, String)]) -> String {
+    let python = std::env::var("SLUICE_TEST_MOTO").expect(
+        "SLUICE_TEST_MOTO names the Python that has botocore: run `scripts/test`, which installs it \
+         (tests/tools/requirements-aws.txt)",
+    );
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/presign.py");
+    let mut child =
+        Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let asked = serde_json::json!({
+        "now": NOW.as_secs(), "access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "token": "token",
+        "method": method, "url": url, "headers": headers, "region": "eu-west-1", "expires": 60,
+    });
+    serde_json::to_writer(child.stdin.take().unwrap(), &asked).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_url_is_the_one_that_awss_own_python_sdk_signs() {
+    let upload = [
+        ("content-length", "48213".to_owned()),
+        ("content-type", "application/pdf".to_owned()),
+        ("x-amz-checksum-sha256", STANDARD.encode([7; 32])),
+    ];
+    let path = "https://b.s3.eu-west-1.amazonaws.com/of/sluice/acme/uploads/2026-11-24/art_0193a7d4";
+    let disposition = percent("attachment; filename=\"upload-art_0193a7d4.pdf\"");
+    let answer = format!("{path}?response-content-disposition={disposition}&response-content-type=image%2Fsvg%2Bxml");
+    let by_path = "http://127.0.0.1:9000/b/of/sluice/acme/x";
+    for (method, url, headers) in
+        [("PUT", path, &upload[..]), ("GET", &*answer, &[]), ("GET", by_path, &[]), ("PUT", by_path, &upload)]
+    {
+        let ours = presigned(&credentials(None), "eu-west-1", (method, url), headers, NOW, Duration::from_secs(60));
+        let theirs = signed_by_botocore(method, url, headers);
+        assert!(theirs.contains("X-Amz-Signature="), "{theirs}");
+        assert_eq!(query(&ours.unwrap()), query(&theirs), "{method} {url}");
+    }
+}
+
 /// A server that checks signatures as S3 does (s3s-fs), over a folder of its own.
 struct Server {
     child: Child,

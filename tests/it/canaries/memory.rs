@@ -72,7 +72,7 @@ fn not_empty(file: &File, range: Range<u64>) -> Vec<u8> {
 }
 
 /// All that a process has in memory and can be read.
-fn memory(pid: u32) -> Vec<u8> {
+pub(super) fn memory(pid: u32) -> Vec<u8> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("the maps of the process");
     let file = File::open(format!("/proc/{pid}/mem")).expect("the memory of a process that may be dumped");
     let mut all = Vec::new();

@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// A certificate for `localhost` and its key, PEM.
-struct Pair {
-    cert: String,
-    key: String,
+pub(crate) struct Pair {
+    pub(crate) cert: String,
+    pub(crate) key: String,
 }
 
 impl Pair {
@@ -32,21 +32,28 @@ impl Pair {
         Self { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
-    fn der(&self) -> CertificateDer<'static> {
+    /// Signed by this key, PEM.
+    pub(crate) fn of(key: &str) -> Self {
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let cert = params.self_signed(&KeyPair::from_pem(key).expect("a key")).expect("a certificate");
+        Self { cert: cert.pem(), key: key.to_owned() }
+    }
+
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("PEM")
     }
 
-    fn write(&self, folder: &Folder, name: &str) {
+    pub(crate) fn write(&self, folder: &Folder, name: &str) {
         folder.secret(&format!("{name}.pem"), &self.cert);
         folder.secret(&format!("{name}.key"), &self.key);
     }
 }
 
 /// Trusts these certificates.
-struct Client(ClientConfig);
+pub(crate) struct Client(ClientConfig);
 
 impl Client {
-    fn trusting<const N: usize>(pairs: [&Pair; N]) -> Self {
+    pub(crate) fn trusting<const N: usize>(pairs: [&Pair; N]) -> Self {
         let mut roots = RootCertStore::empty();
         for pair in pairs {
             roots.add(pair.der()).expect("a root");
@@ -56,19 +63,24 @@ impl Client {
         Self(config.expect("versions").with_root_certificates(roots).with_no_client_auth())
     }
 
-    async fn connect(&self, address: SocketAddr) -> TlsStream<TcpStream> {
+    /// What becomes of a handshake.
+    pub(crate) async fn greet(&self, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(address).await.expect("a connection");
         let name = ServerName::try_from("localhost").expect("a name");
-        TlsConnector::from(Arc::new(self.0.clone())).connect(name, tcp).await.expect("a handshake")
+        TlsConnector::from(Arc::new(self.0.clone())).connect(name, tcp).await
+    }
+
+    async fn connect(&self, address: SocketAddr) -> TlsStream<TcpStream> {
+        self.greet(address).await.expect("a handshake")
     }
 
     /// The certificate that a new connection is shown.
-    async fn shown(&self, address: SocketAddr) -> CertificateDer<'static> {
+    pub(crate) async fn shown(&self, address: SocketAddr) -> CertificateDer<'static> {
         let connection = self.connect(address).await;
         connection.get_ref().1.peer_certificates().expect("a certificate")[0].clone().into_owned()
     }
 
-    async fn get(&self, address: SocketAddr, path: &str) -> String {
+    pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> String {
         let mut connection = self.connect(address).await;
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         connection.write_all(request.as_bytes()).await.expect("written");
@@ -78,7 +90,7 @@ impl Client {
     }
 }
 
-fn address(origin: &str) -> SocketAddr {
+pub(crate) fn address(origin: &str) -> SocketAddr {
     origin.rsplit('/').next().expect("an origin").parse().expect("an address")
 }
 
@@ -92,7 +104,7 @@ async fn asked(connection: &mut TlsStream<TcpStream>) {
     assert!(answer.starts_with(b"HTTP/1.1 200"));
 }
 
-const LISTENERS: &str = "[edge]\nlisten = '127.0.0.1:0'\ntls = { cert = 'file:edge.pem', key = 'file:edge.key' }\n\
+pub(crate) const LISTENERS: &str = "[edge]\nlisten = '127.0.0.1:0'\ntls = { cert = 'file:edge.pem', key = 'file:edge.key' }\n\
     [admin]\nlisten = '127.0.0.1:0'\ntls = { cert = 'file:admin.pem', key = 'file:admin.key' }\n\
     [telemetry]\nformat = 'json'\n";
 
