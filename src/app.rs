@@ -6,8 +6,10 @@ mod changes;
 pub mod database;
 mod folder;
 mod keys;
+mod listeners;
 pub(crate) mod nodes;
 mod operations;
+mod refused;
 mod revoked;
 pub mod runtime;
 mod secrets;
@@ -27,20 +29,18 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use sluice_actors::{
-    domain::{LaneKey, Timestamp},
+    domain::LaneKey,
     handle::{Gateway, NodeLimits, World},
     ports::{Clock, JobStore},
 };
 use tokio::{
-    net::TcpListener,
     sync::{Mutex, Notify},
     task::JoinHandle,
 };
 
 use crate::{
-    actions::{Actions, ConfigPolicies, jwks, next_jwks},
+    actions::{Actions, ConfigPolicies},
     alerts::{self, Alarm, Desk as AlertDesk, DeskParts, Poster},
     api::{
         self, Api, Door,
@@ -53,11 +53,7 @@ use crate::{
     clock::SystemClock,
     config::{self, Config},
     console,
-    edge::{
-        self, EdgeOptions,
-        accept::{ConnectionLimits, ListenerOptions, Server},
-        tls::LiveTls,
-    },
+    edge::{self, EdgeOptions, accept::Server},
     error_code::ErrorCode,
     http_client::HttpClient,
     ids,
@@ -66,7 +62,7 @@ use crate::{
     oidc::Provider,
     schema::Drift,
     secrets::Secret,
-    store::{OpenError, Store},
+    store::Store,
     telemetry::{
         Reports,
         calls::{Callees, Calls},
@@ -82,10 +78,10 @@ use crate::{
     },
 };
 
-pub use self::serve::serve;
 use self::{
     certificates::{ADMIN, Certificates, EDGE, counting},
     changes::Telling,
+    listeners::{admin_listener_options, bind, key_set, listens_at},
     operations::{Operations, Previews, Reloading},
     revoked::Revoked,
     runtime::Runtime,
@@ -93,23 +89,7 @@ use self::{
     sites::{Arrivals, Changed, Desk, Listener, Pull, ReportPace, Sites},
     traffic::Minutes,
 };
-
-/// Why the gateway cannot start or a command cannot do its work; an operator reads it.
-#[derive(Debug, thiserror::Error)]
-#[error("{code}: {message}")]
-pub struct Refused {
-    /// Which page explains it; also the exit status.
-    pub code: ErrorCode,
-    /// What is wrong and what to do about it, in one line.
-    pub message: String,
-}
-
-impl Refused {
-    /// A refusal with its page.
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
+pub use self::{refused::Refused, serve::serve};
 
 /// What differs between `serve`, the demo and tests.
 pub struct AppOptions {
@@ -424,12 +404,6 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     })
 }
 
-/// The public listener's origin, for a configuration that names none.
-fn listens_at(edge: &config::Edge, listener: &TcpListener) -> anyhow::Result<String> {
-    let scheme = if edge.tls.is_some() { "https" } else { "http" };
-    Ok(format!("{scheme}://{}", listener.local_addr()?))
-}
-
 /// Counts what is written into the object store.
 fn counting_artifacts(metrics: Metrics) -> artifacts::Count {
     Arc::new(move |backend, written, bytes| {
@@ -470,39 +444,6 @@ impl Running {
     }
 }
 
-fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    Ok(edge::accept::bind(address).map_err(|error| {
-        let cure = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another process listens there; end it or choose another port",
-            std::io::ErrorKind::PermissionDenied => "this user may not listen there; choose a port from 1024",
-            _ => "choose an address of this machine",
-        };
-        Refused::new(ErrorCode::PortInUse, format!("{key}: cannot listen on {address} ({error}): {cure}"))
-    })?)
-}
-
-/// The public keys of all tenants' callback tokens, of the configuration in force.
-fn key_set(live: config::Live, clock: Arc<dyn Clock>) -> Arc<dyn Fn() -> Bytes + Send + Sync> {
-    let made = |config: Arc<Config>, now: Timestamp| {
-        let json = Bytes::from(jwks(&config, now).to_string());
-        let until = next_jwks(&config, now);
-        // Only to know it again: its secrets are not to outlive it here.
-        Arc::new((Arc::downgrade(&config), until, json))
-    };
-    let kept = ArcSwap::new(made(live.load_full(), clock.now()));
-    // Anybody may ask: the keys are parsed once for each change of them, not for each request.
-    Arc::new(move || {
-        let now = clock.now();
-        let (config, until, json) = &**kept.load();
-        if config.as_ptr() == Arc::as_ptr(&live.load()) && until.is_none_or(|until| now < until) {
-            return json.clone();
-        }
-        let made = made(live.load_full(), now);
-        kept.store(made.clone());
-        made.2.clone()
-    })
-}
-
 /// What `/metrics` tells of the machine.
 fn stands_on(config: &Config, folder: &Path, store: &Store) -> Host {
     let database = match &config.database {
@@ -515,78 +456,4 @@ fn stands_on(config: &Config, folder: &Path, store: &Store) -> Host {
         Connections { in_use: (size as usize).saturating_sub(idle), idle, max: max as usize }
     };
     Host { folder: folder.to_owned(), database, connections: Box::new(connections) }
-}
-
-fn admin_listener_options(admin: &config::Admin) -> anyhow::Result<ListenerOptions> {
-    Ok(ListenerOptions {
-        tls: admin.tls.as_ref().map(|tls| LiveTls::new(tls, false)).transpose()?,
-        trusted_proxies: admin.trusted_proxies.clone().into(),
-        require_https: !admin.listen.ip().is_loopback(),
-        limits: ConnectionLimits { connections: 256, per_address: 256, ..ConnectionLimits::default() },
-        ..ListenerOptions::default()
-    })
-}
-
-impl From<OpenError> for Refused {
-    fn from(error: OpenError) -> Self {
-        Self::new(code(&error), format!("database.url: {}", with_causes(&error)))
-    }
-}
-
-/// The page of a store that does not open.
-fn code(error: &OpenError) -> ErrorCode {
-    match error {
-        OpenError::Url(_) | OpenError::PostgresUrl(_) => ErrorCode::Configuration,
-        OpenError::HalfCopied { .. } => ErrorCode::Copy,
-        OpenError::SchemaOlder { .. } => ErrorCode::StoreOlder,
-        OpenError::SchemaNewer { .. } | OpenError::SchemaDiffers { .. } => ErrorCode::StoreNewer,
-        OpenError::InUse { .. } | OpenError::Served { .. } | OpenError::Claimed { .. } => ErrorCode::StoreHeld,
-        OpenError::Unreachable { .. } => ErrorCode::StoreUnreachable,
-        OpenError::Unsafe { .. } | OpenError::Unsuitable { .. } => ErrorCode::StoreUnsafe,
-        OpenError::Library { .. } | OpenError::NotDurable { .. } => ErrorCode::SqliteVersion,
-        OpenError::File { .. } | OpenError::Foreign { .. } | OpenError::Migrate { .. } | OpenError::Sqlite { .. } => {
-            ErrorCode::NotWritable
-        }
-    }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let told = error.to_string();
-        // Some errors repeat their cause in their own words.
-        if !text.contains(&told) {
-            text.push_str(": ");
-            text.push_str(&told);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{clock::SystemClock, config::Input, secrets::Environment};
-
-    #[test]
-    fn the_key_set_is_made_once_for_a_configuration_and_anew_for_the_next() {
-        let config = |tenant: &str| {
-            let key = include_str!("../tests/fixtures/wordpress/signing-key.pem");
-            let environment = Environment::fixed([("SIGNING", key)]);
-            let resolved = Input::new("cfg").environment(environment).tenant("acme", tenant).resolve();
-            Arc::new(resolved.expect("a right configuration"))
-        };
-        let site = "[wordpress]\nsite = 'https://blog.example'\n\
-                    site_uuid = '7f8f0a2e-3c1b-4d5e-9f60-718293a4b5c6'\nsigning_key = 'env:SIGNING'\n";
-        let live = Arc::new(ArcSwap::new(config("")));
-        let keys = key_set(live.clone(), Arc::new(SystemClock));
-        assert_eq!(keys(), r#"{"keys":[]}"#);
-        assert_eq!(keys().as_ptr(), keys().as_ptr());
-        live.store(config(site));
-        assert!(keys().starts_with(br#"{"keys":[{"#));
-        assert_eq!(keys().as_ptr(), keys().as_ptr());
-    }
 }

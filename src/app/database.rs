@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use sluice_actors::ports::Clock;
 
-use super::{Refused, code, with_causes};
+use super::refused::{Refused, code, with_causes};
 use crate::{
     clock::SystemClock,
     config::Database,

@@ -4,6 +4,7 @@ pub mod access;
 mod bucket;
 pub mod diagnose;
 mod directory;
+mod door;
 mod heavy;
 mod id_time;
 mod informed;
@@ -28,11 +29,12 @@ use sluice_actors::domain::{EventId, JobId, LaneKey, RouteName, Timestamp, Trace
 
 pub use access::Shown;
 pub use bucket::Bucket;
+pub use door::{Door, Inbound};
 pub(crate) use heavy::Heavy;
 pub use informed::Informed;
 pub use memory::{BodyMemory, Exhausted, Lease, Share};
 pub use observe::{IngestEvent, Observer, Place, Rejection};
-pub use receive::{Door, Inbound, Receiver, ReceiverParts};
+pub use receive::{Receiver, ReceiverParts};
 pub use reply::Reply;
 
 use crate::vendors::OnConflict;

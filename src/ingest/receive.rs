@@ -9,14 +9,13 @@
 //! is looked at only after the signature.
 
 use std::{
-    net::IpAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, Method, StatusCode, uri::PathAndQuery};
+use http::StatusCode;
 use sha2::Sha256;
 use sluice_actors::{
     domain::{LaneKey, SourceName, TenantName, Timestamp},
@@ -25,11 +24,12 @@ use sluice_actors::{
 use tokio::time::Instant;
 
 use super::{
-    EventStore, Informed, IngestEvent, NewEvent, Observer, Recorded, Rejection, Shown, access,
-    directory::{Directories, Directory, Intake, LiveKeys},
+    EventStore, Informed, IngestEvent, NewEvent, Observer, Recorded, Rejection,
+    directory::{Directories, Intake, LiveKeys},
+    door::{Door, Inbound},
     heavy::Heavy,
     media,
-    memory::{BodyMemory, Share},
+    memory::BodyMemory,
     outlive::Afterlife,
     prepare::{Delivery, prepare_all},
     refused::{Keeper, Reason},
@@ -43,30 +43,6 @@ use crate::{
     trace::{DeliveryTrace, Tracer},
     vendors::{Answer, Malformed, Reading, Refusal, Request, Verified},
 };
-
-/// One delivery, read to its end within the limits of its [`Door`].
-#[derive(Debug)]
-pub struct Inbound {
-    /// The method.
-    pub method: Method,
-    /// Path and query as sent.
-    pub target: PathAndQuery,
-    /// All headers.
-    pub headers: HeaderMap,
-    /// The raw body.
-    pub body: Bytes,
-    /// Who sent it.
-    pub client: IpAddr,
-    /// The certificate that the client showed, if any.
-    pub certificate: Option<Shown>,
-}
-
-impl Inbound {
-    /// Whether its client may deliver to `source`, whatever it signed.
-    fn admitted(&self, source: &Source, now: Timestamp) -> Result<(), Refusal> {
-        access::admit(&source.access, self.client, self.certificate.as_ref(), now)
-    }
-}
 
 /// What receiving is given.
 #[derive(Clone)]
@@ -97,44 +73,6 @@ pub struct Receiver {
     line: Arc<Line>,
     directories: Directories,
     afterlife: Afterlife,
-}
-
-/// The way of one request to its source, or to nowhere: same limits either way.
-pub struct Door {
-    directory: Arc<Directory>,
-    intake: Option<Arc<Intake>>,
-    /// The source that a path which leads nowhere is treated as.
-    decoy: Option<Arc<Intake>>,
-    max_body: usize,
-    /// Known once the delivery verified.
-    trace: OnceLock<DeliveryTrace>,
-}
-
-impl Door {
-    /// The largest body that is read. Where the path leads nowhere: that of some real source.
-    pub fn max_body(&self) -> usize {
-        self.max_body
-    }
-
-    /// The memory that the body is charged to.
-    pub fn memory(&self) -> &Arc<Share> {
-        self.intake.as_ref().map_or_else(|| self.directory.nowhere(), |intake| &intake.memory)
-    }
-
-    /// Whether headers may be read on: a media type that some source accepts, and no content coding.
-    pub fn accepts(&self, headers: &HeaderMap) -> bool {
-        media::is_one_of(headers, &self.directory.media_types)
-    }
-
-    /// Where it leads, for [`IngestEvent::Answered`].
-    pub fn place(&self) -> Option<super::Place<'_>> {
-        self.intake.as_ref().map(|intake| intake.place())
-    }
-
-    /// The trace of a delivery that verified, for [`IngestEvent::Answered`].
-    pub fn trace(&self) -> Option<DeliveryTrace> {
-        self.trace.get().copied()
-    }
 }
 
 impl Receiver {
@@ -178,7 +116,7 @@ impl Receiver {
     pub async fn receive(&self, door: &Door, inbound: Inbound) -> Reply {
         let line = &self.line;
         let now = line.parts.clock.now();
-        let arrived = Arrived { url: public_url(door, &inbound), inbound, now };
+        let arrived = Arrived { url: door.url_of(&inbound), inbound, now };
         if let Some(intake) = &door.intake
             && intake.live(now).keys.is_empty()
             && intake.source.is_on()
@@ -214,7 +152,7 @@ impl Receiver {
     /// What is answered instead.
     pub async fn admit(&self, door: &Door, inbound: Inbound) -> Result<(LaneKey, Bytes), Reply> {
         let line = &self.line;
-        let arrived = Arrived { url: public_url(door, &inbound), inbound, now: line.parts.clock.now() };
+        let arrived = Arrived { url: door.url_of(&inbound), inbound, now: line.parts.clock.now() };
         let may = |source: &Source| source.is_on() && source.uploads;
         let Authentic { intake, arrived, .. } = line.authentic(door, arrived, may).await?;
         match line.limits(&intake, &arrived).await {
@@ -228,7 +166,7 @@ impl Receiver {
     pub fn get_handshake(&self, door: &Door, inbound: &Inbound) -> Option<Reply> {
         let now = self.line.parts.clock.now();
         let intake = door.intake.as_ref().filter(|intake| intake.source.is_on())?;
-        let url = public_url(door, inbound);
+        let url = door.url_of(inbound);
         let request = Request { method: &inbound.method, url: &url, headers: &inbound.headers, body: &[], now };
         let answer = intake.source.vendor.get_handshake(&request, &intake.live(now).keys)?.ok()?;
         inbound.admitted(&intake.source, now).ok()?;
@@ -539,14 +477,6 @@ fn mac_for_nothing(body: &[u8]) {
     let mut mac = Hmac::<Sha256>::new_from_slice(&[0; 32]).expect("HMAC takes keys of any length");
     mac.update(body);
     std::hint::black_box(mac.finalize());
-}
-
-fn public_url(door: &Door, inbound: &Inbound) -> String {
-    let (base, target) = (door.directory.public_url.as_str(), inbound.target.as_str());
-    let mut url = String::with_capacity(base.len() + target.len());
-    url.push_str(base);
-    url.push_str(target);
-    url
 }
 
 #[cfg(test)]

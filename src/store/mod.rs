@@ -28,6 +28,7 @@ mod jobs;
 mod judge;
 pub mod nodes;
 mod open_error;
+mod pages;
 mod people;
 mod postgres;
 mod record;
