@@ -1,4 +1,5 @@
 -- Of an upload: until when its bytes may still come, under the URL that its sender was given.
 ALTER TABLE artifacts ADD COLUMN uploadable_until INTEGER;
-CREATE INDEX promised_uploads ON artifacts (uploadable_until)
-WHERE kind = 'uploads' AND stored_at IS NULL AND event_id IS NULL;
+CREATE INDEX promised_uploads ON artifacts (uploadable_until) WHERE kind = 'uploads' AND stored_at IS NULL;
+-- To find what a tenant had when its keys were erased.
+CREATE INDEX artifacts_of_tenants ON artifacts (tenant, created_at);

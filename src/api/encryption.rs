@@ -30,8 +30,7 @@ pub trait DataKeys: Send + Sync + 'static {
     async fn rewrap(&self, tenant: &str, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
     /// Makes a new data key for what a tenant sends from now on. `None`: nothing of it is sealed.
     async fn rotate(&self, tenant: &str, audit: AuditEntry) -> Result<Option<Uuid>, StoreUnavailable>;
-    /// Erases the data keys of a tenant, and by that all that they sealed; its artifacts too, where it had keys.
-    /// Returns how many keys.
+    /// Erases the data keys of a tenant, and by that all that they sealed. Returns how many.
     async fn erase_keys(&self, tenant: &str, audit: AuditEntry) -> Result<u64, StoreUnavailable>;
     /// Looks at a bounded part of a tenant's rows from `cursor` on, and seals the plain ones unless it is a dry run.
     async fn seal_step(&self, tenant: &str, cursor: Option<&str>, dry_run: bool) -> Result<SealStep, StoreUnavailable>;
@@ -215,9 +214,7 @@ pub(super) async fn erase(
     if keys == 0 {
         return Err(ApiError::Conflict(format!("tenant {tenant} has no data key")));
     }
-    if let Err(error) = api.artifacts.sweep(api.clock.now()).await {
-        tracing::warn!(%tenant, %error, "objects of an erased tenant go later");
-    }
+    api.artifacts.remove_erased(api.clock.now()).await;
     Ok(Json(KeysChanged { keys }))
 }
 

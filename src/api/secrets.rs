@@ -34,6 +34,15 @@ pub struct Revoke {
     pub force: bool,
 }
 
+/// A secret was taken out of use.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RevokedHere {
+    /// Always true.
+    pub ok: bool,
+    /// Other sources of the tenant that have the very same secret, as `TENANT/SOURCE`. They keep it.
+    pub also: Vec<String>,
+}
+
 /// A revoked secret that is to be used again.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +69,7 @@ pub(super) async fn revoke(
     api: Arc<Api>,
     who: Allowed<RevokeSecrets>,
     call: Call<Body<Revoke>>,
-) -> Result<Json<Done>, ApiError> {
+) -> Result<Json<RevokedHere>, ApiError> {
     let lane = LaneKey::new(call.parameter(0)?, call.parameter(1)?);
     let Revoke { version, reason, force } = call.input.0;
     let visible = who.scope().holds(&lane.tenant);
@@ -90,6 +99,9 @@ pub(super) async fn revoke(
                 .to_owned(),
         ));
     }
+    let also = config.tenants.get(&lane.tenant).into_iter().flat_map(|tenant| tenant.sources.values());
+    let also = also.filter(|other| other.lane != lane && other.keys.iter().any(|key| *key.key.material() == *material));
+    let also = also.map(|other| other.lane.to_string()).collect();
     let salt = ids::nonce();
     let made = tokio::task::spawn_blocking(move || Fingerprint::of(&material, &salt)).await;
     let fingerprint = made.map_err(|_| ApiError::Unavailable("making its fingerprint failed".to_owned()))?;
@@ -110,7 +122,7 @@ pub(super) async fn revoke(
         return Err(ApiError::Conflict("another secret of the source was revoked just now; look again".to_owned()));
     }
     api.operations.follow_revoked().await?;
-    Ok(DONE)
+    Ok(Json(RevokedHere { ok: true, also }))
 }
 
 /// Puts a revoked secret back into use.

@@ -138,9 +138,7 @@ pub(super) async fn erase(
         // What outlives its events, too. An object store that is away keeps nobody from asking: the rows say
         // that the time is over.
         register.erase_subject(&tenant, &subject).await?;
-        if let Err(error) = api.artifacts.sweep(api.clock.now()).await {
-            tracing::warn!(%tenant, %error, "objects of an erased subject go later");
-        }
+        api.artifacts.remove_erased(api.clock.now()).await;
     }
     Ok(Json(done))
 }

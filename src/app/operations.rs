@@ -33,7 +33,7 @@ use crate::{
     http_client::HttpClient,
     ingest::Receiver,
     store::{
-        Store,
+        KeysRefused, Store,
         nodes::{Member, Nodes},
     },
     telemetry::{
@@ -140,7 +140,13 @@ impl Operations {
         fresh.switch(&off);
         // Nor does what was revoked verify for a moment.
         self.revoked.put_into(fresh).await.map_err(owes)?;
-        keys::apply(&self.store, fresh).await.map_err(|error| error.to_string())
+        keys::apply(&self.store, fresh).await.map_err(|error| {
+            // What changed at a provider is told once: a store that was away is no reason to forget it.
+            if matches!(error, KeysRefused::Unavailable(_)) {
+                self.owed.store(true, Ordering::Relaxed);
+            }
+            error.to_string()
+        })
     }
 
     fn apply(&self, fresh: Arc<Config>, reloading: &Reloading) {

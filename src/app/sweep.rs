@@ -65,11 +65,10 @@ impl Sweeper {
                 return false;
             }
         };
-        let done = swept != Swept::default() || archived + removed > 0;
-        if done {
-            count(&self.metrics, &swept, (archived, removed));
+        if swept != Swept::default() || archived + removed.rows > 0 {
+            count(&self.metrics, &swept, (archived, removed.rows));
         }
-        done
+        swept != Swept::default() || archived > 0 || removed.more
     }
 }
 

@@ -118,8 +118,9 @@ impl Folder {
         Ok(self.opened().await?.files.clone())
     }
 
-    /// What uploads that were cut off left of an object.
-    pub(super) async fn remove_unfinished(&self, key: &Key) -> Result<(), ObjectError> {
+    /// Ends the removal of an object: what uploads that were cut off left of it goes too, and no power cut brings
+    /// any of it back.
+    pub(super) async fn removed(&self, key: &Key) -> Result<(), ObjectError> {
         let path = self.dir.join(key.to_string());
         let removed = tokio::task::spawn_blocking(move || -> io::Result<()> {
             let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
@@ -134,7 +135,7 @@ impl Folder {
                     fs::remove_file(entry.path())?;
                 }
             }
-            Ok(())
+            fs::File::open(folder)?.sync_all()
         });
         match removed.await {
             Ok(Ok(())) => Ok(()),

@@ -13,7 +13,10 @@ mod register;
 mod s3;
 mod uploads;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -26,7 +29,7 @@ pub use folder::{Folder, Incoming, LinkRefused, Shown};
 pub use key::{InvalidKey, Key, Kind};
 pub use object_store::{GetRange, GetResult};
 pub use objects::{Exactly, Link, ObjectError, Objects, Ticket};
-pub use register::{Added, Artifact, Leave, OldPayload, Quota, Register, Use};
+pub use register::{Added, Artifact, ENDED_AT_ONCE, Expired, Leave, OldPayload, Quota, Register, Use};
 pub use uploads::{Promise, UploadAsk, UploadRefused};
 
 use crate::{api::records::Scope, config::Live, ids};
@@ -99,6 +102,17 @@ pub struct NewArtifact {
 const BATCH: usize = 100;
 /// Objects that do not go before a sweep gives up.
 const PATIENCE: usize = 5;
+/// How long somebody who erases waits for objects to go; the sweeps remove the others.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Rows that are gone.
+    pub rows: u64,
+    /// Whether there may be more to do.
+    pub more: bool,
+}
 
 /// All artifacts of this gateway.
 pub struct Artifacts {
@@ -107,6 +121,8 @@ pub struct Artifacts {
     config: Live,
     clock: Arc<dyn Clock>,
     count: Count,
+    /// Where the next sweep begins: after objects that do not go, so that they keep no others.
+    from: Mutex<Expired>,
 }
 
 impl Artifacts {
@@ -117,7 +133,7 @@ impl Artifacts {
             let url = live.load().edge.public_url.clone();
             url.map_or_else(|| origin.clone(), |url| url.as_str().trim_end_matches('/').to_owned())
         });
-        Self { objects, register, config, clock, count }
+        Self { objects, register, config, clock, count, from: Mutex::new(Expired::FIRST) }
     }
 
     /// Where objects lie.
@@ -193,19 +209,37 @@ impl Artifacts {
         Ok(self.register.opened(artifact, bytes).await?)
     }
 
-    /// Removes artifacts whose time is over at `now`, and ends promises that were not kept. Returns how many are gone;
-    /// the others are tried again.
-    pub async fn sweep(&self, now: Timestamp) -> Result<u64, ArtifactError> {
-        let removed = self.remove_expired(now).await?;
-        self.look_at_promises(now).await?;
-        Ok(removed)
+    /// Removes artifacts whose time is over at `now`, and promises that were not kept. What fails is tried again.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Removed, ArtifactError> {
+        let ended = self.register.end_erased(now).await? as usize == ENDED_AT_ONCE;
+        let (promises, expired) = (self.look_at_promises(now).await, self.remove_expired(now).await);
+        let (more, expired) = (promises?, expired?);
+        Ok(Removed { more: ended || more || expired.more, ..expired })
     }
 
-    async fn remove_expired(&self, now: Timestamp) -> Result<u64, ArtifactError> {
-        let expired = self.register.expired(now, BATCH).await?;
+    /// Removes what was erased just now, as far as that is soon done.
+    pub async fn remove_erased(&self, now: Timestamp) {
+        let all = async {
+            while self.register.end_erased(now).await? as usize == ENDED_AT_ONCE {}
+            while self.sweep(now).await?.more {}
+            Ok::<_, ArtifactError>(())
+        };
+        match tokio::time::timeout(AT_ONCE, all).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "artifacts that were erased go later"),
+            Err(_) => tracing::info!("artifacts that were erased are being removed"),
+        }
+    }
+
+    async fn remove_expired(&self, now: Timestamp) -> Result<Removed, ArtifactError> {
+        let begin = || self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = *begin();
+        let expired = self.register.expired(now, from, BATCH).await?;
+        let (is_full, mut last) = (expired.len() == BATCH, from);
         let mut gone: Vec<ArtifactId> = Vec::with_capacity(expired.len());
         let mut failed = Vec::new();
         for artifact in expired {
+            last = Expired(artifact.delete_after.unwrap_or(now), artifact.id);
             match self.objects.delete(&artifact.key()).await {
                 Ok(()) => gone.push(artifact.id),
                 // One that stays does not keep the others; a store that is away is not asked for each.
@@ -215,8 +249,10 @@ impl Artifacts {
                 break;
             }
         }
-        let removed = if gone.is_empty() { 0 } else { self.register.forget(gone, now).await? };
-        failed.pop().map_or(Ok(removed), |error| Err(error.into()))
+        let is_whole = !is_full && failed.len() < PATIENCE;
+        *begin() = if is_whole || (failed.is_empty() && from == Expired::FIRST) { Expired::FIRST } else { last };
+        let rows = if gone.is_empty() { 0 } else { self.register.forget(gone, now).await? };
+        failed.pop().map_or(Ok(Removed { rows, more: is_full }), |error| Err(error.into()))
     }
 
     /// Archives payloads that retention is about to remove, one after the other.

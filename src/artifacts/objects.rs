@@ -164,7 +164,7 @@ impl Objects {
             Err(error) => return Err(error),
         }
         match self {
-            Self::Folder(folder) => folder.remove_unfinished(key).await,
+            Self::Folder(folder) => folder.removed(key).await,
             #[cfg(feature = "aws")]
             Self::S3(_) => Ok(()),
         }

@@ -12,14 +12,16 @@ use sluice_actors::{
 
 use super::{
     Added, Artifact, ArtifactError, Artifacts, BATCH, Exactly, Folder, Incoming, Key, Kind, Leave, ObjectError,
-    Objects, Quota, Use, Written,
+    Objects, PATIENCE, Quota, Use, Written,
 };
 use crate::api::records::Retention;
 
 /// Characters of a media type at most.
 const MAX_TYPE: usize = 127;
-/// How long a request that began before its URL ended may still send bytes: S3 looks at the time once.
+/// How long a request that began before its URL ended may still send bytes, for S3 looks at the time once: so long,
+/// and what its length takes at the slowest that our own listener suffers.
 const UNDER_WAY: Duration = Duration::from_hours(1);
+const SLOWEST: u64 = 64 * 1024;
 
 /// What a sender asks for: `{"upload":{"length":…,"type":"…","sha256":"…"}}`. The wrapping keeps such a
 /// body from being an event of any vendor, and an event from being one.
@@ -150,7 +152,8 @@ impl Artifacts {
             delete_after: Some(now.plus(Retention::default().events)),
         };
         let quota = Quota { count: settings.uploads, bytes: settings.upload_bytes as u64 };
-        let leave = Leave { quota, until: now.plus(settings.upload_ttl).plus(UNDER_WAY) };
+        let under_way = UNDER_WAY + Duration::from_secs(exactly.length / SLOWEST);
+        let leave = Leave { quota, until: now.plus(settings.upload_ttl).plus(under_way) };
         let artifact = match self.register.add(artifact.clone(), Some(leave)).await? {
             Added::New => artifact,
             Added::Known(known) => *known,
@@ -230,23 +233,43 @@ impl Artifacts {
             return Err(ObjectError::NotFound.into());
         }
         // A bucket tells nobody that they came.
-        if artifact.stored_at.is_none() {
-            self.register.stored(id).await?;
+        if artifact.stored_at.is_none() && !self.register.stored(id).await? {
+            // Erased meanwhile.
+            return Ok(None);
         }
         Ok(Some(artifact))
     }
 
-    /// Looks whether the bytes came that nobody told of. What did not come takes no place any more.
-    pub(super) async fn look_at_promises(&self, now: Timestamp) -> Result<(), ArtifactError> {
-        let mut broken = Vec::new();
-        for artifact in self.register.promised(now, BATCH).await? {
-            match self.objects.length(&artifact.key()).await {
-                Ok(length) if length == artifact.bytes => _ = self.register.stored(artifact.id).await?,
-                Ok(_) | Err(ObjectError::NotFound) => broken.push(artifact.id),
-                Err(error) => return Err(error.into()),
+    /// Looks whether the bytes came that nobody told of. What did not come takes no place any more. Returns
+    /// whether there may be more.
+    pub(super) async fn look_at_promises(&self, now: Timestamp) -> Result<bool, ArtifactError> {
+        let promised = self.register.promised(now, BATCH).await?;
+        let is_full = promised.len() == BATCH;
+        let (mut broken, mut failed) = (Vec::new(), Vec::new());
+        for artifact in promised {
+            match self.came(&artifact).await {
+                Ok(true) => _ = self.register.stored(artifact.id).await?,
+                Ok(false) => broken.push(artifact.id),
+                Err(error) => failed.push(error),
+            }
+            if failed.len() == PATIENCE {
+                break;
             }
         }
-        if broken.is_empty() { Ok(()) } else { Ok(self.register.end_promises(broken, now).await?) }
+        if !broken.is_empty() {
+            self.register.end_promises(broken, now).await?;
+        }
+        failed.pop().map_or(Ok(is_full), |error| Err(error.into()))
+    }
+
+    /// Whether the object is there as it was promised; another one is removed.
+    async fn came(&self, artifact: &Artifact) -> Result<bool, ObjectError> {
+        match self.objects.length(&artifact.key()).await {
+            Ok(length) if length == artifact.bytes => Ok(true),
+            Ok(_) => self.objects.delete(&artifact.key()).await.map(|()| false),
+            Err(ObjectError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -261,7 +261,9 @@ fn is_confirmed(tenant: &TenantName) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("pass --yes: nobody is here to confirm");
     }
-    output::note(&format!("this cannot be undone; type `{tenant}` to erase all that is sealed of it"));
+    output::note(&format!(
+        "this cannot be undone; type `{tenant}` to erase all that is sealed of it, and its artifacts"
+    ));
     let mut typed = String::new();
     io::stdin().lock().read_line(&mut typed)?;
     Ok(typed.trim() == tenant.as_str())

@@ -11,8 +11,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sluice_actors::domain::Timestamp;
 
-use crate::api::Done;
-
 /// Writes a line to standard output. A reader that went away (`| head`) ends the process quietly.
 pub(super) fn line(text: &str) {
     if writeln!(std::io::stdout().lock(), "{text}").is_err() {
@@ -44,7 +42,7 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// Writes what the gateway answered to an order: as JSON for a program, in words for people.
-pub(super) fn done(json: bool, answer: &Done, words: &str) -> anyhow::Result<()> {
+pub(super) fn done(json: bool, answer: &impl Serialize, words: &str) -> anyhow::Result<()> {
     if json {
         return self::json(answer);
     }

@@ -114,7 +114,7 @@ pub(super) const UPLOADS_FULL: Fixed = Fixed {
 };
 pub(super) const UPLOAD_ENDING: Fixed = Fixed {
     status: StatusCode::SERVICE_UNAVAILABLE,
-    body: body!("upload_ending", "an upload of these bytes was erased and its URL can still be used, try again later"),
+    body: body!("upload_ending", "an upload of these bytes was erased today, try again tomorrow"),
     retry_after: Some("3600"),
     close: false,
 };

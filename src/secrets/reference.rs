@@ -166,7 +166,9 @@ fn remote(kind: RemoteKind, rest: &str) -> Result<RemoteReference, InvalidRefere
     if kind == RemoteKind::Vault {
         let parts: Vec<&str> = name.split('/').collect();
         let data = parts.iter().position(|part| *part == "data").unwrap_or(0);
-        let odd = |part: &&str| part.is_empty() || part.starts_with('.') || part.contains(char::is_whitespace);
+        // An escape or a backslash could be read as a way out of the mount.
+        let is_odd = |c: char| c.is_whitespace() || matches!(c, '%' | '\\');
+        let odd = |part: &&str| part.is_empty() || part.starts_with('.') || part.contains(is_odd);
         if data == 0 || data + 1 == parts.len() || parts.iter().any(odd) || field.is_none() {
             return Err(InvalidReference::VaultPath);
         }
@@ -251,6 +253,8 @@ mod tests {
             ("vault:secret/data/acme", InvalidReference::VaultPath),
             ("vault:secret/data/#a", InvalidReference::VaultPath),
             ("vault:secret/data/../sys/raw#a", InvalidReference::VaultPath),
+            ("vault:secret/data/%2e%2e/%2e./sys/raw#a", InvalidReference::VaultPath),
+            ("vault:secret/data/a\\..\\sys#a", InvalidReference::VaultPath),
             ("vault:data/acme#a", InvalidReference::VaultPath),
             ("vault:secret/data/acme?version=new#a", InvalidReference::Version),
         ] {

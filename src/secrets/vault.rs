@@ -256,7 +256,12 @@ impl Vault {
         if answer.status != StatusCode::FORBIDDEN || !logged_in {
             return Ok(answer);
         }
-        // It may have been revoked before its end.
+        // It may have been revoked before its end. If not, a path is forbidden, and to log in for each of these would
+        // use up what we log in with.
+        let known = self.call(Method::GET, "auth/token/lookup-self", Some(&token), None).await?;
+        if known.status != StatusCode::FORBIDDEN {
+            return Ok(answer);
+        }
         let (token, _) = self.token(Some(&token)).await?;
         self.call(method, path, Some(&token), body).await
     }

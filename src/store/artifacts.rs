@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::records::Scope,
-    artifacts::{Added, Artifact, Leave, OldPayload, Register, Use},
+    artifacts::{Added, Artifact, ENDED_AT_ONCE, Expired, Leave, OldPayload, Register, Use},
     seal::{Column, Place},
 };
 
@@ -62,13 +62,18 @@ impl Register for Store {
         Ok(read().await?)
     }
 
-    async fn end_promises(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<(), StoreUnavailable> {
+    async fn end_promises(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<u64, StoreUnavailable> {
         Ok(self.shared.writer.submit(|reply| Command::EndPromises { ids, now, reply }).await?)
     }
 
-    async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
+    async fn end_erased(&self, now: Timestamp) -> Result<u64, StoreUnavailable> {
+        Ok(self.shared.writer.submit(|reply| Command::EndErased { now, reply }).await?)
+    }
+
+    async fn expired(&self, now: Timestamp, from: Expired, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.rows(sql!("expired_artifacts"), values![now, limit_value(limit)]).await?;
+            let Expired(time, id) = from;
+            let rows = self.rows(sql!("expired_artifacts"), values![now, limit_value(limit), time, id]).await?;
             Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
         };
         Ok(read().await?)
@@ -147,13 +152,13 @@ pub(super) async fn add(
         if known.delete_after.is_some_and(|end| end <= batch.now) {
             return Ok(Added::Gone);
         }
-        if let Some(leave) = leave {
+        if let Some(leave) = leave.filter(|_| known.stored_at.is_none()) {
             batch.execute(sql!("upload_asked_again"), values![known.id, leave.until]).await?;
         }
         return Ok(Added::Known(Box::new(known)));
     }
     if let Some(event) = artifact.event
-        && batch.fetch(sql!("event_is_kept"), values![event]).await?.is_empty()
+        && batch.fetch(sql!("event_is_kept"), values![event, artifact.kind.as_str()]).await?.is_empty()
     {
         return Ok(Added::Gone);
     }
@@ -207,10 +212,18 @@ pub(super) async fn use_upload(batch: &mut Batch<'_>, used: &Use) -> Result<Opti
     Ok(rows.first().map(row).transpose()?)
 }
 
-/// Ends the time of uploads that were promised and did not come.
-pub(super) async fn end_promises(batch: &mut Batch<'_>, ids: &[ArtifactId], now: Timestamp) -> Result<(), sqlx::Error> {
-    looked_at(batch, &END_PROMISES, ids, now).await?;
-    Ok(())
+/// Removes uploads that were promised and did not come.
+pub(super) async fn end_promises(
+    batch: &mut Batch<'_>,
+    ids: &[ArtifactId],
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    Ok(looked_at(batch, &END_PROMISES, ids, now).await? as u64)
+}
+
+/// Ends the time of some artifacts of erased tenants.
+pub(super) async fn end_erased(batch: &mut Batch<'_>, now: Timestamp) -> Result<u64, sqlx::Error> {
+    batch.execute(sql!("end_erased_artifacts"), values![now, limit_value(ENDED_AT_ONCE)]).await
 }
 
 /// Removes rows whose time is over, and empties those that must stay a little.

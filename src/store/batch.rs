@@ -209,6 +209,7 @@ async fn carry_out_one(batch: &mut Batch<'_>, command: &mut Command) -> Result<(
         Command::ArtifactStored { id, reply } => reply.set(artifacts::stored(batch, *id).await?),
         Command::UseUpload { used, reply } => reply.set(artifacts::use_upload(batch, used).await?),
         Command::EndPromises { ids, now, reply } => reply.set(artifacts::end_promises(batch, ids, *now).await?),
+        Command::EndErased { now, reply } => reply.set(artifacts::end_erased(batch, *now).await?),
         Command::ForgetArtifacts { ids, now, reply } => reply.set(artifacts::forget(batch, ids, *now).await?),
         Command::EraseArtifacts { tenant, subject, reply } => {
             reply.set(artifacts::erase_subject(batch, tenant, subject).await?);

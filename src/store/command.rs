@@ -164,7 +164,11 @@ pub(super) enum Command {
     EndPromises {
         ids: Vec<ArtifactId>,
         now: Timestamp,
-        reply: Reply<()>,
+        reply: Reply<u64>,
+    },
+    EndErased {
+        now: Timestamp,
+        reply: Reply<u64>,
     },
     ForgetArtifacts {
         ids: Vec<ArtifactId>,
@@ -252,6 +256,7 @@ impl writer::Command for Command {
             | Self::ArtifactStored { .. }
             | Self::UseUpload { .. }
             | Self::EraseArtifacts { .. }
+            | Self::EndErased { .. }
             | Self::ChangeKeys { .. }
             | Self::Ping { .. } => 1,
         }
@@ -277,6 +282,8 @@ impl writer::Command for Command {
             | Self::Erase { reply, .. }
             | Self::SealRows { reply, .. }
             | Self::Sweep { reply, .. }
+            | Self::EndPromises { reply, .. }
+            | Self::EndErased { reply, .. }
             | Self::ForgetArtifacts { reply, .. }
             | Self::EraseArtifacts { reply, .. } => reply.settle(outcome),
             Self::AddArtifact { reply, .. } => reply.settle(outcome),
@@ -291,7 +298,6 @@ impl writer::Command for Command {
             | Self::KeepHandshake { reply, .. }
             | Self::KeepTraffic { reply, .. }
             | Self::TokenUsed { reply, .. }
-            | Self::EndPromises { reply, .. }
             | Self::Ping { reply } => reply.settle(outcome),
         }
     }

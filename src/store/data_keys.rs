@@ -35,7 +35,7 @@ pub(super) enum KeyChange {
     Insert(StoredKey),
     /// One that is wrapped by another key from now on: its id, who wrapped it before, and the new form.
     Rewrap(Vec<(Uuid, String, StoredKey)>),
-    /// All of a tenant are gone, and its artifacts with them: others open these, so no key of ours seals most.
+    /// All of a tenant are gone.
     Erase {
         /// Whose.
         tenant: String,
@@ -68,9 +68,6 @@ pub(super) async fn change(
             for row in batch.fetch(sql!("erase_data_keys"), values![tenant.as_str(), batch.now]).await? {
                 changed.push(Reader::new(&row, "data_keys", "id").get("id")?);
             }
-            if !changed.is_empty() {
-                batch.execute(sql!("erase_artifacts_of_tenant"), values![tenant.as_str(), batch.now]).await?;
-            }
         }
     }
     // That data keys are wrapped by the newest key already is an answer, too, to who ordered it.
@@ -99,7 +96,7 @@ pub enum KeysRefused {
     /// What is kept of a tenant is sealed, and its file names no key.
     #[error(
         "tenant {tenant}: {keys} data keys of it are in the database, but its file has no [encryption]: name its key \
-         there, with `seal = false` where new rows are to be plain, or erase its keys with `sluice encryption erase {tenant}`"
+         there, with `seal = false` where new rows are to be plain, or erase its keys, and its artifacts with them, with `sluice encryption erase {tenant}`"
     )]
     NoKeys {
         /// Whose.

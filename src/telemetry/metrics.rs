@@ -156,7 +156,7 @@ metrics! {
         webhook_events_total: IntCounterVec ["vendor", "outcome"];
         /// Deliveries not accepted, by reason.
         webhook_rejections_total: IntCounterVec ["vendor", "reason"];
-        /// Deliveries verified, by whether the newest secret or an older one did it: a rotation may end when `previous` stands still.
+        /// Deliveries verified, by whether the newest secret or an older one did it: a rotation may end when `previous` stands still. Of all sources of the vendor: `sluice secret status` tells each.
         webhook_signatures_total: IntCounterVec ["vendor", "secret"];
         /// Seconds between a signed time and our clock, without sign.
         webhook_clock_skew_seconds: HistogramVec ["vendor"] in SKEW;
@@ -361,8 +361,7 @@ mod tests {
              Gauges of the store (`sluice_lane_queue_jobs`, `sluice_lane_oldest_due_age_seconds`) are the same at every \
              node that shares it: take `max`, never `sum`, over `instance`. Counters and what a node does itself are \
              summed.\n\n\
-             Not here: queues without a lane (each lane is a queue; sum `sluice_lane_queue_jobs`), the age of secrets in a \
-             secret manager (references are read with the configuration: `sluice_config_last_reload_timestamp_seconds`), \
+             Not here: queues without a lane (each lane is a queue; sum `sluice_lane_queue_jobs`), \
              the outcome of a replay (it is that of its job), the size of a Postgres database (its own exporter tells \
              it).\n\n\
              | name | kind | labels | what it tells |\n|---|---|---|---|\n",

@@ -2,10 +2,11 @@
 
     python3 tests/deploy/manifests.py BINARY
 
-Times of an end, names of metrics, paths of probes, the configurations in it (`sluice check`), files that
-are named; hardening of containers; nothing that looks like a secret.
+Times of an end, names of metrics, paths of probes, the public routes, the configurations in it (`sluice
+check`), files that are named; hardening of containers; nothing that looks like a secret.
 """
 
+import fnmatch
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import unittest
 
+import kubernetes_validate
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -85,6 +87,69 @@ class Times(unittest.TestCase):
         self.assertGreaterEqual(number("deploy/nginx/sluice.conf", r"client_max_body_size (\d+)m;"), largest)
         head = number("src/edge/accept.rs", r"head_bytes: (\d+) \* 1024")
         self.assertGreaterEqual(number("deploy/nginx/sluice.conf", r"large_client_header_buffers \d+ (\d+)k;"), head)
+        self.assertIn("    proxy_request_buffering off;\n", text("deploy/nginx/sluice.conf"))
+        ingress = {name.rpartition("/")[2]: value for name, value in KUBERNETES["Ingress", "sluice"]["metadata"]["annotations"].items()}
+        self.assertGreaterEqual(int(ingress["proxy-body-size"].removesuffix("m")), largest)
+        self.assertEqual(ingress["proxy-request-buffering"], "off")
+
+
+class Routes(unittest.TestCase):
+    """What lets paths in has those of the public listener, all of them and no others."""
+
+    DECLARED = re.search(r"PUBLIC_ROUTES: \[&str; (\d+)\] = \[(.*?)\];", text("src/edge/mod.rs"), re.S)
+    PATHS = [re.sub(r"\{\w+\}", "x", route) for route in re.findall(r'"([^"]+)"', DECLARED[2])]
+
+    def let_in_exactly(self, patterns, lets_in):
+        self.assertEqual(len(self.PATHS), int(self.DECLARED[1]))
+        for path in self.PATHS:
+            self.assertTrue(any(lets_in(it, path) for it in patterns), path)
+        for pattern in patterns:
+            self.assertTrue(any(lets_in(pattern, path) for path in self.PATHS), pattern)
+        routes = json.loads(text("docs/openapi.json"))["paths"]
+        for path in ("/", "/metrics", "/api/v1/events", *(set(routes) - set(self.PATHS))):
+            self.assertFalse(any(lets_in(it, path) for it in patterns), path)
+
+    def test_the_load_balancer_s_rules(self):
+        rules = re.search(r'"aws_lb_listener_rule" "public" \{\n  for_each = \{\n(.*?)\n  \}', text("deploy/terraform/modules/edge/main.tf"), re.S)
+        rules = [re.findall(r'"([^"]+)"', paths) for paths in re.findall(r"paths = \[(.*)\]", rules[1])]
+        self.let_in_exactly([path for paths in rules for path in paths], lambda pattern, path: fnmatch.fnmatchcase(path, pattern))
+        # What AWS's guide allows in a condition.
+        self.assertTrue(all(len(paths) <= 3 for paths in rules), rules)
+
+    def test_the_ingress_s_paths(self):
+        paths = [(it["path"], it["pathType"]) for rule in KUBERNETES["Ingress", "sluice"]["spec"]["rules"] for it in rule["http"]["paths"]]
+
+        def lets_in(pattern, path):
+            there, kind = pattern
+            return path == there if kind == "Exact" else f"{path}/".startswith(f"{there.rstrip('/')}/")
+
+        self.let_in_exactly(paths, lets_in)
+
+
+class Artifacts(unittest.TestCase):
+    def test_no_node_of_several_keeps_them_for_itself(self):
+        self.assertRegex(KUBERNETES["ConfigMap", "sluice"]["data"]["sluice.toml"], r'(?m)^\[artifacts\]\nstore = "s3://')
+        for example in ("fargate", "instances"):
+            self.assertIn('SLUICE_ARTIFACTS__STORE = "s3://${var.artifacts_bucket}"', text(f"deploy/terraform/examples/{example}/main.tf"))
+
+    def test_the_roles_have_the_rights_that_the_document_names(self):
+        document = text("docs/artifacts.md")
+        needed = set(re.findall(r"`(s3:\w+)`", document[document.index("The role needs"):]))
+        self.assertGreater(len(needed), 3)
+        for path in ("service/roles.tf", "asg/main.tf"):
+            given = re.findall(r'sid += "Artifacts\w*"\n +actions += \[(.*)\]', text(f"deploy/terraform/modules/{path}"))
+            self.assertEqual(set(re.findall(r'"(s3:\w+)"', " ".join(given))), needed, path)
+
+
+def merged(base, patch):
+    """A strategic merge of Kubernetes, as far as patches of ours go: lists by the name of their items."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        return {**base, **{key: merged(base[key], value) if key in base else value for key, value in patch.items()}}
+    if isinstance(base, list) and isinstance(patch, list):
+        key = "mountPath" if "mountPath" in patch[0] else "name"
+        patches = {it[key]: it for it in patch}
+        return [merged(it, patches.pop(it[key], {})) for it in base] + list(patches.values())
+    return patch
 
 
 class Kubernetes(unittest.TestCase):
@@ -141,6 +206,24 @@ class Kubernetes(unittest.TestCase):
                     self.assertEqual(found, labels, kind)
         self.assertNotEqual(KUBERNETES["Job", "sluice-migrate"]["spec"]["template"]["metadata"]["labels"], labels)
 
+    def test_what_its_readme_shows_for_an_overlay_fits(self):
+        blocks = re.findall(r"(?ms)^```yaml\n(.*?)^```$", text("deploy/kubernetes/README.md"))
+        shown = {it["kind"]: it for it in map(yaml.safe_load, blocks) if "kind" in it}
+        self.assertEqual(set(shown), {"Deployment", "NetworkPolicy"})
+        deployment = merged(KUBERNETES["Deployment", "sluice"], shown["Deployment"])
+        for document in (deployment, shown["NetworkPolicy"]):
+            kubernetes_validate.validate(document, "1.37", strict=True)
+        pod = deployment["spec"]["template"]["spec"]
+        self.assertEqual((len(pod["containers"]), len(pod["volumes"])), (1, 4))
+        mounts = {it["mountPath"]: it["name"] for it in pod["containers"][0]["volumeMounts"]}
+        folder, file = re.search(r'SERVICE_ACCOUNT_TOKEN: &str = "(.*)/(.*)";', text("src/config/secrets.rs")).groups()
+        volume = next(it for it in pod["volumes"] if it["name"] == mounts[folder])
+        self.assertEqual([it["serviceAccountToken"]["path"] for it in volume["projected"]["sources"]], [file])
+        spec = shown["NetworkPolicy"]["spec"]
+        self.assertEqual(spec["podSelector"]["matchLabels"], KUBERNETES["NetworkPolicy", "sluice"]["spec"]["podSelector"]["matchLabels"])
+        brokers = set(map(int, re.findall(r'\("[a-z]+", (\d+)\)', text("src/brokers/endpoint.rs"))))
+        self.assertEqual({it["port"] for rule in spec["egress"] for it in rule["ports"]}, {8200, *brokers})
+
     def test_kustomize_names_files_that_are_there(self):
         kustomization = yaml.safe_load((DEPLOY / "kubernetes/kustomization.yaml").read_text())
         for name in kustomization["resources"]:
@@ -187,18 +270,24 @@ class Compose(unittest.TestCase):
 
 class Secrets(unittest.TestCase):
     # What a secret looks like, by where it would stand: a key's armour, forms of known tokens, a literal
-    # behind a telling name.
-    SHAPES = re.compile(
-        r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bASIA[0-9A-Z]{16}\b|\bwhsec_[A-Za-z0-9+/=]{16,}|\bsk-[A-Za-z0-9_-]{16,}"
-        r"|\bxox[abp]-[A-Za-z0-9-]{10,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\beyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{10,}"
-        r"|://[^/\s:@$%{']+:[^@\s/$%{']+@"
-        r"|(?i:password|passwd|secret|token|api_?key|auth_token)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9+/_-]{12,}[\"']?\s*$", re.M)
-    # References and names, not values.
-    INNOCENT = re.compile(r"file:|env:|aws-sm:|vault:|/run/secrets|module\.|var\.|local\.|data\.|PASSWORD@|manage_master")
+    # behind a telling name. Each is looked for by itself, or one could hide in the innocent find of another.
+    SHAPES = [re.compile(shape, re.M) for shape in (
+        r"-----BEGIN [A-Z ]*PRIVATE KEY",
+        r"\bA[KS]IA[0-9A-Z]{16}\b",
+        r"\bwhsec_[A-Za-z0-9+/=]{16,}",
+        r"\bsk-[A-Za-z0-9_-]{16,}",
+        r"\bxox[abp]-[A-Za-z0-9-]{10,}",
+        r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+        r"\beyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{10,}",
+        r"://[^/\s:@$%{']+:[^@\s/$%{']+@",
+        r"(?i:password|passwd|secret|token|api_?key|auth_token)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9+/_-]{12,}[\"']?\s*$",
+    )]
+    # References and names, not values; in the find itself, for a secret may stand beside them.
+    INNOCENT = re.compile(r"/run/secrets|:PASSWORD@")
 
     def found(self, content):
-        lines = content.splitlines()
-        return [line for line in lines if self.SHAPES.search(line) and not self.INNOCENT.search(line)]
+        return [line for line in content.splitlines()
+                if any(not self.INNOCENT.search(it[0]) for shape in self.SHAPES for it in shape.finditer(line))]
 
     def test_nothing_in_deploy_or_the_examples_looks_like_a_secret(self):
         looked = 0
@@ -212,8 +301,13 @@ class Secrets(unittest.TestCase):
 
     def test_the_shapes_find_what_they_are_for(self):
         for planted in ("aws_access_key_id = AKIA" + "IOSFODNN7EXAMPLE", "url = postgres://sluice:hunter2@db/sluice",
-                        "-----BEGIN EC PRIVATE KEY-----", 'password = "correct-horse-battery"', "TOKEN=0123456789abcdef"):
+                        "-----BEGIN EC PRIVATE KEY-----", 'password = "correct-horse-battery"', "TOKEN=0123456789abcdef",
+                        'url = "file:secrets/url"  # postgres://sluice:hunter2@db/sluice',
+                        'secrets = ["env:ACME", "aws-sm:acme"]  # it was whsec_' + "0123456789abcdef",
+                        "token: /run/secrets/whsec_" + "0123456789abcdef"):
             self.assertEqual(self.found(planted), [planted])
+        for innocent in ("url = postgres://sluice:PASSWORD@db/sluice", "token: /run/secrets/scrape-token", 'password = "file:secrets/db"'):
+            self.assertEqual(self.found(innocent), [])
 
 
 if __name__ == "__main__":

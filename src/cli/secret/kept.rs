@@ -3,12 +3,14 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow};
 use sluice_actors::domain::Timestamp;
 
-use super::target::{Target, refused};
+use super::target::{SITE, Target, refused};
 use crate::{
     cli::files,
     config::Config,
@@ -34,6 +36,9 @@ pub(super) struct Now {
     /// The end of the previous one where it still verifies or signs.
     pub(super) previous_ends: Option<Timestamp>,
     since: Option<Timestamp>,
+    /// Other secrets of the same document whose value before is still good, and until when: the document has one
+    /// version before, and a new one takes its place.
+    pub(super) beside: Vec<(String, Timestamp)>,
 }
 
 impl Kept {
@@ -88,12 +93,15 @@ impl Kept {
                     since: previous.as_ref().map(|previous| previous.head.rotated_at),
                     previous_ends: previous.as_ref().map(|previous| previous.head.not_after),
                     previous: previous.map(|previous| previous.value),
+                    beside: Vec::new(),
                 })
             }
             Self::Remote { reference, providers } => {
                 let keep = Keep::default();
-                let both = [Some(reference.clone()), reference.previous()].into_iter().flatten().collect();
-                keep.fetch(providers, &both).await;
+                let beside = beside(target.config, reference);
+                let all = beside.iter().map(|(_, other, _)| other).chain([reference]);
+                let all = all.flat_map(|current| [Some(current.clone()), current.previous()]).flatten().collect();
+                keep.fetch(providers, &all).await;
                 let secrets = Secrets { keep, ..local(target.config) };
                 let resolve = |reference: RemoteReference| secrets.resolve(&Reference::Remote(reference));
                 let current = resolve(reference.clone());
@@ -103,7 +111,14 @@ impl Kept {
                 let previous = previous.filter(|previous| previous.expose() != current.expose());
                 let since = secrets.keep.created(reference);
                 let previous_ends = since.zip(target.overlap).map(|(since, overlap)| since.plus(overlap));
-                Ok(Now { current, previous_ends: previous_ends.filter(|_| previous.is_some()), previous, since })
+                let still_good = |(named, other, overlap): (String, RemoteReference, Duration)| {
+                    let before = resolve(other.previous()?).ok()?;
+                    let differs = resolve(other).is_ok_and(|current| current.expose() != before.expose());
+                    differs.then_some((named, since?.plus(overlap)))
+                };
+                let beside = beside.into_iter().filter_map(still_good).collect();
+                let previous_ends = previous_ends.filter(|_| previous.is_some());
+                Ok(Now { current, previous_ends, previous, since, beside })
             }
         }
     }
@@ -138,6 +153,26 @@ impl Kept {
             }
         }
     }
+}
+
+/// The other secrets that are kept in the same document and whose version before is used, for how long.
+fn beside(config: &Config, reference: &RemoteReference) -> Vec<(String, RemoteReference, Duration)> {
+    let of_sources =
+        config.tenants.values().flat_map(|tenant| tenant.sources.values()).flat_map(|source| {
+            source.keys.iter().map(|key| (source.lane.to_string(), key.version.clone(), key.overlap))
+        });
+    let of_sites = config.tenants.values().filter_map(|tenant| Some((tenant, tenant.wordpress.as_deref()?)));
+    let of_sites = of_sites.map(|(tenant, site)| {
+        let newest = site.signing.newest();
+        (format!("{}/{}", tenant.name, SITE), newest.version.clone(), newest.overlap)
+    });
+    let other = |(named, version, overlap): (String, Arc<str>, Option<Duration>)| match version.parse() {
+        Ok(Reference::Remote(other)) if other.location == reference.location && other != *reference => {
+            Some((named, other, overlap?))
+        }
+        _ => None,
+    };
+    of_sources.chain(of_sites).filter_map(other).collect()
 }
 
 fn local(config: &Config) -> Secrets {

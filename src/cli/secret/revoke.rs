@@ -6,7 +6,7 @@ use sluice_actors::domain::LaneKey;
 use crate::{
     api::{
         Done,
-        secrets::{Revoke as Revoking, Unrevoke},
+        secrets::{Revoke as Revoking, RevokedHere, Unrevoke},
     },
     cli::{
         Global,
@@ -15,11 +15,11 @@ use crate::{
     },
 };
 
-/// Let a secret verify nothing more, wherever it is named
+/// Let a secret of a source verify nothing more, under whatever name the source has it
 ///
 /// In force on this node before the command ends, and on every other within 5 s; over restarts,
 /// and whatever the configuration says. A source that is on keeps at least one other secret that
-/// verifies, unless you force it.
+/// verifies, unless you force it. Another source that has the very same secret keeps it: the answer names it.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Revoke {
     /// The source
@@ -45,15 +45,22 @@ impl Revoke {
         let Self { lane, version, reason, force, undo, api } = self;
         let client = Client::connect(&api, global)?;
         let reason = Some(reason);
-        let (answer, words): (Done, _) = if undo {
+        if undo {
             let asked = Unrevoke { version: version.clone(), reason };
-            let answer = client.post(&format!("sources/{lane}/secrets/unrevoke"), &asked).await?;
-            (answer, format!("{version} of {lane} verifies again, within its window"))
-        } else {
-            let asked = Revoking { version: version.clone(), reason, force };
-            let answer = client.post(&format!("sources/{lane}/secrets/revoke"), &asked).await?;
-            (answer, format!("{version} of {lane} is revoked: here now, on every node within 5 s"))
-        };
-        output::done(global.json, &answer, &words)
+            let answer: Done = client.post(&format!("sources/{lane}/secrets/unrevoke"), &asked).await?;
+            return output::done(
+                global.json,
+                &answer,
+                &format!("{version} of {lane} verifies again, within its window"),
+            );
+        }
+        let asked = Revoking { version: version.clone(), reason, force };
+        let answer: RevokedHere = client.post(&format!("sources/{lane}/secrets/revoke"), &asked).await?;
+        let words = format!("{version} of {lane} is revoked: here now, on every node within 5 s");
+        output::done(global.json, &answer, &words)?;
+        for other in &answer.also {
+            output::warn(&format!("{other} has the very same secret and still takes it: revoke it there too"));
+        }
+        Ok(())
     }
 }

@@ -203,6 +203,11 @@ impl Rotate {
                 }
             }));
         }
+        if let Some((other, ends)) = now.beside.iter().find(|(_, ends)| at < *ends) {
+            return Err(refused(format!(
+                "the secret before the one of {other} is in the same document, good until {ends}, and would end now: wait, keep each secret in a document of its own, or use --force"
+            )));
+        }
         // Going back puts the one before to where the newest is: none of both is lost.
         match now.previous_ends {
             Some(ends) if at < ends && !self.from.undo => Err(refused(format!(

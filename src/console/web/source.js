@@ -12,7 +12,7 @@ const STANDING = {
   overlaps: "keep it until the newest has verified for 24 hours: what was signed before may be sent again",
   safe_to_retire: "safe to retire: the newest has verified for 24 hours, this one nothing since",
   expired: "it verifies nothing any more; take it out of the file",
-  revoked: "it verifies nothing, wherever it is named",
+  revoked: "it verifies nothing, under whatever name this source has it",
 };
 
 /** Takes a secret out of use, or puts it back. */
@@ -21,7 +21,7 @@ function revoking(source, secret, again) {
   const [verb, path, detail] =
     secret.standing === "revoked"
       ? ["Put back", "unrevoke", "It verifies again on every node within 5 seconds, as its window says."]
-      : ["Revoke", "revoke", "It verifies nothing more on any node within 5 seconds, wherever it is named, over restarts."];
+      : ["Revoke", "revoke", "It verifies nothing more on any node within 5 seconds, under whatever name this source has it, over restarts."];
   const press = async () => {
     const reason = await askReason(`${verb} ${secret.version} of ${name}?`, detail, verb);
     if (reason === null) return;

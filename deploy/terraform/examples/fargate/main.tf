@@ -152,12 +152,15 @@ module "service" {
     SLUICE_ARTIFACTS__STORE = "s3://${var.artifacts_bucket}"
   }
 
-  # In the tenant's file: secrets = ["env:ACME_STRIPE"].
+  # In the tenant's file: secrets = [{ ref = "aws-sm:sluice-production/acme-stripe", overlap = "24h" }]. The gateway
+  # reads it itself and again: a rotation needs no new task.
+  readable_secret_arns = [module.secrets.arns["acme-stripe"]]
+
+  # As `env:ACME_LLM`: handed over when a task starts.
   secrets = {
     SLUICE_TLS_CERT     = module.secrets.arns["tls-cert"]
     SLUICE_TLS_KEY      = module.secrets.arns["tls-key"]
     SLUICE_SCRAPE_TOKEN = module.secrets.arns["scrape-token"]
-    ACME_STRIPE         = module.secrets.arns["acme-stripe"]
     ACME_LLM            = module.secrets.arns["acme-llm"]
   }
 }

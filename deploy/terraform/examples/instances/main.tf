@@ -1,5 +1,5 @@
-# A gateway as a systemd service on instances, with a database in two zones, secrets, alarms, and a
-# Redis for `queue_publish`, in a network that is there already.
+# A gateway as a systemd service on instances, with a database in two zones, secrets, artifacts, alarms,
+# and a Redis for `queue_publish`, in a network that is there already.
 
 provider "aws" {
   region = var.region
@@ -66,6 +66,11 @@ variable "redis_user_group_id" {
 
 variable "kms_key_arn" {
   description = "A key whose policy lets RDS, S3, ElastiCache and CloudWatch Logs use it."
+  type        = string
+}
+
+variable "artifacts_bucket" {
+  description = "Name of the bucket to make."
   type        = string
 }
 
@@ -140,6 +145,12 @@ module "redis" {
   kms_key_arn               = var.kms_key_arn
 }
 
+module "artifacts" {
+  source      = "../../modules/artifacts"
+  bucket      = var.artifacts_bucket
+  kms_key_arn = var.kms_key_arn
+}
+
 module "instances" {
   source              = "../../modules/asg"
   name                = module.sizing.name
@@ -158,6 +169,15 @@ module "instances" {
   kms_key_arn         = var.kms_key_arn
   min_instances       = module.sizing.min_tasks
   max_instances       = module.sizing.max_tasks
+
+  artifacts = {
+    bucket_arn  = module.artifacts.arn
+    kms_key_arn = var.kms_key_arn
+  }
+
+  settings = {
+    SLUICE_ARTIFACTS__STORE = "s3://${var.artifacts_bucket}"
+  }
 
   # In the tenant's file: secrets = ["file:secrets/acme-stripe"], redis = { url = "file:secrets/acme-redis", stream = … }.
   secrets = module.secrets.arns

@@ -168,6 +168,40 @@ data "aws_iam_policy_document" "this" {
       values   = ["secretsmanager.${data.aws_region.current.name}.amazonaws.com"]
     }
   }
+
+  dynamic "statement" {
+    for_each = var.artifacts == null ? [] : [var.artifacts]
+    content {
+      sid       = "Artifacts"
+      actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+      resources = ["${statement.value.bucket_arn}/*"]
+    }
+  }
+
+  # Without it S3 answers 403 for an object that is not there (yet), as it does for a role that may not.
+  dynamic "statement" {
+    for_each = var.artifacts == null ? [] : [var.artifacts]
+    content {
+      sid       = "ArtifactsThere"
+      actions   = ["s3:ListBucket"]
+      resources = [statement.value.bucket_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.artifacts == null ? [] : [var.artifacts]
+    content {
+      sid       = "ArtifactsKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
+      }
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "this" {

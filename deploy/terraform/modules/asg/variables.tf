@@ -107,6 +107,12 @@ variable "kms_key_arn" {
   type        = string
 }
 
+variable "artifacts" {
+  description = "The bucket that the gateway itself may use (module artifacts); null for none."
+  type        = object({ bucket_arn = string, kms_key_arn = string })
+  default     = null
+}
+
 variable "settings" {
   description = "More overrides of the configuration, such as SLUICE_LIMITS__CONCURRENCY. Nothing secret."
   type        = map(string)

@@ -137,15 +137,21 @@ resource "aws_lb_listener" "https" {
   }
 }
 
-# What the public listener answers with anything but 404.
+# What the public listener answers with anything but 404. Two rules: AWS takes five values in one, and its
+# guide says three in a condition.
 resource "aws_lb_listener_rule" "public" {
+  for_each = {
+    senders = { priority = 10, paths = ["/webhooks/*", "/uploads/*", "/artifacts/*"] }
+    sites   = { priority = 11, paths = ["/site/v1/*", "/.well-known/jwks.json"] }
+  }
+
   listener_arn = aws_lb_listener.https.arn
-  priority     = 10
+  priority     = each.value.priority
   tags         = var.tags
 
   condition {
     path_pattern {
-      values = ["/webhooks/*", "/uploads/*", "/.well-known/jwks.json", "/site/v1/*"]
+      values = each.value.paths
     }
   }
 

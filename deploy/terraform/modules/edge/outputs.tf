@@ -4,7 +4,7 @@ output "gateway_security_group_id" {
 }
 
 output "target_group_arn" {
-  description = "Where the gateway is registered. Depends on the rule, without which a service cannot use it."
+  description = "Where the gateway is registered. Depends on the rules, without which a service cannot use it."
   value       = aws_lb_target_group.gateway.arn
   depends_on  = [aws_lb_listener_rule.public]
 }

@@ -32,7 +32,8 @@ resource "aws_kms_alias" "this" {
 }
 
 # Signing secrets of vendors, keys of LLMs and sites. Who rotates them is the vendor's console: put the
-# new value in, and list both versions in the tenant's file until the old one is silent.
+# new value in (`sluice secret rotate` does). An entry by `aws-sm:` with an `overlap` takes both meanwhile;
+# with `env:` or `file:` list both in the tenant's file until the old one is silent.
 resource "aws_secretsmanager_secret" "named" {
   # checkov:skip=CKV2_AWS_57: no machine can rotate them; docs/runbooks/rotate-a-secret.md says how people do
   for_each                = var.names

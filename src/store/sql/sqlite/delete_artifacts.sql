@@ -1,4 +1,4 @@
--- Only what is over: an upload may have been used since it was chosen.
+-- Only what is over: an upload may have been used since it was chosen. One whose id may come again stays.
 WITH chosen (id, now) AS MATERIALIZED (
     VALUES
     (?, ?) -- repeated
@@ -6,5 +6,8 @@ WITH chosen (id, now) AS MATERIALIZED (
 DELETE FROM artifacts
 WHERE id IN (SELECT id FROM chosen)
     AND delete_after <= (SELECT max(now) FROM chosen)
-    AND (uploadable_until IS NULL OR uploadable_until <= (SELECT max(now) FROM chosen))
+    AND (
+        uploadable_until IS NULL
+        OR max(uploadable_until, (created_at / 86400000 + 1) * 86400000 + 3600000) <= (SELECT max(now) FROM chosen)
+    )
 RETURNING kind

@@ -2,6 +2,6 @@
 SELECT
     id, tenant, source, kind, event_id, job_id, subject_id, media_type, bytes, digest, created_at, stored_at, delete_after
 FROM artifacts
-WHERE kind = 'uploads' AND stored_at IS NULL AND event_id IS NULL AND uploadable_until <= ?1 AND delete_after > ?1
+WHERE kind = 'uploads' AND stored_at IS NULL AND uploadable_until <= ?1 AND delete_after > ?1
 ORDER BY uploadable_until
 LIMIT ?2

@@ -28,6 +28,7 @@ variables {
   configuration       = { bucket = "example-releases", key = "configuration.tar.gz", sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
   redis_user_group_id = "sluice"
   kms_key_arn         = "arn:aws:kms:eu-central-1:123456789012:key/0f0f0f0f-0000-4000-8000-000000000000"
+  artifacts_bucket    = "example-sluice-artifacts"
   alarm_topic_arn     = "arn:aws:sns:eu-central-1:123456789012:alarms"
 }
 
