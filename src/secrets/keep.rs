@@ -136,8 +136,10 @@ impl Keep {
         expired.map(|(reference, _)| reference.clone()).collect()
     }
 
-    /// Asks the providers for all of `wanted`, at once, each question within its deadline. A value that
-    /// is not given stays what it was; a previous version that is gone is forgotten.
+    /// Asks the providers for all of `wanted`, each question within its deadline; first for what is there, then for
+    /// the versions before. A rotation that falls between is known by the next time; the other way round, what it
+    /// retired would be neither. A value that is not given stays what it was; a previous version that is gone is
+    /// forgotten.
     pub async fn fetch(&self, providers: &Providers, wanted: &BTreeSet<RemoteReference>) -> Refreshed {
         let mut asked: BTreeMap<&Location, Vec<&RemoteReference>> = BTreeMap::new();
         for reference in wanted {
@@ -149,16 +151,22 @@ impl Keep {
         }
         let questions = asked.iter().map(|(location, references)| {
             let provider = ready[&location.kind].clone();
-            async move {
+            let question = async move {
                 let document = match provider {
                     Ok(provider) => read(&*provider, location, providers.timeout).await,
                     Err(error) => Err(error),
                 };
                 (references, document)
-            }
+            };
+            (location, question)
         });
-        let questions: Vec<_> = questions.collect();
-        let answers: Vec<_> = stream::iter(questions).buffer_unordered(AT_ONCE).collect().await;
+        let (before, now): (Vec<_>, Vec<_>) =
+            questions.partition(|(location, _)| location.version == Version::Previous);
+        let mut answers = Vec::with_capacity(asked.len());
+        for round in [now, before] {
+            let round: Vec<_> = round.into_iter().map(|(_, question)| question).collect();
+            answers.extend(stream::iter(round).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+        }
         let mut refreshed = Refreshed { succeeded: ready.into_keys().collect(), ..Refreshed::default() };
         for (references, document) in answers {
             for reference in references {

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use sluice::{
     api::records::{Retention, Scope},
     app::Refused,
+    artifacts::{ArtifactError, Kind, NewArtifact, ObjectError},
     clock::SystemClock,
     error_code::ErrorCode,
 };
-use sluice_actors::ports::Clock as _;
+use sluice_actors::{domain::LaneKey, ports::Clock as _};
 
 use crate::harness::{App, Engine, Process, World, completed, on_both_engines, sluice, summarising, within};
 
@@ -275,5 +276,16 @@ async fn an_archived_payload_stays_sealed_and_ends_with_its_key_as_all_artifacts
         assert_eq!(gone.status(), 404);
     }
     assert!(!folder.exists(), "objects of a tenant go with its keys");
+    let late = NewArtifact {
+        lane: LaneKey::new("acme".parse().unwrap(), "chat".parse().unwrap()),
+        kind: Kind::Transcript,
+        event: sent.event().parse().unwrap(),
+        job: None,
+        subject: None,
+        media_type: "text/plain",
+        delete_after: None,
+    };
+    let kept = app.artifacts().keep(late, "of what was erased".into()).await;
+    assert!(matches!(kept, Err(ArtifactError::Objects(ObjectError::NotFound))), "{kept:?}");
     app.finish().await;
 }

@@ -1,4 +1,5 @@
-//! The drill of docs/backup.md: a Postgres server is lost and brought back to a moment.
+//! The drills of docs/backup.md and docs/production.md: a Postgres server is lost and brought back to a moment, or
+//! from a dump.
 
 use std::{
     sync::{Arc, Mutex},
@@ -35,7 +36,7 @@ async fn a_server_brought_back_to_a_moment_lost_nothing_acknowledged_before_it_a
     let mut server = cluster.connect(&database).await;
     let enough = ledger.lock().unwrap().len() + 100;
     at_least(enough).await;
-    let before: Ledger = Arc::new(Mutex::new(ledger.lock().unwrap().clone()));
+    let before = now(&ledger);
     let moment: String = sqlx::query_scalar("SELECT clock_timestamp()::text").fetch_one(&mut server).await.unwrap();
     let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state IN ('pending', 'failed', 'running')")
         .fetch_one(&mut server)
@@ -81,27 +82,94 @@ async fn a_server_brought_back_to_a_moment_lost_nothing_acknowledged_before_it_a
     nothing_lost_and_nothing_doubled(&world, &process, &before).await;
     fences_only_rise(&world);
 
-    // What came after the moment is gone; sent again it is taken as new, and updates the post of its
-    // subject instead of making a second.
-    let later = ledger.lock().unwrap().clone();
-    let (id, _) = later.iter().find(|(id, _)| !before.lock().unwrap().contains_key(*id)).unwrap();
+    what_came_later_is_taken_as_new(&world, &process, &before, &ledger).await;
+    process.terminate();
+    assert!(process.ended().await.0.success());
+}
+
+/// A copy of a ledger at this moment.
+fn now(ledger: &Ledger) -> Ledger {
+    Arc::new(Mutex::new(ledger.lock().unwrap().clone()))
+}
+
+/// What came after the moment is gone; sent again it is taken as new, and updates the post of its subject instead of
+/// making a second.
+async fn what_came_later_is_taken_as_new(world: &World, process: &Process, before: &Ledger, ledger: &Ledger) {
+    let (known, all) = (before.lock().unwrap().clone(), ledger.lock().unwrap().clone());
+    let later: Vec<_> = all.iter().filter(|(id, _)| !known.contains_key(*id)).collect();
     let mut gone = 0;
-    for (_, event) in later.iter().filter(|(id, _)| !before.lock().unwrap().contains_key(*id)) {
+    for (_, event) in &later {
         gone += usize::from(process.get(&format!("/api/v1/events/{event}")).await["event"].is_null());
     }
     assert!(gone > 0, "nothing came after the moment");
     let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
     let mut taken = 0;
-    for (id, _) in later.iter().filter(|(id, _)| !before.lock().unwrap().contains_key(*id)) {
+    for (id, _) in &later {
         taken += usize::from(!sender.send(id, &completed(id, 0)).await.is_duplicate());
     }
-    assert_eq!(taken, gone, "{id}");
-    nothing_lost_and_nothing_doubled(&world, &process, &before).await;
+    assert_eq!(taken, gone, "of {}", later.len());
+    nothing_lost_and_nothing_doubled(world, process, before).await;
     let mut subjects: Vec<_> = world.wordpress.posts().into_iter().map(|post| post.post_key).collect();
     let posts = subjects.len();
     subjects.sort();
     subjects.dedup();
     assert_eq!(subjects.len(), posts, "two posts of one subject");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_taken_under_load_and_restored_holds_all_that_was_acknowledged_before_and_doubles_nothing() {
+    let cluster = Cluster::shared();
+    let database = cluster.database().await;
+    let world = World::on_url(&cluster.url(&database), &fast()).await;
+    let ledger = Ledger::default();
+    let process = Process::start(&world.folder).await;
+    world.trust(&process.runtime.public).await;
+    let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
+    let load = Load::begin(&sender, 0, &ledger);
+    let at_least = async |count| acknowledged(&ledger, count).await;
+    at_least(50).await;
+
+    // A slow site, so that in the dump many jobs still wait: they run before the server is lost, and again from the
+    // dump.
+    world.wordpress.fail_always(Some(Fault::Late(Duration::from_millis(200))));
+    let enough = ledger.lock().unwrap().len() + 100;
+    at_least(enough).await;
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("database.dump");
+    let mut before = now(&ledger);
+    // Until deliveries were acknowledged while one was written.
+    for _ in 0..50 {
+        before = now(&ledger);
+        cluster.dump_into(&database, &dump).await;
+        if ledger.lock().unwrap().len() > before.lock().unwrap().len() {
+            break;
+        }
+    }
+    let after = ledger.lock().unwrap().len();
+    assert!(after > before.lock().unwrap().len(), "the gateway went on meanwhile");
+    world.wordpress.fail_always(None);
+    at_least(after + 50).await;
+    eventually("what waited in the dump ran", || async { (world.wordpress.effects().len() > after).then_some(()) })
+        .await;
+
+    // The database is lost, and the gateway with it.
+    process.kill();
+    load.end().await;
+    let restored = cluster.restored(&dump).await;
+    let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state IN ('pending', 'failed', 'running')")
+        .fetch_one(&mut cluster.connect(&restored).await)
+        .await
+        .unwrap();
+    assert!(waiting > 10, "{waiting}");
+    move_to(&world, &cluster.url(&restored));
+    let told = sluice(world.folder.path(), &["restore", "--recovered", "--json"]).await.json();
+    assert!(told["unfinished_jobs"].as_i64().unwrap() >= waiting, "{told}, {waiting} waited");
+
+    let process = Process::start(&world.folder).await;
+    world.trust(&process.runtime.public).await;
+    nothing_lost_and_nothing_doubled(&world, &process, &before).await;
+    fences_only_rise(&world);
+    what_came_later_is_taken_as_new(&world, &process, &before, &ledger).await;
     process.terminate();
     assert!(process.ended().await.0.success());
 }

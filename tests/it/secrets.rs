@@ -5,5 +5,6 @@ pub(crate) mod fake;
 mod gateway;
 mod revoke;
 mod rotate;
+mod sending;
 mod signing;
 mod vault;

@@ -34,6 +34,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     actions::bench::Bench,
+    canaries::search::Search,
     harness::{LLM_KEY, Process, Receiver, SECRET, World, completed, eventually, series, summarising},
 };
 
@@ -280,6 +281,10 @@ async fn a_collector_that_is_dead_or_never_answers_costs_spans_that_are_counted_
 
 /// What a panic says: it could be a payload.
 const PANIC_TEXT: &str = "CANARY-panic";
+/// What the panic of a lane says.
+const LANE_PANIC: &str = "asked for by the test";
+/// In every secret of a [`Bench`].
+const OF_BENCH: &str = "PLANTED";
 
 /// Panics when it is told of a call, in the middle of an attempt.
 struct Panics;
@@ -317,6 +322,9 @@ async fn an_error_and_panics_of_an_action_and_a_lane_are_reported_with_whose_the
     let world = World::new(&summarising("chat", "generic", "")).await;
     let dsn = world.folder.secret("sentry.dsn", &sentry.url);
     world.folder.main(&format!("[telemetry.sentry]\ndsn = \"{dsn}\"\nenvironment = \"staging\"\n"));
+    let main = std::fs::read_to_string(world.folder.config()).unwrap();
+    std::fs::write(world.folder.config(), main.replace("info,sluice=debug", "trace")).unwrap();
+    let search = Search::of(&[&CANARIES[..], &[PANIC_TEXT, LANE_PANIC, OF_BENCH, &sentry.url]].concat());
     world.wordpress.fail_always(Some(Fault::status(422)));
     let process = Process::start(&world.folder).await;
     world.trust(&process.runtime.public).await;
@@ -333,9 +341,11 @@ async fn an_error_and_panics_of_an_action_and_a_lane_are_reported_with_whose_the
     process.terminate();
     let (status, lines) = process.ended().await;
     assert!(status.success(), "{lines:#?}");
-    assert!(!lines.join("\n").contains(&sentry.url), "the DSN shows in the log");
+    let log = lines.join("\n");
+    assert!(log.contains("\"level\":\"trace\"") && log.contains("job became a dead letter"), "{log}");
+    assert_eq!(search.find(log.as_bytes()), [""; 0], "in the log of the binary");
 
-    // Panics of an action and of a lane in the tree, while the log reports to the same place.
+    // Panics of an action and of a lane in the tree, while the log tells all it can and reports to the same place.
     let bench = Bench::traced(
         "[[sources.payments.routes]]\nname = 'sum'\naction = 'summarize_and_publish'\n",
         Arc::new(Panics),
@@ -346,7 +356,7 @@ async fn an_error_and_panics_of_an_action_and_a_lane_are_reported_with_whose_the
     let written = Written::default();
     let options = Options {
         format: LogFormat::Json,
-        filter: "info".into(),
+        filter: "trace".into(),
         sink: Some(Arc::new(Mutex::new(written.clone()))),
         reports: reports.clone(),
     };
@@ -390,9 +400,7 @@ async fn an_error_and_panics_of_an_action_and_a_lane_are_reported_with_whose_the
         (events.len() >= 3).then_some(text)
     })
     .await;
-    for canary in CANARIES.into_iter().chain([PANIC_TEXT, "asked for by the test"]) {
-        assert!(!text.contains(canary), "{canary} in {text}");
-    }
+    assert_eq!(search.find(text.as_bytes()), [""; 0], "in reports");
     let events: Vec<Value> = serde_json::from_str(&text).expect("JSON");
     let of = |job: &str| {
         let found: Vec<&Value> = events.iter().filter(|event| event["tags"]["job_id"] == job).collect();
@@ -418,10 +426,22 @@ async fn an_error_and_panics_of_an_action_and_a_lane_are_reported_with_whose_the
     let panic = &of_lane[0]["exception"]["values"][0];
     assert_eq!(panic["type"], "panic");
     assert!(panic["value"].as_str().unwrap().contains("src/lane.rs"), "{panic:#}");
-    // The line of the log tells the same.
+    // The line of the log tells the same. No other line, of no library, tells more of what was sent, said or paid with.
     let log = log();
-    let line: Value = serde_json::from_str(log.lines().find(|line| line.contains("panicked")).unwrap()).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let line = lines.iter().find(|line| line["message"] == "panicked").expect("the panic's line");
     assert_eq!((&line["job_id"], &line["tenant"]), (&json!(panicking_id), &json!("acme")));
     assert_eq!(line["span_id"].as_str().map(str::len), Some(16), "{line}");
-    assert!(!log.contains("CANARY"), "{log}");
+    let traced = |library: &str| {
+        let of = |line: &Value| {
+            line["level"] == "trace" && line["target"].as_str().is_some_and(|it| it.starts_with(library))
+        };
+        lines.iter().any(of)
+    };
+    assert!(traced("hyper"), "the call of the attempt that panicked is traced: {log}");
+    assert_eq!(search.find(log.as_bytes()), [""; 0], "in the log of the panics");
+    // It would have been seen.
+    for text in CANARIES.into_iter().chain([PANIC_TEXT, LANE_PANIC, OF_BENCH]) {
+        assert_eq!(search.find(format!("{log} {text}").as_bytes()).len(), 1, "{text}");
+    }
 }

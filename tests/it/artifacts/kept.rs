@@ -1,12 +1,17 @@
 //! What jobs keep: transcripts, results that no callback can carry, replies that no row can; links that are
 //! fresh each time, an object store that is away, retention, archive, erasure.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sluice::{api::records::Retention, clock::SystemClock, standins::StandInApi};
+use sluice::{
+    api::records::Retention,
+    clock::SystemClock,
+    standins::{Fault, StandInApi},
+};
 use sluice_actors::ports::Clock as _;
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
 use super::{id_of, location};
 use crate::harness::{App, Engine, World, completed, eventually, on_both_engines, sluice, summarising};
@@ -24,11 +29,25 @@ fn main_file(world: &World, more: &str) {
     std::fs::write(world.folder.config(), main + more).unwrap();
 }
 
-/// What the site was told last.
-fn callback(world: &World) -> Value {
+/// All that the site was told of results, oldest first.
+fn callbacks(world: &World) -> Vec<Value> {
     let requests = world.wordpress.requests();
-    let last = requests.iter().rev().find(|seen| seen.query.ends_with("callbacks")).unwrap();
-    serde_json::from_slice(&last.body).unwrap()
+    let told = requests.iter().filter(|seen| seen.query.ends_with("callbacks"));
+    told.map(|seen| serde_json::from_slice(&seen.body).unwrap()).collect()
+}
+
+/// What it was told last.
+fn callback(world: &World) -> Value {
+    callbacks(world).pop().unwrap()
+}
+
+/// The checkpoint of a route's job that failed, as it lies in the database.
+async fn checkpoint(world: &World, route: &str) -> Option<String> {
+    let path = world.folder.path().join("sluice.db");
+    let mut database = SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
+    let kept = sqlx::query_scalar("SELECT checkpoint FROM jobs WHERE route = ? AND state = 'failed'").bind(route);
+    let kept: Option<Option<String>> = kept.fetch_optional(&mut database).await.unwrap();
+    kept.flatten()
 }
 
 /// A link as this machine can open it.
@@ -91,8 +110,8 @@ async fn a_transcript_is_kept_linked_and_goes_with_its_event(engine: Engine) {
     })
     .await;
     assert_eq!(objects(&world, "transcripts"), 1, "first the rows say that its time is over");
-    assert_eq!(app.artifacts().sweep(SystemClock.now()).await.unwrap(), 1);
-    assert_eq!((objects(&world, "transcripts"), app.artifacts().sweep(SystemClock.now()).await.unwrap()), (0, 0));
+    assert_eq!(app.artifacts().sweep(SystemClock.now()).await.unwrap().rows, 1);
+    assert_eq!((objects(&world, "transcripts"), app.artifacts().sweep(SystemClock.now()).await.unwrap().rows), (0, 0));
     let (status, _) = opened(&app, &fresh).await;
     assert_eq!(status, 404, "a link to what is gone");
     let gone = app.request(reqwest::Method::GET, &format!("/api/v1/artifacts/{}", id_of(key))).send().await.unwrap();
@@ -156,6 +175,50 @@ async fn a_subject_that_is_erased_early_takes_its_transcript_along() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_do_not_go_keep_no_others_and_go_once_they_can() {
+    let world = World::new(&summarising("chat", "generic", "")).await;
+    let app = world.start().await;
+    let chat = app.acme("chat", "generic");
+    let stuck = chat.send("e1", &completed("stuck", 0)).await;
+    let free = chat.send("e2", &completed("free", 1)).await;
+    app.settled(stuck.event()).await;
+    app.settled(free.event()).await;
+    let folder = world.folder.path().join("artifacts");
+    let mut blocked = Vec::new();
+    for _ in 0..8 {
+        let id = app.artifact("acme", "chat", stuck.event()).await;
+        let found = app.artifacts().find(&"acme".parse().unwrap(), id.parse().unwrap()).await.unwrap().unwrap();
+        // A folder in the place of a file can be removed by nobody who removes files.
+        let path = folder.join(found.key().to_string());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        blocked.push(path);
+    }
+    let id = app.artifact("acme", "chat", free.event()).await;
+    let found = app.artifacts().find(&"acme".parse().unwrap(), id.parse().unwrap()).await.unwrap().unwrap();
+    let file = folder.join(found.key().to_string());
+    for subject in ["stuck", "free"] {
+        let erase = ["subject", "erase", "acme", subject, "--yes", "--json", "--reason", "x"];
+        let done = sluice(world.folder.path(), &erase).await;
+        assert_eq!(done.status, 0, "{done:?}");
+    }
+    let later = || SystemClock.now().plus(Duration::from_secs(1));
+    for _ in 0..3 {
+        assert!(app.artifacts().sweep(later()).await.is_err());
+    }
+    assert!(!file.exists(), "it comes after them, and goes");
+    for path in blocked {
+        std::fs::remove_dir(path).unwrap();
+    }
+    let mut gone = 0;
+    for _ in 0..3 {
+        gone += app.artifacts().sweep(later()).await.unwrap().rows;
+    }
+    assert_eq!(gone, 8);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_store_that_is_away_loses_no_job_and_pays_no_model_twice() {
     let world = World::new(&summarising("chat", "generic", "")).await;
     main_file(&world, "[artifacts]\ntranscripts = true\nstore = \"blocked/artifacts\"\n");
@@ -203,8 +266,13 @@ url = "{}"
         api.url("/large")
     ));
     let app = world.start().await;
-    world.wordpress.fail_next(sluice::standins::Fault::status(503));
+    world.wordpress.fail_always(Some(Fault::status(503)));
     let sent = app.acme("chat", "generic").send("e1", &completed("s1", 0)).await;
+    // An attempt has told its link, and the next one has not begun or fails as well.
+    let kept = eventually("an attempt failed", || checkpoint(&world, "post")).await;
+    let link = callback(&world)["artifacts"][0]["url"].as_str().unwrap().to_owned();
+    assert!(link.contains("&signature="), "{link}");
+    world.wordpress.fail_always(None);
     let jobs = app.settled(sent.event()).await;
     let of = |route: &str| jobs.iter().find(|job| job["job"]["route"] == route).unwrap();
     assert!(jobs.iter().all(|job| job["job"]["state"] == "succeeded"), "{jobs:#?}");
@@ -214,16 +282,13 @@ url = "{}"
     let key = of("post")["result"]["artifacts"][0].as_str().unwrap();
     let (status, whole) = opened(&app, told["artifacts"][0]["url"].as_str().unwrap()).await;
     assert_eq!((status, whole), (200, ["The order was shipped."; 300].join(" ")));
-    let calls: Vec<Value> = world
-        .wordpress
-        .requests()
-        .iter()
-        .filter(|seen| seen.query.ends_with("callbacks"))
-        .map(|seen| serde_json::from_slice::<Value>(&seen.body).unwrap()["artifacts"][0].clone())
-        .collect();
-    assert_eq!(calls.len(), 2);
-    assert_eq!(calls[0]["id"], calls[1]["id"], "kept once");
-    assert_ne!(calls[0]["url"], calls[1]["url"], "signed for each attempt");
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept, json!({ "artifacts": [key] }), "between two attempts: the key, no signature and no URL");
+    let calls: Vec<Value> = callbacks(&world).into_iter().map(|told| told["artifacts"][0].clone()).collect();
+    assert!(calls.len() >= 2, "{calls:?}");
+    let all = |field: &str| calls.iter().map(|link| link[field].as_str().unwrap()).collect::<BTreeSet<_>>();
+    assert_eq!(all("id").len(), 1, "kept once");
+    assert_eq!(all("url").len(), calls.len(), "signed for each attempt");
     assert_eq!(objects(&world, "results"), 2, "{key}");
 
     let reply = &of("call")["result"]["reply"];

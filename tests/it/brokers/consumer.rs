@@ -24,12 +24,23 @@ impl Received {
     }
 }
 
-pub(super) async fn of_redis(broker: &Broker, stream: &str) -> Vec<Received> {
+/// Ids and fields.
+async fn entries_of_redis(broker: &Broker, stream: &str) -> Vec<(String, Vec<String>)> {
     let client = redis::Client::open(broker.url("redis", "gw")).expect("a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
     let command = redis::cmd("XRANGE").arg(stream).arg("-").arg("+").to_owned();
-    let entries: Vec<(String, Vec<String>)> = command.query_async(&mut connection).await.expect("a range");
-    let entries = entries.into_iter().map(|(_, fields)| {
+    command.query_async(&mut connection).await.expect("a range")
+}
+
+/// When the messages of a stream came, in milliseconds: Redis says so in their ids.
+pub(super) async fn times_of_redis(broker: &Broker, stream: &str) -> Vec<u64> {
+    let entries = entries_of_redis(broker, stream).await;
+    let time = |id: &str| id.split_once('-').and_then(|(millis, _)| millis.parse().ok());
+    entries.iter().map(|(id, _)| time(id).expect("an id of a stream")).collect()
+}
+
+pub(super) async fn of_redis(broker: &Broker, stream: &str) -> Vec<Received> {
+    let entries = entries_of_redis(broker, stream).await.into_iter().map(|(_, fields)| {
         let mut fields: BTreeMap<_, _> = fields.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         let body = fields.remove("body").expect("a body");
         Received::new(fields, body.as_bytes())

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::consumer;
-use crate::harness::{App, Broker, Folder, SECRET, completed, drained, eventually};
+use crate::harness::{App, Broker, Folder, PATIENCE, SECRET, completed, drained, eventually, series, within};
 
 /// Events of each source.
 const EVENTS: usize = 60;
+/// What each may publish: so many a second, so many at once after a rest, so many beside each other.
+const PER_SECOND: u64 = 20;
+const BURST: u64 = 5;
+const CONCURRENCY: u64 = 4;
 
 fn source(name: &str, broker: &str) -> String {
     format!(
         "[sources.{name}]\nvendor = 'generic'\nsecrets = ['file:pay.secret']\n\
-         limits = {{ outbound = {{ per_second = 20, burst = 5, concurrency = 4 }}, \
+         limits = {{ outbound = {{ per_second = {PER_SECOND}, burst = {BURST}, concurrency = {CONCURRENCY} }}, \
          breaker = {{ failures = 5, window = '60s', cooldown = '1s' }} }}\n\
          [[sources.{name}.routes]]\nname = 'publish'\naction = 'queue_publish'\n{broker}\n"
     )
@@ -69,6 +73,17 @@ async fn brokers_that_are_killed_in_mid_run_have_every_event_once_they_are_back(
     })
     .await;
     assert!(failed > 0 && left(&app).await > 0, "they were killed too late to tell anything");
+    // The breaker that the source configures, as for any action. The one that all lanes share needs two of them.
+    for name in names {
+        let of = format!("source=\"{name}\"");
+        within(PATIENCE * 2, &format!("the breaker of {name} opens"), || async {
+            let scrape = app.scrape().await;
+            let beside = series(&scrape, "sluice_lane_in_flight", &[&of]);
+            assert!(beside <= CONCURRENCY, "{name}: {beside} at once");
+            (series(&scrape, "sluice_lane_breaker_opens_total", &[&of]) > 0).then_some(())
+        })
+        .await;
+    }
     let all = tokio::task::spawn_blocking(move || {
         redis.again();
         nats.again();
@@ -87,5 +102,17 @@ async fn brokers_that_are_killed_in_mid_run_have_every_event_once_they_are_back(
         let seen: BTreeSet<String> = read.iter().map(|message| message.header("event_id").to_owned()).collect();
         assert_eq!(seen, *sent, "{name}: {} messages", read.len());
     }
+    no_faster_than_it_may(&consumer::times_of_redis(&redis, "orders").await);
     app.finish().await;
+}
+
+/// In no time came more than the rate allows, and what was under way when that time began.
+fn no_faster_than_it_may(times: &[u64]) {
+    for (first, from) in times.iter().enumerate() {
+        for (last, until) in times.iter().enumerate().skip(first) {
+            let came = (last - first + 1) as u64;
+            let most = BURST + CONCURRENCY + ((until - from + 1) * PER_SECOND).div_ceil(1000);
+            assert!(came <= most, "{came} messages in {} ms, {most} at most", until - from);
+        }
+    }
 }

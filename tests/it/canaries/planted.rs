@@ -2,8 +2,12 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::echo;
-use crate::{harness::Folder, oidc::real::CLIENT_SECRET, secrets::fake::TOKEN};
+use super::{brokers::Brokers, echo};
+use crate::{
+    harness::{Engine, Folder},
+    oidc::real::CLIENT_SECRET,
+    secrets::fake::{ROLE_ID, SECRET_ID, TOKEN},
+};
 
 /// In every planted secret.
 pub(super) const MARK: &str = "canaryhunter";
@@ -24,6 +28,25 @@ pub(super) const DATABASE: &str = "canaryhunter-database-password";
 pub(super) const MAIL: &str = "canaryhunter-mail-password";
 pub(super) const COLLECTOR: &str = "canaryhunter-collector-token";
 pub(super) const USER: &str = "canaryhunter-password-of-a-user";
+/// Of Redis, `RabbitMQ` and NATS.
+pub(super) const BROKERS: [&str; 3] =
+    ["canaryhunter-password-at-redis", "canaryhunter-password-at-rabbitmq", "canaryhunter-password-at-nats"];
+/// Of `sealed/chat`, before it is rotated and after.
+pub(super) const ROTATED: &str = "canaryhunter-rotated-secret-of-32-b-";
+pub(super) const NEXT: &str = "canaryhunter-what-it-is-rotated-to--";
+/// The newest wrapping key and the one before it: 32 bytes each, as the gateway wants them.
+const WRAPPING: [&[u8; 32]; 2] = [b"canaryhunter-wrapping-key-of-32-", b"canaryhunter-wrapping-key-before"];
+/// What signs the links of the folder of artifacts: 32 bytes.
+const LINKS: &[u8; 32] = b"canaryhunter-links-are-signed-by";
+/// Where the gateway looks for it.
+pub(super) const LINK_KEY: &str = "artifacts/.signing-key";
+/// Whether this build publishes to brokers: to none, or to all three. One that cannot refuses a route that would.
+pub(super) const PUBLISHES: bool = cfg!(all(feature = "redis", feature = "rabbitmq", feature = "nats"));
+
+/// The wrapping key as it lies in its file.
+pub(super) fn wrapping_key() -> String {
+    STANDARD.encode(WRAPPING[0])
+}
 
 /// `whsec_` and base64.
 pub(super) fn whsec(name: &str) -> String {
@@ -46,13 +69,24 @@ pub(super) struct Addresses {
     pub(super) alerts: String,
     pub(super) mail: u16,
     pub(super) vault: String,
+    /// How to log in there.
+    pub(super) vault_login: String,
     pub(super) llm: String,
     pub(super) site: String,
     pub(super) site_uuid: &'static str,
     pub(super) api: String,
     pub(super) echo: u16,
+    pub(super) brokers: Brokers,
     /// None: a file of the folder.
     pub(super) database: Option<String>,
+}
+
+/// One way to log in to Vault at a time: with each engine another.
+pub(super) fn vault_login(engine: Engine) -> String {
+    match engine {
+        Engine::Sqlite => format!("[secrets.vault.approle]\nrole_id = '{ROLE_ID}'\nsecret_id = 'file:secret-id'"),
+        Engine::Postgres => "token = 'file:vault'".to_owned(),
+    }
 }
 
 /// Writes all files.
@@ -67,11 +101,16 @@ pub(super) fn write(folder: &Folder, at: &Addresses) {
         ("mail", MAIL),
         ("oidc", CLIENT_SECRET),
         ("vault", TOKEN),
+        ("secret-id", SECRET_ID),
         ("bearer", BEARER),
         ("basic", BASIC),
         ("header", "canaryhunter-header-value"),
         ("client", "stand-in-client-secret"),
         ("redact", "canaryhunter-redact-key"),
+        ("rotated", ROTATED),
+        ("bearer-sealed", &format!("{BEARER}-sealed")),
+        ("wrapping", &wrapping_key()),
+        ("wrapping-before", &hex::encode(WRAPPING[1])),
         ("forward", &whsec("forward")),
         ("alerts", &whsec("alerts")),
         ("dsn", &at.dsn),
@@ -79,12 +118,18 @@ pub(super) fn write(folder: &Folder, at: &Addresses) {
     ] {
         folder.secret(name, value);
     }
+    for (url, name) in at.brokers.urls().into_iter().zip(["redis", "rabbitmq", "nats"]) {
+        folder.secret(&format!("{name}.url"), &url);
+    }
     if let Some(url) = &at.database {
         folder.secret("database", url);
     }
+    std::fs::create_dir(folder.path().join("artifacts")).unwrap();
+    folder.secret(LINK_KEY, &hex::encode(LINKS));
     std::fs::write(folder.config(), main(at)).unwrap();
     folder.secret("key-0", &signing_key(0));
     folder.tenant("acme", &acme(at));
+    folder.tenant("sealed", &sealed(at));
     for (n, answer) in echo::ANSWERS.into_iter().enumerate() {
         folder.secret(&format!("key-{}", n + 1), &signing_key(n + 1));
         // Each tenant has secrets of its own.
@@ -98,11 +143,12 @@ pub(super) fn write(folder: &Folder, at: &Addresses) {
 
 fn main(at: &Addresses) -> String {
     let database = at.database.as_ref().map_or("", |_| "[database]\nurl = 'file:database'");
-    let Addresses { admin, issuer, collector, alerts, mail, vault, .. } = at;
+    let Addresses { admin, issuer, collector, alerts, mail, vault, vault_login, .. } = at;
     format!(
         r#"
 [edge]
 listen = "127.0.0.1:0"
+public_url = "https://hooks.example.com"
 [admin]
 listen = "127.0.0.1:{admin}"
 public_url = "http://127.0.0.1:{admin}"
@@ -128,7 +174,10 @@ dsn = "file:dsn"
 refresh = "2s"
 [secrets.vault]
 address = "{vault}"
-token = "file:vault"
+{vault_login}
+[artifacts]
+store = "artifacts"
+transcripts = true
 [alerts]
 dead_letters = 1
 [[alerts.receivers]]
@@ -161,6 +210,16 @@ fn acme(at: &Addresses) -> String {
         format!("[[sources.chat.routes]]\nname = '{name}'\naction = 'http_call'\nurl = '{api}/sink'\nauth = {auth}\n")
     })
     .concat();
+    let published: String = [
+        "redis = { url = 'file:redis.url', stream = 'orders' }",
+        "rabbitmq = { url = 'file:rabbitmq.url', exchange = 'events', routing_key = 'orders' }",
+        "nats = { url = 'file:nats.url', subject = 'orders' }",
+    ]
+    .iter()
+    .filter(|_| PUBLISHES)
+    .enumerate()
+    .map(|(n, broker)| format!("[[sources.chat.routes]]\nname = 'broker-{n}'\naction = 'queue_publish'\n{broker}\n"))
+    .collect();
     format!(
         r#"
 [llm]
@@ -186,6 +245,7 @@ action = "http_forward"
 url = "{api}/sink"
 secret = "file:forward"
 {calls}
+{published}
 [sources.vaulted]
 vendor = "generic"
 secrets = [{{ ref = "vault:secret/data/acme#pay", overlap = "1h" }}]
@@ -200,6 +260,25 @@ vendor = "custom"
 secrets = ["file:static"]
 scheme = {{ algorithm = "token", signature = {{ header = "X-Sender-Token" }}, id = {{ header = "X-Event" }}, type = {{ value = "thing.happened" }} }}
 "#
+    )
+}
+
+/// A tenant whose rows are sealed. One of its own: in the sealed rows of others nothing could be found.
+fn sealed(at: &Addresses) -> String {
+    format!(
+        r#"
+[encryption]
+key = ["file:wrapping", "file:wrapping-before"]
+[sources.chat]
+vendor = "generic"
+secrets = ["file:rotated"]
+[[sources.chat.routes]]
+name = "bearer"
+action = "http_call"
+url = "{}/sink"
+auth = {{ bearer = "file:bearer-sealed" }}
+"#,
+        at.api
     )
 }
 

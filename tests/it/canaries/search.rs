@@ -10,18 +10,18 @@ use regex::bytes::{Regex, RegexBuilder};
 const BESIDE: usize = 60;
 
 /// What is looked for.
-pub(super) struct Search(Regex);
+pub(crate) struct Search(Regex);
 
 impl Search {
     /// For these texts: as they are, in hex, in base64 at any place of what was encoded, and as numbers.
-    pub(super) fn of(texts: &[&str]) -> Self {
+    pub(crate) fn of(texts: &[&str]) -> Self {
         let forms: Vec<String> = texts.iter().flat_map(|text| forms(text.as_bytes())).collect();
         let any = forms.iter().map(|form| regex::escape(form)).collect::<Vec<_>>().join("|");
         Self(RegexBuilder::new(&any).unicode(false).build().expect("an expression"))
     }
 
     /// Where it is found, with what is beside it: the first five places.
-    pub(super) fn find(&self, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn find(&self, bytes: &[u8]) -> Vec<String> {
         let shown = |found: regex::bytes::Match<'_>| {
             let (from, to) = (found.start().saturating_sub(BESIDE), (found.end() + BESIDE).min(bytes.len()));
             bytes[from..to].escape_ascii().to_string()

@@ -1,6 +1,6 @@
 //! Everybody whom a gateway with canaries has to do with, and what is to be seen of it.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use sluice::{
 };
 
 use super::{
+    brokers::Brokers,
     echo,
     planted::{self, Addresses},
 };
@@ -34,6 +35,7 @@ pub(super) struct Stage {
     pub(super) mailbox: Mailbox,
     pub(super) collector: Receiver,
     pub(super) sentry: Receiver,
+    pub(super) brokers: Brokers,
     pub(super) provider: RealProvider,
     _moto: Moto,
     /// The database in the shared cluster; none: SQLite.
@@ -46,6 +48,7 @@ impl Stage {
         let folder = Folder::new();
         let [roots, cert, key] = certificates(&folder);
         let mailbox = Mailbox::start(&["starttls", &cert, &key, "sluice", planted::MAIL]);
+        let brokers = Brokers::start().await;
         let (collector, sentry) = tokio::join!(Receiver::start("otlp"), Receiver::start("sentry"));
         let admin = free_port();
         let back = format!("http://127.0.0.1:{admin}/api/v1/session/provider/callback");
@@ -73,11 +76,13 @@ impl Stage {
             alerts: alerts.url("").as_str().trim_end_matches('/').to_owned(),
             mail: mailbox.port,
             vault: vault.address.clone(),
+            vault_login: planted::vault_login(engine),
             llm: llm.base_url().to_string(),
             site: site.site().to_string(),
             site_uuid: SITE_UUID,
             api: format!("http://{}", api.authority()),
             echo: echo::start().await,
+            brokers: brokers.clone(),
             database: database.as_ref().map(url),
         };
         planted::write(&folder, &addresses);
@@ -99,6 +104,7 @@ impl Stage {
             mailbox,
             collector,
             sentry,
+            brokers,
             provider,
             _moto: moto,
             database,
@@ -124,8 +130,14 @@ impl Stage {
         process
     }
 
-    /// All that the store keeps.
+    /// All that the store keeps, and the objects of artifacts.
     pub(super) fn stored(&self) -> Vec<(String, Vec<u8>)> {
+        let mut stored = self.objects();
+        stored.extend(self.rows());
+        stored
+    }
+
+    fn rows(&self) -> Vec<(String, Vec<u8>)> {
         match &self.database {
             Some(database) => vec![("the dump of the database".to_owned(), Cluster::shared().dump(database))],
             None => self
@@ -135,6 +147,29 @@ impl Stage {
                 .map(|(path, bytes)| (path.display().to_string(), bytes))
                 .collect(),
         }
+    }
+
+    /// The objects of artifacts by their paths, without the key that lies beside them.
+    fn objects(&self) -> Vec<(String, Vec<u8>)> {
+        fn walk(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    walk(&path, into);
+                } else if !path.ends_with(planted::LINK_KEY) {
+                    into.push((path.display().to_string(), std::fs::read(&path).expect("an object")));
+                }
+            }
+        }
+        let mut objects = Vec::new();
+        walk(&self.folder.path().join("artifacts"), &mut objects);
+        objects
+    }
+
+    /// The ids of transcripts that are kept.
+    pub(super) fn transcripts(&self) -> Vec<String> {
+        let paths = self.objects().into_iter().map(|(path, _)| path).filter(|path| path.contains("/transcripts/"));
+        paths.filter_map(|path| path.rsplit('/').next().map(str::to_owned)).collect()
     }
 }
 

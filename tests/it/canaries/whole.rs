@@ -21,7 +21,7 @@ on_both_engines! {
     no_secret_comes_out_whatever_is_sent_answered_and_asked_and_a_crash_leaves_no_core
 }
 
-/// Routes that an event of `acme/chat` and of an echo's tenant takes.
+/// Routes that an event of an echo's tenant takes, and of `acme/chat` beside those to brokers.
 const ROUTES: usize = 6;
 
 async fn no_secret_comes_out_whatever_is_sent_answered_and_asked_and_a_crash_leaves_no_core(engine: Engine) {
@@ -32,8 +32,16 @@ async fn no_secret_comes_out_whatever_is_sent_answered_and_asked_and_a_crash_lea
     let People { callers, secrets, answers } = people(&stage, &process, &client).await;
     seen.extend(answers);
     seen.extend(deliveries(&stage, &process, &client).await);
-    all_tried(&process, ROUTES * (1 + echo::ANSWERS.len())).await;
-    seen.extend(asked(&process, &client, &callers).await);
+    seen.extend(rotated(&stage, &process).await);
+    let published = if planted::PUBLISHES { planted::BROKERS.len() } else { 0 };
+    all_tried(&process, ROUTES * (1 + echo::ANSWERS.len()) + published + SEALED).await;
+    // A broker that was never told a password tells nothing of it.
+    for password in planted::BROKERS.iter().take(published) {
+        assert!(stage.brokers.know(password), "{password}");
+    }
+    let transcripts = stage.transcripts();
+    assert!(!transcripts.is_empty(), "what the model said is kept");
+    seen.extend(asked(&process, &client, &callers, &transcripts).await);
     seen.extend(commands(&stage).await);
 
     let mails: Vec<Value> = (0..3).map(|_| stage.mailbox.next()).collect();
@@ -211,8 +219,35 @@ async fn deliveries(stage: &Stage, process: &Process, client: &Client) -> Vec<(S
     answers.into_iter().map(|text| ("an answer to a vendor".to_owned(), text.into_bytes())).collect()
 }
 
+/// Deliveries of `sealed/chat`, each of which is a job.
+const SEALED: usize = 3;
+
+/// A secret is rotated while the gateway runs: the one before lies beside it from then on, and is good as well.
+async fn rotated(stage: &Stage, process: &Process) -> Vec<(String, Vec<u8>)> {
+    // Three bodies: the same one within the same second is a replay, whatever its id.
+    let [first, second, third] = ["thread_2", "thread_3", "thread_4"].map(|thread| completed(thread, 0));
+    let old = sender(process, "sealed", "chat", "generic", planted::ROTATED);
+    assert_eq!(taken(&old, "s1", &first).await.status, 200);
+    stage.folder.secret("given", planted::NEXT);
+    let given = stage.folder.path().join("given");
+    let rotate = ["secret", "rotate", "sealed/chat", "--value-file", given.to_str().unwrap()];
+    let ran = run(stage.command(&rotate)).await;
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    let kept = std::fs::read_to_string(stage.folder.path().join("rotated.previous")).unwrap();
+    assert!(kept.contains(planted::ROTATED), "the one before is kept");
+    let new = old.with_secret(planted::NEXT);
+    eventually("the new one is good", || async { (new.send("s2", &second).await.status == 200).then_some(()) }).await;
+    assert_eq!(taken(&old, "s3", &third).await.status, 200, "so is the one before");
+    vec![(rotate[..2].join(" "), format!("{}\n{}", ran.stdout, ran.stderr).into_bytes())]
+}
+
 /// Everything that can be read, as each caller; and what is refused.
-async fn asked(process: &Process, client: &Client, callers: &[Caller]) -> Vec<(String, Vec<u8>)> {
+async fn asked(
+    process: &Process,
+    client: &Client,
+    callers: &[Caller],
+    transcripts: &[String],
+) -> Vec<(String, Vec<u8>)> {
     let admin = &process.runtime.admin;
     let document = process.get("/api/v1/openapi.json").await;
     let first = async |path: &str| {
@@ -227,7 +262,7 @@ async fn asked(process: &Process, client: &Client, callers: &[Caller]) -> Vec<(S
         (refusals.len() >= 2).then_some(refusals)
     })
     .await;
-    let none = vec![String::new()];
+    let (none, transcripts) = (vec![String::new()], transcripts.to_vec());
     let mut urls = vec![format!("{admin}/metrics"), format!("{admin}/nothing"), admin.clone()];
     for path in document["paths"].as_object().unwrap().iter().filter(|(_, item)| !item["get"].is_null()).map(|it| it.0)
     {
@@ -239,6 +274,7 @@ async fn asked(process: &Process, client: &Client, callers: &[Caller]) -> Vec<(S
             path if path.contains("/events/{") => &events,
             path if path.contains("/jobs/{") => &jobs,
             path if path.contains("/refusals/{") => &refusals,
+            path if path.contains("/artifacts/{") => &transcripts,
             _ => &none,
         };
         let list = if path.contains('{') { "" } else { "?limit=500" };
@@ -278,20 +314,31 @@ async fn commands(stage: &Stage) -> Vec<(String, Vec<u8>)> {
     assert_eq!(says(&["check"]).await, 0);
     says(&["doctor"]).await;
     assert_eq!(says(&["alert", "test"]).await, 0);
-    let path = stage.folder.path().join("tenants/echo-200.toml");
-    let good = std::fs::read_to_string(&path).unwrap();
-    for (from, to) in [
-        ("api_key = \"file:llm-200\"", format!("api_key = \"{}\"", planted::LLM)),
-        ("secrets = [\"file:vendor-200\"]", format!("secrets = [\"{}\"]", planted::VENDOR)),
-        ("signing_key = \"file:key-1\"", "signing_key = \"file:forward\"".to_owned()),
-        ("secret = \"file:forward-200\"", "secret = \"file:vendor\"".to_owned()),
-        ("secrets = [\"file:vendor-200\"]", "secrets = [\"file:vendor\"]".to_owned()),
-        ("url = \"http://", format!("url = \"http://user:{}@", planted::VENDOR)),
-    ] {
+    assert_eq!(says(&["secret", "status"]).await, 0);
+    assert_eq!(says(&["encryption", "status", "--rows"]).await, 0);
+    let echo = "tenants/echo-200.toml";
+    let mut broken = vec![
+        (echo, "api_key = \"file:llm-200\"", format!("api_key = \"{}\"", planted::LLM)),
+        (echo, "secrets = [\"file:vendor-200\"]", format!("secrets = [\"{}\"]", planted::VENDOR)),
+        (echo, "signing_key = \"file:key-1\"", "signing_key = \"file:forward\"".to_owned()),
+        (echo, "secret = \"file:forward-200\"", "secret = \"file:vendor\"".to_owned()),
+        (echo, "secrets = [\"file:vendor-200\"]", "secrets = [\"file:vendor\"]".to_owned()),
+        (echo, "url = \"http://", format!("url = \"http://user:{}@", planted::VENDOR)),
+        ("tenants/sealed.toml", "\"file:wrapping\"", format!("\"{}\"", planted::wrapping_key())),
+        ("tenants/sealed.toml", "\"file:wrapping\"", "\"file:rotated\"".to_owned()),
+    ];
+    if planted::PUBLISHES {
+        let [redis, ..] = stage.brokers.urls();
+        broken.push(("tenants/acme.toml", "'file:redis.url'", format!("'{redis}'")));
+        broken.push(("tenants/acme.toml", "'file:redis.url'", "'file:nats.url'".to_owned()));
+    }
+    for (file, from, to) in broken {
+        let path = stage.folder.path().join(file);
+        let good = std::fs::read_to_string(&path).unwrap();
         assert!(good.contains(from), "{from}");
         std::fs::write(&path, good.replacen(from, &to, 1)).unwrap();
-        says(&["check"]).await;
+        assert_ne!(says(&["check"]).await, 0, "{from}");
+        std::fs::write(&path, good).unwrap();
     }
-    std::fs::write(&path, good).unwrap();
     seen
 }

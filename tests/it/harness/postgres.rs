@@ -151,6 +151,22 @@ impl Cluster {
         dumped.stdout
     }
 
+    /// Writes a dump of a database into a file, as docs/production.md does it every night.
+    pub(crate) async fn dump_into(&self, database: &str, file: &Path) {
+        let mut dump = Command::new(programs().join("pg_dump"));
+        dump.arg("--format=custom").arg("--file").arg(file).arg(self.url(database));
+        tokio::task::spawn_blocking(move || run(&mut dump)).await.expect("no panic");
+    }
+
+    /// A new database that holds what was dumped into a file, by the means of that page; returns its name.
+    pub(crate) async fn restored(&self, file: &Path) -> String {
+        let database = self.database().await;
+        let mut restore = Command::new(programs().join("pg_restore"));
+        restore.arg("--exit-on-error").arg("--dbname").arg(self.url(&database)).arg(file);
+        tokio::task::spawn_blocking(move || run(&mut restore)).await.expect("no panic");
+        database
+    }
+
     /// The URL of a database over TCP, by the name in the server's certificate.
     pub(crate) fn tcp_url(&self, database: &str, parameters: &str) -> String {
         format!("postgres://postgres@localhost:{}/{database}?{parameters}", self.port)

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sluice::clock::SystemClock;
 use sluice_actors::ports::Clock as _;
+use tokio::sync::watch;
 use warp::{
     Filter as _,
     http::{HeaderMap, Method, Response},
@@ -35,6 +36,8 @@ pub(crate) struct State {
     pub(crate) renewals: usize,
     /// Reads so far.
     pub(crate) reads: usize,
+    /// Questions so far, whether or not it answers.
+    pub(crate) asked: usize,
     /// The namespaces that it was asked in.
     pub(crate) namespaces: Vec<String>,
     /// It answers all with this.
@@ -56,6 +59,8 @@ pub(crate) const TOKEN: &str = "hvs.canaryhunter43";
 #[derive(Clone)]
 pub(crate) struct FakeVault {
     state: Arc<Mutex<State>>,
+    /// Whether it answers; until then whoever asks waits.
+    answers: watch::Sender<bool>,
     /// Its address.
     pub(crate) address: String,
 }
@@ -64,7 +69,8 @@ impl FakeVault {
     /// Starts one on a free port; it ends with the test's runtime.
     pub(crate) async fn start() -> Self {
         let state = Arc::new(Mutex::new(State { tokens: vec![TOKEN.to_owned()], lease: 3600, ..State::default() }));
-        let shared = state.clone();
+        let answers = watch::Sender::new(true);
+        let (shared, answering) = (state.clone(), answers.clone());
         let query = warp::query::raw().or(warp::any().map(String::new)).unify();
         let routes = warp::method()
             .and(warp::path::full())
@@ -72,13 +78,28 @@ impl FakeVault {
             .and(warp::header::headers_cloned())
             .and(warp::body::bytes())
             .then(move |method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body: Bytes| {
-                let answer = shared.lock().unwrap().answer(&method, path.as_str(), &query, &headers, &body);
-                async move { answer }
+                shared.lock().unwrap().asked += 1;
+                let (shared, mut answering) = (shared.clone(), answering.subscribe());
+                async move {
+                    // `Err`: nobody is there any more who could let it answer.
+                    let _ = answering.wait_for(|answers| *answers).await;
+                    shared.lock().unwrap().answer(&method, path.as_str(), &query, &headers, &body)
+                }
             });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(warp::serve(routes).incoming(listener).run());
-        Self { state, address }
+        Self { state, answers, address }
+    }
+
+    /// Takes questions from now on and answers none.
+    pub(super) fn hang(&self) {
+        self.answers.send_replace(false);
+    }
+
+    /// Answers, also what it was asked meanwhile.
+    pub(super) fn answer(&self) {
+        self.answers.send_replace(true);
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -150,6 +171,7 @@ impl State {
                 let token = header("x-vault-token").unwrap();
                 self.authenticated(&token)
             }
+            ("GET", "auth/token/lookup-self") => reply(200, &json!({ "request_id": "c", "data": {} })),
             ("GET", path) => self.read(path, query),
             ("POST", path) => self.write(path, &body, header("x-vault-token").as_deref()),
             _ => errors(405, &["unsupported operation"]),

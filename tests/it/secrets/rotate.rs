@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use sluice::clock::SystemClock;
 use sluice_actors::{domain::Timestamp, ports::Clock as _};
 
-use super::fake::{FakeVault, TOKEN};
+use super::{
+    fake::{FakeVault, TOKEN},
+    sending::{FOREVER, Sending, demand},
+};
 use crate::harness::{App, Folder, Ran, Sender, command, eventually, run, sluice};
 
 const OLD: &str = "canaryhunter71-old-secret";
@@ -57,33 +60,24 @@ async fn a_rotated_file_refuses_nothing_valid_and_takes_nothing_retired() {
     let folder = folder("'file:pay.secret'");
     let app = App::start(&folder).await;
     let old = app.sender("acme", "pay", "generic", OLD);
-    assert_eq!(send(&old).await, 200);
+    let begun = SystemClock.now();
+    let with_old = Sending::begin(&old);
+    with_old.past(begun).await;
     // The vendor goes on sending while the command runs.
-    let ran = {
-        let rotating = rotate(&folder, &["--overlap", "5s"]);
-        tokio::pin!(rotating);
-        loop {
-            tokio::select! {
-                ran = &mut rotating => break ran,
-                status = send(&old) => assert_eq!(status, 200, "valid all the while"),
-            }
-        }
-    };
-    let told = ran.json();
+    let told = rotate(&folder, &["--overlap", "8s"]).await.json();
+    let in_force = SystemClock.now();
     assert_eq!((&told["in_force"], &told["previous"]), (&json!(true), &json!("file:pay.secret.previous")));
     let new = app.sender("acme", "pay", "generic", told["secret"].as_str().expect("shown once"));
+    let with_new = Sending::begin(&new);
     let ends = time(&told["previous_ends"]);
-    let mut taken = 0;
-    while SystemClock.now().plus(std::time::Duration::from_millis(500)) < ends {
-        assert_eq!((send(&old).await, send(&new).await), (200, 200));
-        taken += 2;
-    }
-    assert!(taken > 20, "{taken}");
-    eventually("the old secret ends", || async { (send(&old).await == 401).then_some(()) }).await;
-    assert!(SystemClock.now() >= ends, "not before its time");
-    for _ in 0..50 {
-        assert_eq!((send(&old).await, send(&new).await), (401, 200));
-    }
+    with_old.past(ends).await;
+    with_new.past(ends).await;
+    let (with_old, with_new) = (with_old.end().await, with_new.end().await);
+    // The gateway reads the end beside the old value: it is late by nothing, in either direction.
+    demand("the old secret until its end", &with_old, begun, ends, 200);
+    demand("the old secret after its end", &with_old, ends, FOREVER, 401);
+    demand("the new secret beside the old one", &with_new, in_force, ends, 200);
+    demand("the new secret", &with_new, in_force, FOREVER, 200);
     // Whatever is done to the files short of writing another end, it does not begin again.
     let beside = folder.path().join("pay.secret.previous");
     let kept = text(&beside);
@@ -295,6 +289,19 @@ async fn a_secret_in_vault_is_rotated_over_the_version_that_was_read_and_leaves_
     .await;
     let back = rotate(&["--undo"]).await.json();
     assert_eq!((back["secret"].clone(), &vault.versions("acme")[4]["pay"]), (Value::Null, &json!(OLD)));
+
+    // Another secret of the document, of which the one before is still good: the document has one version before.
+    vault.put("acme", json!({ "pay": OLD, "shop": "canaryhunter78-shop-secret-of-32b-" }));
+    vault.put("acme", json!({ "pay": OLD, "shop": "canaryhunter79-shop-secret-of-32b-" }));
+    folder.tenant(
+        "acme",
+        &format!(
+            "[sources.pay]\nvendor = 'generic'\nsecrets = [{secrets}]\n{FAST}\
+             [sources.shop]\nvendor = 'generic'\nsecrets = [{{ ref = 'vault:secret/data/acme#shop', overlap = '1h' }}]\n"
+        ),
+    );
+    refused(&rotate(&[]).await, "the secret before the one of acme/shop is in the same document");
+    refused(&rotate(&["--undo"]).await, "no value before");
 
     // An entry that keeps nothing.
     folder.tenant(

@@ -162,6 +162,45 @@ async fn a_revoked_token_is_replaced_by_a_login() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_forbidden_is_no_reason_to_log_in_again() {
+    let vault = FakeVault::start().await;
+    vault.put("acme", json!({ "stripe": "whsec_1" }));
+    let two = format!("{SOURCE}[sources.shop]\nvendor = 'generic'\nsecrets = ['vault:secret/data/forbidden#shop']\n");
+    let error = refused(&folder(&vault, &approle(), &two)).await;
+    assert!(error.contains("secret/data/forbidden"), "{error}");
+    assert_eq!(vault.state().logins, 1);
+}
+
+#[tokio::test]
+async fn the_version_before_is_asked_for_once_the_one_that_is_there_is_known() {
+    let vault = FakeVault::start().await;
+    vault.put("acme", json!({ "stripe": "whsec_1" }));
+    vault.put("acme", json!({ "stripe": "whsec_2" }));
+    let source = "[sources.pay]\nvendor = 'generic'\n\
+        secrets = [{ ref = 'vault:secret/data/acme#stripe', overlap = '1h' }]\n";
+    let config = load(&folder(&vault, token(), source)).await.unwrap();
+    assert_eq!(config.remote.len(), 2);
+    let asked = vault.state().asked;
+    vault.hang();
+    let refresh = async {
+        let refreshed = fetch(&config, &config.keep).await;
+        assert!(refreshed.failed.is_empty(), "{refreshed:?}");
+    };
+    let look = async {
+        eventually("it is asked", || async { (vault.state().asked > asked).then_some(()) }).await;
+        // Were both asked at once, a rotation between them could retire a version that neither is.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(vault.state().asked, asked + 1);
+        vault.answer();
+    };
+    tokio::join!(refresh, look);
+    assert_eq!(vault.state().asked, asked + 3);
+}
+
+#[tokio::test]
 async fn a_token_is_renewed_once_it_is_half_as_old_as_it_may_become() {
     let vault = FakeVault::start().await;
     vault.put("acme", json!({ "stripe": "whsec_1" }));
