@@ -118,7 +118,7 @@ impl Kept {
                 };
                 let beside = beside.into_iter().filter_map(still_good).collect();
                 let previous_ends = previous_ends.filter(|_| previous.is_some());
-                Ok(Now { current, previous_ends, previous, since, beside })
+                Ok(Now { current, previous, previous_ends, since, beside })
             }
         }
     }
