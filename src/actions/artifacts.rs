@@ -94,8 +94,8 @@ impl Run<'_> {
         step
     }
 
-    /// Keeps what this job made; returns its key.
-    pub(crate) async fn keep(&self, kind: Kind, media_type: &'static str, content: Bytes) -> Step<String> {
+    /// Keeps what this job made; returns its key. None: what it was made of is erased, so nothing is kept of it.
+    pub(crate) async fn keep(&self, kind: Kind, media_type: &'static str, content: Bytes) -> Step<Option<String>> {
         let (job, event) = (self.job(), self.event());
         let new = NewArtifact {
             lane: job.lane.clone(),
@@ -107,13 +107,8 @@ impl Run<'_> {
             delete_after: None,
         };
         let artifacts = self.artifacts()?;
-        match self.objects(artifacts.keep(new, content)).await? {
-            Ok(artifact) => Ok(artifact.key().to_string()),
-            Err(error) => {
-                let end = classify::outcome(Fate::Retry, &callee(artifacts), &error.to_string(), None);
-                Err(End::from(end))
-            }
-        }
+        let kept = self.objects(artifacts.keep(new, content)).await?;
+        Ok(kept.ok().map(|artifact| artifact.key().to_string()))
     }
 
     /// Keeps what earlier steps owe, and remembers that it did.
@@ -121,8 +116,7 @@ impl Run<'_> {
         let Some(owed) = progress.owed.clone() else { return Ok(()) };
         let kind = owed.kind.parse().map_err(|_| invalid("a checkpoint of another version of the gateway"))?;
         let media_type = if kind == Kind::Transcript { "application/json" } else { "text/plain; charset=utf-8" };
-        let key = self.keep(kind, media_type, owed.text.into()).await?;
-        progress.artifacts.push(key);
+        progress.artifacts.extend(self.keep(kind, media_type, owed.text.into()).await?);
         progress.owed = None;
         self.checkpoint(progress).await
     }
@@ -234,10 +228,11 @@ impl Run<'_> {
             value => ("application/json", value.to_string()),
         };
         match self.keep(Kind::Result, media_type, text.into()).await {
-            Ok(key) => {
+            Ok(Some(key)) => {
                 omitted["artifact"] = json!(key);
                 (omitted, vec![key])
             }
+            Ok(None) => (omitted, Vec::new()),
             Err(_) => {
                 tracing::warn!(bytes = body.len(), "a reply is left out: the object store did not take it");
                 (omitted, Vec::new())

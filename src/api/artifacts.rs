@@ -19,6 +19,16 @@ impl From<ArtifactError> for ApiError {
     }
 }
 
+impl Api {
+    /// Removes what was erased just now, also where who erased it hangs up.
+    pub(super) async fn remove_erased(&self) {
+        let (artifacts, now) = (self.artifacts.clone(), self.clock.now());
+        let removing = tokio::spawn(async move { artifacts.remove_erased(now).await });
+        // A panic is told where all are; the sweeps go on.
+        let _ = removing.await;
+    }
+}
+
 /// Leads to a fresh URL of the artifact: whoever follows the address later is asked again who they are. An
 /// archived payload is the answer itself, for only the gateway opens what is sealed.
 pub(super) async fn open(api: Arc<Api>, who: Allowed<SeePayloads>, call: Call<()>) -> Result<Answer, ApiError> {

@@ -214,7 +214,7 @@ pub(super) async fn erase(
     if keys == 0 {
         return Err(ApiError::Conflict(format!("tenant {tenant} has no data key")));
     }
-    api.artifacts.remove_erased(api.clock.now()).await;
+    api.remove_erased().await;
     Ok(Json(KeysChanged { keys }))
 }
 

@@ -100,7 +100,9 @@ pub(super) async fn revoke(
         ));
     }
     let also = config.tenants.get(&lane.tenant).into_iter().flat_map(|tenant| tenant.sources.values());
-    let also = also.filter(|other| other.lane != lane && other.keys.iter().any(|key| *key.key.material() == *material));
+    let also = also.filter(|other| {
+        other.lane != lane && other.keys.iter().any(|key| key.is_live(now) && *key.key.material() == *material)
+    });
     let also = also.map(|other| other.lane.to_string()).collect();
     let salt = ids::nonce();
     let made = tokio::task::spawn_blocking(move || Fingerprint::of(&material, &salt)).await;

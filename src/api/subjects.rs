@@ -138,7 +138,7 @@ pub(super) async fn erase(
         // What outlives its events, too. An object store that is away keeps nobody from asking: the rows say
         // that the time is over.
         register.erase_subject(&tenant, &subject).await?;
-        api.artifacts.remove_erased(api.clock.now()).await;
+        api.remove_erased().await;
     }
     Ok(Json(done))
 }

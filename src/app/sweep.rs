@@ -59,12 +59,20 @@ impl Sweeper {
         let removed = self.artifacts.sweep(self.clock.now()).await;
         let (archived, removed) = match (archived, removed) {
             (Ok(archived), Ok(removed)) => (archived, removed),
-            (Err(error), _) | (_, Err(error)) => {
+            (Err(error), _) => {
                 tracing::warn!(%error, "retention waits for the object store");
                 count(&self.metrics, &swept, (0, 0));
                 return false;
             }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "retention of artifacts waits for the store");
+                count(&self.metrics, &swept, (0, 0));
+                return false;
+            }
         };
+        if let Some(error) = &removed.failed {
+            tracing::warn!(%error, "some objects are not removed yet");
+        }
         if swept != Swept::default() || archived + removed.rows > 0 {
             count(&self.metrics, &swept, (archived, removed.rows));
         }

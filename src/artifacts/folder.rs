@@ -125,17 +125,15 @@ impl Folder {
         let removed = tokio::task::spawn_blocking(move || -> io::Result<()> {
             let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
             let begins = format!("{}#", name.to_string_lossy());
-            let entries = match fs::read_dir(folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                entries => entries?,
-            };
-            for entry in entries {
+            // With the last object its folders may be gone.
+            let is_there = |folder: &&Path| folder.is_dir();
+            for entry in fs::read_dir(folder).into_iter().flatten() {
                 let entry = entry?;
                 if entry.file_name().to_string_lossy().starts_with(&begins) {
                     fs::remove_file(entry.path())?;
                 }
             }
-            fs::File::open(folder)?.sync_all()
+            folder.ancestors().find(is_there).map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
         });
         match removed.await {
             Ok(Ok(())) => Ok(()),

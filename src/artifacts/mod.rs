@@ -24,13 +24,14 @@ use sluice_actors::{
     domain::{ArtifactId, EventId, JobId, LaneKey, TenantName, Timestamp},
     ports::{Clock, StoreUnavailable},
 };
+use uuid::Uuid;
 
 pub use folder::{Folder, Incoming, LinkRefused, Shown};
 pub use key::{InvalidKey, Key, Kind};
 pub use object_store::{GetRange, GetResult};
 pub use objects::{Exactly, Link, ObjectError, Objects, Ticket};
-pub use register::{Added, Artifact, ENDED_AT_ONCE, Expired, Leave, OldPayload, Quota, Register, Use};
-pub use uploads::{Promise, UploadAsk, UploadRefused};
+pub use register::{Added, After, Artifact, ENDED_AT_ONCE, Leave, OldPayload, Quota, Register, Use};
+pub use uploads::{Promise, SLOWEST, UploadAsk, UploadRefused};
 
 use crate::{api::records::Scope, config::Live, ids};
 
@@ -106,12 +107,14 @@ const PATIENCE: usize = 5;
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// What a sweep did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Rows that are gone.
     pub rows: u64,
-    /// Whether there may be more to do.
+    /// Whether there may be more to do at once.
     pub more: bool,
+    /// Why some objects are still there; they are tried again.
+    pub failed: Option<ObjectError>,
 }
 
 /// All artifacts of this gateway.
@@ -121,8 +124,9 @@ pub struct Artifacts {
     config: Live,
     clock: Arc<dyn Clock>,
     count: Count,
-    /// Where the next sweep begins: after objects that do not go, so that they keep no others.
-    from: Mutex<Expired>,
+    /// Where the next sweep begins: after objects that do not go, so that they keep no others; after uploads of
+    /// which the object store does not say whether they came.
+    from: Mutex<(After, ArtifactId)>,
 }
 
 impl Artifacts {
@@ -133,7 +137,14 @@ impl Artifacts {
             let url = live.load().edge.public_url.clone();
             url.map_or_else(|| origin.clone(), |url| url.as_str().trim_end_matches('/').to_owned())
         });
-        Self { objects, register, config, clock, count, from: Mutex::new(Expired::FIRST) }
+        Self {
+            objects,
+            register,
+            config,
+            clock,
+            count,
+            from: Mutex::new((After::FIRST, ArtifactId::from_uuid(Uuid::nil()))),
+        }
     }
 
     /// Where objects lie.
@@ -209,20 +220,33 @@ impl Artifacts {
         Ok(self.register.opened(artifact, bytes).await?)
     }
 
-    /// Removes artifacts whose time is over at `now`, and promises that were not kept. What fails is tried again.
-    pub async fn sweep(&self, now: Timestamp) -> Result<Removed, ArtifactError> {
-        let ended = self.register.end_erased(now).await? as usize == ENDED_AT_ONCE;
-        let (promises, expired) = (self.look_at_promises(now).await, self.remove_expired(now).await);
-        let (more, expired) = (promises?, expired?);
-        Ok(Removed { more: ended || more || expired.more, ..expired })
+    /// Removes artifacts whose time is over at `now`, those of erased tenants, and promises that were not kept.
+    ///
+    /// # Errors
+    /// The store of rows. What the object store does not do is in [`Removed::failed`].
+    pub async fn sweep(&self, now: Timestamp) -> Result<Removed, StoreUnavailable> {
+        while self.register.end_erased(now).await? as usize == ENDED_AT_ONCE {}
+        let promises = self.look_at_promises(now).await?;
+        let expired = self.remove_expired(now).await?;
+        Ok(Removed {
+            rows: promises.rows + expired.rows,
+            more: promises.more || expired.more,
+            failed: promises.failed.or(expired.failed),
+        })
     }
 
-    /// Removes what was erased just now, as far as that is soon done.
+    /// Removes what was erased just now, as far as that is soon done; the sweeps remove the rest.
     pub async fn remove_erased(&self, now: Timestamp) {
         let all = async {
-            while self.register.end_erased(now).await? as usize == ENDED_AT_ONCE {}
-            while self.sweep(now).await?.more {}
-            Ok::<_, ArtifactError>(())
+            loop {
+                let removed = self.sweep(now).await?;
+                if let Some(error) = removed.failed {
+                    tracing::warn!(%error, "objects that were erased go later");
+                }
+                if !removed.more {
+                    return Ok::<_, StoreUnavailable>(());
+                }
+            }
         };
         match tokio::time::timeout(AT_ONCE, all).await {
             Ok(Ok(())) => {}
@@ -231,15 +255,15 @@ impl Artifacts {
         }
     }
 
-    async fn remove_expired(&self, now: Timestamp) -> Result<Removed, ArtifactError> {
+    async fn remove_expired(&self, now: Timestamp) -> Result<Removed, StoreUnavailable> {
         let begin = || self.from.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = *begin();
+        let from = begin().0;
         let expired = self.register.expired(now, from, BATCH).await?;
         let (is_full, mut last) = (expired.len() == BATCH, from);
         let mut gone: Vec<ArtifactId> = Vec::with_capacity(expired.len());
         let mut failed = Vec::new();
         for artifact in expired {
-            last = Expired(artifact.delete_after.unwrap_or(now), artifact.id);
+            last = After(artifact.delete_after.unwrap_or(now), artifact.id);
             match self.objects.delete(&artifact.key()).await {
                 Ok(()) => gone.push(artifact.id),
                 // One that stays does not keep the others; a store that is away is not asked for each.
@@ -249,10 +273,11 @@ impl Artifacts {
                 break;
             }
         }
-        let is_whole = !is_full && failed.len() < PATIENCE;
-        *begin() = if is_whole || (failed.is_empty() && from == Expired::FIRST) { Expired::FIRST } else { last };
+        let goes_on = !failed.is_empty() && (is_full || failed.len() == PATIENCE);
+        begin().0 = if goes_on { last } else { After::FIRST };
+        let more = is_full && !gone.is_empty();
         let rows = if gone.is_empty() { 0 } else { self.register.forget(gone, now).await? };
-        failed.pop().map_or(Ok(Removed { rows, more: is_full }), |error| Err(error.into()))
+        Ok(Removed { rows, more, failed: failed.pop() })
     }
 
     /// Archives payloads that retention is about to remove, one after the other.

@@ -110,11 +110,11 @@ pub struct OldPayload {
 /// How many artifacts of an erased tenant one transaction ends.
 pub const ENDED_AT_ONCE: usize = 1000;
 
-/// A place in the order of rows whose time is over.
+/// Where to go on in the order of rows whose time is over: after this time and id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expired(pub Timestamp, pub ArtifactId);
+pub struct After(pub Timestamp, pub ArtifactId);
 
-impl Expired {
+impl After {
     /// Before all of them.
     pub const FIRST: Self = Self(Timestamp::from_millis(i64::MIN), ArtifactId::from_uuid(Uuid::nil()));
 }
@@ -130,15 +130,17 @@ pub trait Register: Send + Sync + 'static {
     async fn artifact(&self, scope: &Scope, id: ArtifactId) -> Result<Option<Artifact>, StoreUnavailable>;
     /// An upload of this source, marked as used by an event. None: there is none of this source.
     async fn use_upload(&self, used: Use) -> Result<Option<Artifact>, StoreUnavailable>;
-    /// Uploads whose bytes can come no more, and of which it is not known whether they did; at most `limit`.
-    async fn promised(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable>;
+    /// Uploads whose bytes can come no more, and of which it is not known whether they did: those that come after
+    /// `from`, in the order of their ids, at most `limit`.
+    async fn promised(&self, now: Timestamp, from: ArtifactId, limit: usize)
+    -> Result<Vec<Artifact>, StoreUnavailable>;
     /// Removes the rows of such uploads, where there is no object. Returns how many.
     async fn end_promises(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<u64, StoreUnavailable>;
     /// Ends the time of some artifacts of tenants whose keys were erased. Returns how many; none are left once
     /// they are fewer than [`ENDED_AT_ONCE`].
     async fn end_erased(&self, now: Timestamp) -> Result<u64, StoreUnavailable>;
     /// Rows whose time is over and that come after `from`, in order, at most `limit`.
-    async fn expired(&self, now: Timestamp, from: Expired, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable>;
+    async fn expired(&self, now: Timestamp, from: After, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable>;
     /// Removes rows whose time is over and whose objects are gone, once no URL can bring these back. Returns how many.
     async fn forget(&self, ids: Vec<ArtifactId>, now: Timestamp) -> Result<u64, StoreUnavailable>;
     /// A payload that is to be archived; none: it is gone.

@@ -1,7 +1,7 @@
 //! Uploads: a sender of a source asks, with a request signed as its deliveries are, and gets leave to put
 //! exactly the bytes that it named. An event refers to them by key.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -9,10 +9,11 @@ use sluice_actors::{
     domain::{ArtifactId, EventEnvelope, LaneKey, Timestamp},
     ports::StoreUnavailable,
 };
+use uuid::Uuid;
 
 use super::{
     Added, Artifact, ArtifactError, Artifacts, BATCH, Exactly, Folder, Incoming, Key, Kind, Leave, ObjectError,
-    Objects, PATIENCE, Quota, Use, Written,
+    Objects, PATIENCE, Quota, Removed, Use, Written,
 };
 use crate::api::records::Retention;
 
@@ -21,7 +22,8 @@ const MAX_TYPE: usize = 127;
 /// How long a request that began before its URL ended may still send bytes, for S3 looks at the time once: so long,
 /// and what its length takes at the slowest that our own listener suffers.
 const UNDER_WAY: Duration = Duration::from_hours(1);
-const SLOWEST: u64 = 64 * 1024;
+/// Bytes a second.
+pub const SLOWEST: u64 = 64 * 1024;
 
 /// What a sender asks for: `{"upload":{"length":…,"type":"…","sha256":"…"}}`. The wrapping keeps such a
 /// body from being an event of any vendor, and an event from being one.
@@ -240,15 +242,17 @@ impl Artifacts {
         Ok(Some(artifact))
     }
 
-    /// Looks whether the bytes came that nobody told of. What did not come takes no place any more. Returns
-    /// whether there may be more.
-    pub(super) async fn look_at_promises(&self, now: Timestamp) -> Result<bool, ArtifactError> {
-        let promised = self.register.promised(now, BATCH).await?;
-        let is_full = promised.len() == BATCH;
-        let (mut broken, mut failed) = (Vec::new(), Vec::new());
+    /// Looks whether the bytes came that nobody told of. What did not come takes no place any more.
+    pub(super) async fn look_at_promises(&self, now: Timestamp) -> Result<Removed, StoreUnavailable> {
+        let begin = || self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = begin().1;
+        let promised = self.register.promised(now, from, BATCH).await?;
+        let (is_full, mut last) = (promised.len() == BATCH, from);
+        let (mut broken, mut failed, mut known) = (Vec::new(), Vec::new(), 0);
         for artifact in promised {
+            last = artifact.id;
             match self.came(&artifact).await {
-                Ok(true) => _ = self.register.stored(artifact.id).await?,
+                Ok(true) => known += u64::from(self.register.stored(artifact.id).await?),
                 Ok(false) => broken.push(artifact.id),
                 Err(error) => failed.push(error),
             }
@@ -256,10 +260,10 @@ impl Artifacts {
                 break;
             }
         }
-        if !broken.is_empty() {
-            self.register.end_promises(broken, now).await?;
-        }
-        failed.pop().map_or(Ok(is_full), |error| Err(error.into()))
+        let goes_on = !failed.is_empty() && (is_full || failed.len() == PATIENCE);
+        begin().1 = if goes_on { last } else { ArtifactId::from_uuid(Uuid::nil()) };
+        let rows = if broken.is_empty() { 0 } else { self.register.end_promises(broken, now).await? };
+        Ok(Removed { rows, more: is_full && rows + known > 0, failed: failed.pop() })
     }
 
     /// Whether the object is there as it was promised; another one is removed.

@@ -115,7 +115,7 @@ pub(super) const UPLOADS_FULL: Fixed = Fixed {
 pub(super) const UPLOAD_ENDING: Fixed = Fixed {
     status: StatusCode::SERVICE_UNAVAILABLE,
     body: body!("upload_ending", "an upload of these bytes was erased today, try again tomorrow"),
-    retry_after: Some("3600"),
+    retry_after: Some("86400"),
     close: false,
 };
 pub(super) const UPLOADS_BUSY: Fixed = Fixed {

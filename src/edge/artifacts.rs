@@ -26,15 +26,16 @@ use super::{
     answer::{self, Fixed},
     content_length, exact,
 };
-use crate::artifacts::{Artifacts, Exactly, Folder, GetRange, Incoming, Key, LinkRefused, ObjectError, UploadRefused};
+use crate::artifacts::{
+    Artifacts, Exactly, Folder, GetRange, Incoming, Key, LinkRefused, ObjectError, SLOWEST, UploadRefused,
+};
 
 /// Bytes of a request for leave to upload.
 const MAX_ASK: usize = 4096;
 /// Uploads of one tenant at once, and of all.
 const TENANT_UPLOADS: usize = 8;
 const UPLOADS: usize = 64;
-/// Bytes a second that an upload must keep up with, and for how long it may be slower.
-const RATE: f64 = 64.0 * 1024.0;
+/// How long an upload may be slower than [`SLOWEST`].
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What the public listener needs of artifacts.
@@ -315,7 +316,7 @@ async fn read<B: Buf, E>(
     let begun = Instant::now();
     let mut body = pin!(body);
     loop {
-        let due = begun + GRACE + Duration::from_secs_f64(incoming.bytes() as f64 / RATE);
+        let due = begun + GRACE + Duration::from_secs_f64(incoming.bytes() as f64 / SLOWEST as f64);
         let mut piece = match timeout_at(due, body.next()).await {
             Err(_) => return Err(answer::SLOW_BODY),
             Ok(None) => return Ok(()),

@@ -78,12 +78,12 @@ impl Door {
         media::is_one_of(headers, &self.directory.media_types)
     }
 
-    /// Where it leads, for [`IngestEvent::Answered`].
+    /// Where it leads, for [`IngestEvent::Answered`](super::IngestEvent::Answered).
     pub fn place(&self) -> Option<super::Place<'_>> {
         self.intake.as_ref().map(|intake| intake.place())
     }
 
-    /// The trace of a delivery that verified, for [`IngestEvent::Answered`].
+    /// The trace of a delivery that verified, for [`IngestEvent::Answered`](super::IngestEvent::Answered).
     pub fn trace(&self) -> Option<DeliveryTrace> {
         self.trace.get().copied()
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::records::Scope,
-    artifacts::{Added, Artifact, ENDED_AT_ONCE, Expired, Leave, OldPayload, Register, Use},
+    artifacts::{Added, After, Artifact, ENDED_AT_ONCE, Leave, OldPayload, Register, Use},
     seal::{Column, Place},
 };
 
@@ -54,9 +54,14 @@ impl Register for Store {
         Ok(self.shared.writer.submit(|reply| Command::UseUpload { used, reply }).await?)
     }
 
-    async fn promised(&self, now: Timestamp, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
+    async fn promised(
+        &self,
+        now: Timestamp,
+        from: ArtifactId,
+        limit: usize,
+    ) -> Result<Vec<Artifact>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.rows(sql!("promised_uploads"), values![now, limit_value(limit)]).await?;
+            let rows = self.rows(sql!("promised_uploads"), values![now, limit_value(limit), from]).await?;
             Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
         };
         Ok(read().await?)
@@ -70,9 +75,9 @@ impl Register for Store {
         Ok(self.shared.writer.submit(|reply| Command::EndErased { now, reply }).await?)
     }
 
-    async fn expired(&self, now: Timestamp, from: Expired, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
+    async fn expired(&self, now: Timestamp, from: After, limit: usize) -> Result<Vec<Artifact>, StoreUnavailable> {
         let read = async || -> Result<_, ReadFailed> {
-            let Expired(time, id) = from;
+            let After(time, id) = from;
             let rows = self.rows(sql!("expired_artifacts"), values![now, limit_value(limit), time, id]).await?;
             Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
         };
@@ -158,12 +163,12 @@ pub(super) async fn add(
         return Ok(Added::Known(Box::new(known)));
     }
     if let Some(event) = artifact.event
-        && batch.fetch(sql!("event_is_kept"), values![event, artifact.kind.as_str()]).await?.is_empty()
+        && batch.fetch(sql!("event_is_kept"), values![event]).await?.is_empty()
     {
         return Ok(Added::Gone);
     }
     if let Some(Leave { quota, .. }) = leave {
-        let rows = batch.fetch(sql!("uploads_of_tenant"), values![tenant]).await?;
+        let rows = batch.fetch(sql!("uploads_of_tenant"), values![tenant, batch.now]).await?;
         if let Some(row) = rows.first() {
             let row = Reader::new(row, "artifacts", "count");
             let (count, bytes): (u64, u64) = (row.number("count")?, row.number("bytes")?);

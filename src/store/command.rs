@@ -14,7 +14,7 @@ use crate::{
         records::{AuditEntry, HandshakeRow, RefusalRow, Revocation, RoutedEvent, Switch},
         traffic::KeptTraffic,
     },
-    artifacts::{Added, Artifact, Leave, Use},
+    artifacts::{Added, Artifact, ENDED_AT_ONCE, Leave, Use},
     ingest::{
         NewEvent, NewForm, NewJob, Recorded,
         writer::{self, Reply, WriteError},
@@ -230,6 +230,7 @@ impl writer::Command for Command {
             Self::SealRows { rows, .. } => rows.len(),
             Self::Sweep { victims, .. } => victims.len(),
             Self::EndPromises { ids, .. } | Self::ForgetArtifacts { ids, .. } => ids.len(),
+            Self::EndErased { .. } => ENDED_AT_ONCE,
             Self::Unrevoke { revocations, .. } => revocations.len(),
             Self::Begin { .. }
             | Self::Abandon { .. }
@@ -256,7 +257,6 @@ impl writer::Command for Command {
             | Self::ArtifactStored { .. }
             | Self::UseUpload { .. }
             | Self::EraseArtifacts { .. }
-            | Self::EndErased { .. }
             | Self::ChangeKeys { .. }
             | Self::Ping { .. } => 1,
         }

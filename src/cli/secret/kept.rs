@@ -3,21 +3,22 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, anyhow};
-use sluice_actors::domain::Timestamp;
+use sluice_actors::{domain::Timestamp, ports::Clock as _};
 
 use super::target::{SITE, Target, refused};
 use crate::{
     cli::files,
+    clock::SystemClock,
     config::Config,
     ids,
     secrets::{
-        Environment, Head, Keep, Previous, Providers, Reference, Secret, Secrets, reference::RemoteReference,
-        reference::Version, vault::Login,
+        Environment, Head, Keep, Previous, Providers, Reference, Secret, Secrets,
+        reference::{Location, RemoteReference, Version},
+        vault::Login,
     },
 };
 
@@ -36,9 +37,9 @@ pub(super) struct Now {
     /// The end of the previous one where it still verifies or signs.
     pub(super) previous_ends: Option<Timestamp>,
     since: Option<Timestamp>,
-    /// Other secrets of the same document whose value before is still good, and until when: the document has one
+    /// Others whose value before is in the same document and still used, and until when: the document has one
     /// version before, and a new one takes its place.
-    pub(super) beside: Vec<(String, Timestamp)>,
+    pub(super) beside: Vec<(String, Option<Timestamp>)>,
 }
 
 impl Kept {
@@ -98,10 +99,10 @@ impl Kept {
             }
             Self::Remote { reference, providers } => {
                 let keep = Keep::default();
-                let beside = beside(target.config, reference);
-                let all = beside.iter().map(|(_, other, _)| other).chain([reference]);
-                let all = all.flat_map(|current| [Some(current.clone()), current.previous()]).flatten().collect();
-                keep.fetch(providers, &all).await;
+                let beside = beside(target, reference);
+                let ours = [Some(reference.clone()), reference.previous()].into_iter().flatten();
+                let theirs = beside.iter().flat_map(|other| [other.before.clone(), other.current.clone()]);
+                keep.fetch(providers, &ours.chain(theirs).collect()).await;
                 let secrets = Secrets { keep, ..local(target.config) };
                 let resolve = |reference: RemoteReference| secrets.resolve(&Reference::Remote(reference));
                 let current = resolve(reference.clone());
@@ -111,10 +112,11 @@ impl Kept {
                 let previous = previous.filter(|previous| previous.expose() != current.expose());
                 let since = secrets.keep.created(reference);
                 let previous_ends = since.zip(target.overlap).map(|(since, overlap)| since.plus(overlap));
-                let still_good = |(named, other, overlap): (String, RemoteReference, Duration)| {
-                    let before = resolve(other.previous()?).ok()?;
-                    let differs = resolve(other).is_ok_and(|current| current.expose() != before.expose());
-                    differs.then_some((named, since?.plus(overlap)))
+                let still_good = |other: Beside| {
+                    let before = resolve(other.before).ok()?;
+                    let differs = resolve(other.current).map_or(true, |current| current.expose() != before.expose());
+                    let ends = other.overlap.zip(since).map(|(overlap, since)| since.plus(overlap));
+                    differs.then_some((other.named, ends))
                 };
                 let beside = beside.into_iter().filter_map(still_good).collect();
                 let previous_ends = previous_ends.filter(|_| previous.is_some());
@@ -155,24 +157,74 @@ impl Kept {
     }
 }
 
-/// The other secrets that are kept in the same document and whose version before is used, for how long.
-fn beside(config: &Config, reference: &RemoteReference) -> Vec<(String, RemoteReference, Duration)> {
-    let of_sources =
-        config.tenants.values().flat_map(|tenant| tenant.sources.values()).flat_map(|source| {
-            source.keys.iter().map(|key| (source.lane.to_string(), key.version.clone(), key.overlap))
-        });
-    let of_sites = config.tenants.values().filter_map(|tenant| Some((tenant, tenant.wordpress.as_deref()?)));
-    let of_sites = of_sites.map(|(tenant, site)| {
-        let newest = site.signing.newest();
-        (format!("{}/{}", tenant.name, SITE), newest.version.clone(), newest.overlap)
-    });
-    let other = |(named, version, overlap): (String, Arc<str>, Option<Duration>)| match version.parse() {
-        Ok(Reference::Remote(other)) if other.location == reference.location && other != *reference => {
-            Some((named, other, overlap?))
+/// Who else uses the version before of the same document: who, its reference, the one of what is there now, and
+/// for how long; no end: until its entry is taken out.
+struct Beside {
+    named: String,
+    before: RemoteReference,
+    current: RemoteReference,
+    overlap: Option<Duration>,
+}
+
+/// All of them but the entry that is rotated.
+fn beside(target: &Target<'_>, reference: &RemoteReference) -> Vec<Beside> {
+    let named = target.named.to_string();
+    let entries: Vec<_> = entries(target.config).filter(|entry| entry.is_in(&reference.location)).collect();
+    let mut all = Vec::new();
+    for Entry { owner, reference: theirs, overlap } in &entries {
+        let location = |version| Location { version, ..theirs.location.clone() };
+        let of = |version| RemoteReference { location: location(version), field: theirs.field.clone() };
+        let (current, before) = (of(Version::Current), of(Version::Previous));
+        let is_implied = || {
+            let is_it = |entry: &&Entry| entry.owner == *owner && entry.reference == current && entry.overlap.is_some();
+            entries.iter().any(|entry| is_it(&entry))
+        };
+        let is_used = match theirs.location.version {
+            Version::Current => overlap.is_some() && *owner != named,
+            Version::Previous => !is_implied(),
+            Version::Named(_) => false,
+        };
+        if is_used {
+            all.push(Beside { named: owner.clone(), before, current, overlap: *overlap });
         }
-        _ => None,
-    };
-    of_sources.chain(of_sites).filter_map(other).collect()
+    }
+    all
+}
+
+/// What a source, a site or the encryption of a tenant names at a provider.
+struct Entry {
+    owner: String,
+    reference: RemoteReference,
+    /// How long the version before is used.
+    overlap: Option<Duration>,
+}
+
+impl Entry {
+    fn is_in(&self, location: &Location) -> bool {
+        self.reference.location.kind == location.kind && self.reference.location.name == location.name
+    }
+}
+
+fn entries(config: &Config) -> impl Iterator<Item = Entry> {
+    let now = SystemClock.now();
+    let named = config.tenants.values().flat_map(move |tenant| {
+        let of_sources = tenant.sources.values().flat_map(|source| {
+            source.keys.iter().map(|key| (source.lane.to_string(), key.version.to_string(), key.overlap))
+        });
+        let of_site = tenant.wordpress.iter().flat_map(|site| {
+            let owner = format!("{}/{SITE}", tenant.name);
+            site.signing.duties(now).map(move |(key, _)| (owner.clone(), key.version.to_string(), key.overlap))
+        });
+        let of_encryption = tenant.encryption.iter().flat_map(|encryption| {
+            let owner = format!("the encryption of {}", tenant.name);
+            encryption.keys.iter().map(move |key| (owner.clone(), key.reference().to_owned(), None))
+        });
+        of_sources.chain(of_site).chain(of_encryption).collect::<Vec<_>>()
+    });
+    named.filter_map(|(owner, version, overlap)| match version.parse() {
+        Ok(Reference::Remote(reference)) => Some(Entry { owner, reference, overlap }),
+        Ok(Reference::Env(_) | Reference::File { .. }) | Err(_) => None,
+    })
 }
 
 fn local(config: &Config) -> Secrets {

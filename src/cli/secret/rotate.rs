@@ -203,9 +203,10 @@ impl Rotate {
                 }
             }));
         }
-        if let Some((other, ends)) = now.beside.iter().find(|(_, ends)| at < *ends) {
+        if let Some((other, ends)) = now.beside.iter().find(|(_, ends)| ends.is_none_or(|ends| at < ends)) {
+            let until = ends.map_or_else(|| "as long as it is named".to_owned(), |ends| format!("until {ends}"));
             return Err(refused(format!(
-                "the secret before the one of {other} is in the same document, good until {ends}, and would end now: wait, keep each secret in a document of its own, or use --force"
+                "the version before of the same document is used for {other}, {until}, and would end now: wait, keep each secret in a document of its own, or use --force"
             )));
         }
         // Going back puts the one before to where the newest is: none of both is lost.

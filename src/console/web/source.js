@@ -26,8 +26,9 @@ function revoking(source, secret, again) {
     const reason = await askReason(`${verb} ${secret.version} of ${name}?`, detail, verb);
     if (reason === null) return;
     try {
-      await post(`sources/${name}/secrets/${path}`, { version: secret.version, reason });
-      say(`${secret.version}: done.`);
+      const { also = [] } = await post(`sources/${name}/secrets/${path}`, { version: secret.version, reason });
+      const others = also.length ? ` ${also.join(", ")} has the very same secret and still takes it: revoke it there too.` : "";
+      say(`${secret.version}: done.${others}`);
     } catch (error) {
       say(error.message, true);
     }

@@ -1,4 +1,4 @@
-//! Revoking a secret at one gateway: at once, wherever it is named, over restarts, and back.
+//! Revoking a secret at one gateway: at once, under whatever name its source has it, over restarts, and back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -41,6 +41,7 @@ async fn rotate(folder: &Folder, more: &[&str]) -> Ran {
 }
 
 /// A refusal by the page of rotations; nothing secret is in it.
+#[track_caller]
 fn refused(ran: &Ran, why: &str) {
     assert_eq!(ran.status, 1, "{ran:#?}");
     assert!(ran.stderr.contains("SLU17") && ran.stderr.contains(why), "{why}: {ran:#?}");
@@ -300,8 +301,16 @@ async fn a_secret_in_vault_is_rotated_over_the_version_that_was_read_and_leaves_
              [sources.shop]\nvendor = 'generic'\nsecrets = [{{ ref = 'vault:secret/data/acme#shop', overlap = '1h' }}]\n"
         ),
     );
-    refused(&rotate(&[]).await, "the secret before the one of acme/shop is in the same document");
+    refused(&rotate(&[]).await, "the version before of the same document is used for acme/shop, until");
     refused(&rotate(&["--undo"]).await, "no value before");
+    folder.tenant(
+        "acme",
+        &format!(
+            "[sources.pay]\nvendor = 'generic'\nsecrets = [{secrets}]\n{FAST}\
+             [sources.shop]\nvendor = 'generic'\nsecrets = ['vault:secret/data/acme?version=previous#shop']\n"
+        ),
+    );
+    refused(&rotate(&[]).await, "is used for acme/shop, as long as it is named");
 
     // An entry that keeps nothing.
     folder.tenant(

@@ -1,4 +1,5 @@
--- Only what is over: an upload may have been used since it was chosen. One whose id may come again stays.
+-- Only what is over: an upload may have been used since it was chosen. One whose id may come
+-- again stays: to the end of its day and an hour, for clocks differ.
 DELETE FROM artifacts
 USING unnest($1::uuid[], $2::bigint[]) AS chosen (id, now)
 WHERE artifacts.id = chosen.id

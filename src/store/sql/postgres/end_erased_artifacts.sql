@@ -7,4 +7,5 @@ WHERE id IN (
     ) AS erased ON artifacts.tenant = erased.tenant
     WHERE artifacts.created_at <= erased.erased_at AND (artifacts.delete_after IS NULL OR artifacts.delete_after > $1)
     LIMIT $2
+    FOR UPDATE OF artifacts SKIP LOCKED
 )

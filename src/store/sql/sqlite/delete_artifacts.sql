@@ -1,4 +1,5 @@
--- Only what is over: an upload may have been used since it was chosen. One whose id may come again stays.
+-- Only what is over: an upload may have been used since it was chosen. One whose id may come
+-- again stays: to the end of its day and an hour, for clocks differ.
 WITH chosen (id, now) AS MATERIALIZED (
     VALUES
     (?, ?) -- repeated

@@ -1,5 +1,5 @@
 -- Over, and without an object; nobody's any more. The row stays until no URL can bring the object back, and for its
--- day: on that, the same bytes have the same id, and who removes the one could meet the other.
+-- day (and an hour, for clocks differ): on that, the same bytes have the same id, and who removes the one could meet the other.
 WITH chosen (id, now) AS MATERIALIZED (
     VALUES
     (?, ?) -- repeated
