@@ -3,7 +3,7 @@
 Everything is compared within one run, in turns.
 """
 
-import argparse, asyncio, contextlib, hashlib, hmac, http.server, json, re, subprocess, threading, time
+import argparse, asyncio, contextlib, hashlib, hmac, http.server, json, re, secrets, subprocess, threading, time
 
 from console import console
 from harness import (NODE_UNLIMITED, UNLIMITED, Ceiling, Process, Sender, Sluice, exited, load, median,
@@ -323,15 +323,44 @@ def telemetry(tools, folder):
     return Taker.taken > 0 and all(median(of) >= TELEMETRY_FLOOR for of in ratios.values())
 
 
-PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory, "console": console, "telemetry": telemetry}
+def sealing(tools, folder):
+    print("## Sealed\n\nAs `whole`, in turns: payloads and headers plain, and sealed by a key of the tenant (`[encryption]`).\n")
+    key = folder / "wrapping.key"
+    key.write_text(secrets.token_hex(32))
+    plain = source("app", UNLIMITED.format("app"))
+    modes = {"plain": plain, "sealed": f'{plain}\n[encryption]\nkey = "file:{key}"\n'}
+    nodes = {mode: Sluice(tools.sluice, folder / mode, {"acme": tenant}, NODE_UNLIMITED) for mode, tenant in modes.items()}
+    arguments = ("--connections", "64", "--seconds", str(tools.seconds))
+    for node in nodes.values():
+        load(tools.sluice, folder, node, "--connections", "64", "--seconds", "2")
+    runs = {mode: [] for mode in modes}
+    for turn in range(tools.rounds):
+        for mode in list(modes)[::-1] if turn % 2 else list(modes):
+            run = load(tools.sluice, folder, nodes[mode], *arguments)
+            assert run["accepted"] == run["answered"], run["statuses"]
+            runs[mode].append(run)
+            time.sleep(2)
+    sealed = "substr(raw, 1, 4) = X'FF736C01'"
+    counts = {mode: nodes[mode].count("payloads", sealed) for mode in modes}
+    assert counts["plain"] == 0 and counts["sealed"] == nodes["sealed"].count("events"), counts
+    ratios = [sealed["per_second"] / plain["per_second"] for sealed, plain in zip(runs["sealed"], runs["plain"])]
+    rows = [[mode, f"{median([run['per_second'] for run in of]):.0f}", f"{median([run['server_us'] for run in of]):.0f}",
+             nodes[mode].count("events")] for mode, of in runs.items()]
+    table(["payloads", "acks /s", "µs of processor per delivery", "events"], rows)
+    print(f"Sealed as a share of plain: **{median(ratios):.3f}** ({min(ratios):.3f} … {max(ratios):.3f}).\n", flush=True)
+    for node in nodes.values():
+        node.end()
+
+
+PARTS = {"generator": generator, "whole": whole, "open": open_model, "hang": hang, "memory": memory, "console": console, "telemetry": telemetry, "sealing": sealing}
 
 
 def main():
     options = argparse.ArgumentParser(prog="scripts/bench")
     for tool in ("sluice", "ceiling", "standins"):
         options.add_argument(f"--{tool}", required=True)
-    options.add_argument("--seconds", type=int, default=8, help="of one turn of `whole` and `telemetry`")
-    options.add_argument("--rounds", type=int, default=4, help="turns of `whole` and `telemetry`")
+    options.add_argument("--seconds", type=int, default=8, help="of one turn of `whole`, `telemetry` and `sealing`")
+    options.add_argument("--rounds", type=int, default=4, help="turns of `whole`, `telemetry` and `sealing`")
     options.add_argument("--open-seconds", type=int, default=60)
     options.add_argument("--hang-seconds", type=int, default=20)
     options.add_argument("--jobs", type=int, default=1_000_000, help="of `console`")
