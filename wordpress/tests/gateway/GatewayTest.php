@@ -70,7 +70,9 @@ final class GatewayTest extends SiteTestCase {
 		Site::until( 'both requests are answered', fn() => array( 'done', 'done' ) === array_column( $this->site->rows( 'SELECT state FROM wp_sluice_requests' ), 'state' ) );
 		$this->assertSame( 'State: x', $this->site->wp( "return get_post_meta( $post, '_sluice_summary', true );" ) );
 		$this->assertStringContainsString( 'data-sluice-job="' . $job . '" data-sluice-state="succeeded"', $screen() );
-		$this->assertFileDoesNotExist( $this->site->dir . '/calls.log', 'the site calls nobody' );
+		// WordPress asks for its own updates when it likes.
+		$called = (array) @file( $this->site->dir . '/calls.log', FILE_IGNORE_NEW_LINES );
+		$this->assertSame( array(), preg_grep( '~^https?://api\.wordpress\.org/~', array_filter( $called ), PREG_GREP_INVERT ), 'the site calls nobody' );
 	}
 
 	public function test_the_gateways_nudge_sends_the_mails(): void {
