@@ -7,7 +7,7 @@ use sluice_actors::ports::Clock;
 
 use crate::{
     api::records::{Records, Retention, Swept},
-    artifacts::Artifacts,
+    artifacts::{ArtifactError, Artifacts},
     config::{self, Config},
     telemetry::metrics::Metrics,
 };
@@ -56,16 +56,11 @@ impl Sweeper {
             Some(keep_for) if !swept.to_archive.is_empty() => self.artifacts.archive(&swept.to_archive, keep_for).await,
             _ => Ok(0),
         };
-        let removed = self.artifacts.sweep(self.clock.now()).await;
+        let removed = self.artifacts.sweep(self.clock.now()).await.map_err(ArtifactError::from);
         let (archived, removed) = match (archived, removed) {
             (Ok(archived), Ok(removed)) => (archived, removed),
-            (Err(error), _) => {
-                tracing::warn!(%error, "retention waits for the object store");
-                count(&self.metrics, &swept, (0, 0));
-                return false;
-            }
-            (_, Err(error)) => {
-                tracing::warn!(%error, "retention of artifacts waits for the store");
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "retention of artifacts waits");
                 count(&self.metrics, &swept, (0, 0));
                 return false;
             }

@@ -32,7 +32,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// A copy of a ledger at this moment.
-fn now(ledger: &Ledger) -> Ledger {
+pub(crate) fn now(ledger: &Ledger) -> Ledger {
     Arc::new(Mutex::new(ledger.lock().unwrap().clone()))
 }
 

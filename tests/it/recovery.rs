@@ -1,15 +1,12 @@
 //! The drills of docs/backup.md and docs/production.md: a Postgres server is lost and brought back to a moment, or
 //! from a dump.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use sluice::standins::Fault;
 
 use crate::{
-    backup::fences_only_rise,
+    backup::{fences_only_rise, now},
     chaos::{Ledger, Load, acknowledged, fast, nothing_lost_and_nothing_doubled},
     copy::move_to,
     harness::{Archive, Cluster, Process, SECRET, Sender, World, completed, eventually, sluice},
@@ -85,11 +82,6 @@ async fn a_server_brought_back_to_a_moment_lost_nothing_acknowledged_before_it_a
     what_came_later_is_taken_as_new(&world, &process, &before, &ledger).await;
     process.terminate();
     assert!(process.ended().await.0.success());
-}
-
-/// A copy of a ledger at this moment.
-fn now(ledger: &Ledger) -> Ledger {
-    Arc::new(Mutex::new(ledger.lock().unwrap().clone()))
 }
 
 /// What came after the moment is gone; sent again it is taken as new, and updates the post of its subject instead of

@@ -175,10 +175,8 @@ fn beside(target: &Target<'_>, reference: &RemoteReference) -> Vec<Beside> {
         let location = |version| Location { version, ..theirs.location.clone() };
         let of = |version| RemoteReference { location: location(version), field: theirs.field.clone() };
         let (current, before) = (of(Version::Current), of(Version::Previous));
-        let is_implied = || {
-            let is_it = |entry: &&Entry| entry.owner == *owner && entry.reference == current && entry.overlap.is_some();
-            entries.iter().any(|entry| is_it(&entry))
-        };
+        let is_implied =
+            || entries.iter().any(|it| it.owner == *owner && it.reference == current && it.overlap.is_some());
         let is_used = match theirs.location.version {
             Version::Current => overlap.is_some() && *owner != named,
             Version::Previous => !is_implied(),
