@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the dashboards of this folder: `deploy/grafana/generate.py` writes them, with `--check` it says whether they differ.
+"""Makes the dashboards of this folder and that of `tenant`: `deploy/grafana/generate.py` writes them, with `--check` it
+says whether they differ.
 
 A dashboard is rows of panels; a panel is a title, what it tells, a unit and queries. What all of them share
 (data source, variables, links, colours) is here once, so that a change of it is a change of one line.
@@ -8,12 +9,15 @@ A dashboard is rows of panels; a panel is a title, what it tells, a unit and que
 from __future__ import annotations
 
 import json
+import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "dashboards"
+# Beside the others, not among them: what is in their folder is provisioned for the main organisation.
+TENANT_FOLDER = Path(__file__).parent / "tenant-dashboards"
 RUNBOOKS = "https://github.com/sluice-gateway/sluice/blob/main/docs/runbooks/"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # Of the target: every query of ours has them.
@@ -76,6 +80,8 @@ class Dashboard:
     tells: str
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
     variables: tuple[Variable, ...] = field(default=())
+    # For a data source that has series of lanes and no others, where none of the other dashboards are.
+    alone: bool = False
 
 
 JOB = Variable("job", "Scrape job", "label_values(sluice_build_info, job)")
@@ -284,9 +290,12 @@ OVERVIEW = Dashboard(
                 ),
                 lines(
                     "Lanes",
-                    "Lanes that are awake, by what they do.",
+                    "Lanes that are awake, by what they do; paused ones as well.",
                     "short",
-                    Query(f"sum by (status) (sluice_lanes{{{TARGET}}})", "{{status}}"),
+                    # A lane is awake at the one node that owns it. A paused one is counted by every node that shares
+                    # the store.
+                    Query(f'sum by (status) (sluice_lanes{{{TARGET},status!="paused"}})', "{{status}}"),
+                    Query(f'max by (status) (sluice_lanes{{{TARGET},status="paused"}})', "{{status}}"),
                     stacked=True,
                 ),
             ),
@@ -304,7 +313,7 @@ LANES = Dashboard(
             (
                 table(
                     "Worst lanes by age",
-                    "Lanes whose oldest job that could start waits longest. Past `limits.metric_lanes` good lanes are in `other`.",
+                    "Lanes whose oldest job that is due waits longest, whatever it waits for. Past `limits.metric_lanes` good lanes are in `other`.",
                     "s",
                     Query(f"topk(20, max by ({LANES_BY}) (sluice_lane_oldest_due_age_seconds{{{LANE}}}))"),
                     runbook="queue.md",
@@ -340,7 +349,7 @@ LANES = Dashboard(
             (
                 lines(
                     "Wait of the oldest due job",
-                    "Seconds since the oldest job of the lane that could start was due.",
+                    "Seconds since the oldest job of the lane that is due was due, whatever it waits for.",
                     "s",
                     Query(
                         f"max by ({LANES_BY}) (sluice_lane_oldest_due_age_seconds{{{LANE}}})", "{{tenant}}/{{source}}"
@@ -976,6 +985,52 @@ NODE = Dashboard(
     ),
 )
 
+
+
+def of_lanes(panel: Panel) -> bool:
+    """Whether all that it shows are series of single lanes: a tenant's data source has no others."""
+    return all(name.startswith("sluice_lane_") for query in panel.queries for name in re.findall(r"\bsluice_\w+", query.expr))
+
+
+LANE_VALUES = "label_values(sluice_lane_events_total"
+ONE_TENANT = Dashboard(
+    "sluice-tenant",
+    "Sluice: lanes of a tenant",
+    "What came to the tenant's sources and what is done with it.",
+    (
+        (
+            "Deliveries",
+            (
+                lines(
+                    "Events",
+                    "New events a second, by source.",
+                    "eps",
+                    rate("sluice_lane_events_total", LANE, "tenant, source", "{{tenant}}/{{source}}"),
+                    w=12,
+                    stacked=True,
+                ),
+                lines(
+                    "Refused",
+                    "Deliveries a second that did not verify, by source.",
+                    "reqps",
+                    rate("sluice_lane_refusals_total", LANE, "tenant, source", "{{tenant}}/{{source}}"),
+                    w=12,
+                    runbook="signature-failures.md",
+                    stacked=True,
+                ),
+            ),
+        ),
+    )
+    + tuple((row, kept) for row, panels in LANES.rows if (kept := tuple(filter(of_lanes, panels)))),
+    (
+        TENANT,
+        SRC,
+        Variable("vendor", "Vendor", f"{LANE_VALUES}{{{OF_LANE}}}, vendor)"),
+        Variable("callee", "Callee", f"label_values(sluice_lane_breaker_state{{{OF_LANE}}}, callee)"),
+    ),
+    alone=True,
+)
+
 DASHBOARDS = (OVERVIEW, LANES, VENDORS, WORDPRESS, NODE)
 
 
@@ -1147,6 +1202,10 @@ def dashboard_json(dashboard: Dashboard) -> dict[str, Any]:
         "type": "datasource",
     }
     others = [link(other.title, f"/d/{other.uid}", False) for other in DASHBOARDS if other is not dashboard]
+    first = (JOB, INSTANCE)
+    if dashboard.alone:
+        told = f"{LANE_VALUES}{{{OF_LANE}}}, instance)"
+        first = (replace(JOB, query=f"{LANE_VALUES}, job)"), replace(INSTANCE, query=told))
     releases = {
         "datasource": SOURCE,
         "enable": True,
@@ -1167,25 +1226,27 @@ def dashboard_json(dashboard: Dashboard) -> dict[str, Any]:
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
         "timezone": "browser",
-        "annotations": {"list": [releases]},
-        "links": others,
-        "templating": {"list": [source, *map(variable_json, (JOB, INSTANCE, *dashboard.variables))]},
+        "annotations": {"list": [] if dashboard.alone else [releases]},
+        "links": [] if dashboard.alone else others,
+        "templating": {"list": [source, *map(variable_json, (*first, *dashboard.variables))]},
         "panels": panels,
     }
 
 
 def main() -> int:
     differ = []
-    for dashboard in DASHBOARDS:
-        path = FOLDER / f"{dashboard.uid.removeprefix('sluice-')}.json"
+    for dashboard in (*DASHBOARDS, ONE_TENANT):
+        folder = TENANT_FOLDER if dashboard.alone else FOLDER
+        path = folder / f"{dashboard.uid.removeprefix('sluice-')}.json"
         text = json.dumps(dashboard_json(dashboard), indent=1, ensure_ascii=False) + "\n"
         if "--check" in sys.argv[1:]:
             if not path.is_file() or path.read_text() != text:
-                differ.append(path.name)
+                differ.append(f"{folder.name}/{path.name}")
         else:
+            folder.mkdir(exist_ok=True)
             path.write_text(text)
     for name in differ:
-        print(f"dashboards/{name} is not what generate.py makes: run deploy/grafana/generate.py", file=sys.stderr)
+        print(f"{name} is not what generate.py makes: run deploy/grafana/generate.py", file=sys.stderr)
     return 1 if differ else 0
 
 

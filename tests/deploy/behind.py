@@ -5,6 +5,7 @@ byte. Needs the packages nginx-light and openssl (Debian).
 import hashlib
 import hmac
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -12,10 +13,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/tools"))
+from ports import free_port  # noqa: E402
+
 SECRET = b"a-test-secret-of-32-bytes-length"
 PATIENCE = 30
 BODY_LIMIT = 512 * 1024
@@ -47,12 +52,6 @@ error_log {folder}/error.log info;
 events {{ worker_connections 1024; }}
 {blocks}
 """
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def eventually(what, look):
@@ -91,7 +90,9 @@ class World:
             if not shutil.which(needed, path=PATH):
                 raise SystemExit(f"{needed} is missing: apt-get install nginx-light openssl")
         self.binary = binary
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-proxy-"))
+        # In memory where there is room: no other program's writes make the store wait.
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-proxy-", dir=memory))
         self.processes = []
         self.port, self.admin, self.tls = free_port(), free_port(), free_port()
         (self.folder / "tenants").mkdir()

@@ -3,7 +3,8 @@
     python3 tests/deploy/manifests.py BINARY
 
 Times of an end, names of metrics, paths of probes, the public routes, the configurations in it (`sluice
-check`), files that are named; hardening of containers; nothing that looks like a secret.
+check`), files that are named; hardening of containers; what roles of AWS may; overlays as the README shows them
+(by kustomize where kubectl is there); the gateway's word for an error; nothing that looks like a secret.
 """
 
 import fnmatch
@@ -11,20 +12,28 @@ import json
 import os
 import pathlib
 import re
+import shlex
+import shutil
+import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 
 import kubernetes_validate
 import yaml
+
+from behind import PATIENCE, eventually
+from ports import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 BINARY = pathlib.Path(sys.argv.pop(1)).resolve()
 KUBERNETES = {
     (document["kind"], document["metadata"]["name"]): document
-    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")) if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml")
+    for path in sorted((DEPLOY / "kubernetes").rglob("*.yaml")) if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml")
     for document in yaml.safe_load_all(path.read_text())
 }
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -136,9 +145,17 @@ class Artifacts(unittest.TestCase):
         document = text("docs/artifacts.md")
         needed = set(re.findall(r"`(s3:\w+)`", document[document.index("The role needs"):]))
         self.assertGreater(len(needed), 3)
+        given = re.findall(r'sid += "Artifacts\w*"\n +actions += \[(.*)\]', text("deploy/terraform/modules/artifacts/main.tf"))
+        self.assertEqual(set(re.findall(r'"(s3:\w+)"', " ".join(given))), needed)
+        # Said once, and given to whatever runs the gateway.
         for path in ("service/roles.tf", "asg/main.tf"):
-            given = re.findall(r'sid += "Artifacts\w*"\n +actions += \[(.*)\]', text(f"deploy/terraform/modules/{path}"))
-            self.assertEqual(set(re.findall(r'"(s3:\w+)"', " ".join(given))), needed, path)
+            self.assertRegex(text(f"deploy/terraform/modules/{path}"), r"source_policy_documents += .*\[var\.artifacts\.policy_json\]")
+        for example in ("fargate", "instances"):
+            self.assertIn("policy_json = module.artifacts.policy_json", text(f"deploy/terraform/examples/{example}/main.tf"))
+
+    def test_no_policy_of_aws_s_own_gives_more_than_was_looked_through(self):
+        attached = [name for path in (DEPLOY / "terraform").rglob("*.tf") for name in re.findall(r'policy_arn += "(.*)"', path.read_text())]
+        self.assertEqual(attached, ["arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"])
 
 
 def merged(base, patch):
@@ -194,6 +211,24 @@ class Kubernetes(unittest.TestCase):
             self.assertIn(f"`{rule['seriesQuery']}`", text("docs/metrics.md"))
             self.assertIn(rule["seriesQuery"], rule["metricsQuery"])
 
+    def test_the_autoscaler_counts_what_is_late_only_while_the_workers_are_busy(self):
+        query = yaml.safe_load((DEPLOY / "kubernetes/prometheus-adapter.yaml").read_text())["rules"]["external"][0]["metricsQuery"]
+        series = lambda name, labels, value: {"series": f"{name}{{{labels}}}", "values": f"{value}x4"}
+        late = [series("sluice_lane_oldest_due_age_seconds", f'instance="{pod}",tenant="acme",source="{source}"', age)
+                for pod in "ab" for source, age in (("paused", 600), ("pay", 40))]
+        # A pod that just joined has nothing to do yet.
+        cases = [{"interval": "1m", "input_series": [
+                      *late, *(series("sluice_workers", f'instance="{pod}"', 64) for pod in "abc"),
+                      *(series("sluice_workers_busy", f'instance="{pod}"', many) for pod in "ab"),
+                      series("sluice_workers_busy", 'instance="c"', 0)],
+                  "promql_expr_test": [{"expr": query, "eval_time": "3m", "exp_samples": [{"labels": "{}", "value": told}]}]}
+                 for many, told in ((64, 600), (10, 0))]
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "cases.yml")
+            path.write_text(yaml.safe_dump({"rule_files": [], "tests": cases}))
+            ran = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+
     def test_selectors_find_the_gateway_s_pods_only(self):
         labels = KUBERNETES["Deployment", "sluice"]["spec"]["template"]["metadata"]["labels"]
         for kind, where in (("Service", ["selector"]), ("PodDisruptionBudget", ["selector", "matchLabels"]),
@@ -208,7 +243,7 @@ class Kubernetes(unittest.TestCase):
 
     def test_what_its_readme_shows_for_an_overlay_fits(self):
         blocks = re.findall(r"(?ms)^```yaml\n(.*?)^```$", text("deploy/kubernetes/README.md"))
-        shown = {it["kind"]: it for it in map(yaml.safe_load, blocks) if "kind" in it}
+        shown = {it["kind"]: it for it in map(yaml.safe_load, blocks) if it.get("kind", "Component") != "Component"}
         self.assertEqual(set(shown), {"Deployment", "NetworkPolicy"})
         deployment = merged(KUBERNETES["Deployment", "sluice"], shown["Deployment"])
         for document in (deployment, shown["NetworkPolicy"]):
@@ -224,10 +259,50 @@ class Kubernetes(unittest.TestCase):
         brokers = set(map(int, re.findall(r'\("[a-z]+", (\d+)\)', text("src/brokers/endpoint.rs"))))
         self.assertEqual({it["port"] for rule in spec["egress"] for it in rule["ports"]}, {8200, *brokers})
 
-    def test_kustomize_names_files_that_are_there(self):
-        kustomization = yaml.safe_load((DEPLOY / "kubernetes/kustomization.yaml").read_text())
-        for name in kustomization["resources"]:
-            self.assertTrue((DEPLOY / "kubernetes" / name).exists(), name)
+    def test_kustomize_names_files_that_are_there_and_all_that_there_are(self):
+        named = set()
+        for path in (DEPLOY / "kubernetes").rglob("kustomization.yaml"):
+            named |= {path.parent / name for name in yaml.safe_load(path.read_text())["resources"]}
+        there = {path for path in (DEPLOY / "kubernetes").rglob("*.yaml") if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml")}
+        self.assertEqual(named, there)
+
+    def overlay(self, folder):
+        """The overlay that the README shows, beside the sources, with a namespace that is not theirs."""
+        readme = text("deploy/kubernetes/README.md")
+        shown = dict(re.findall(r"(?ms)^```yaml\n# (\S+/kustomization\.yaml)\n(.*?)^```$", readme))
+        self.assertEqual(set(shown), {f"{name}/kustomization.yaml" for name in ("release", "gateway", "migrate")})
+        for name, content in shown.items():
+            (folder / name).parent.mkdir()
+            (folder / name).write_text(content.replace("namespace: sluice", "namespace: hooks"))
+        (folder / "gateway/config.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: sluice\ndata:\n  sluice.toml: mine\n")
+        (folder / "sluice/deploy").mkdir(parents=True)
+        shutil.copytree(DEPLOY / "kubernetes", folder / "sluice/deploy/kubernetes")
+        # Its commands are about folders that it shows.
+        commands = re.findall(r"kubectl (?:apply|delete) -k (\w+)", readme)
+        self.assertEqual(set(commands), {"gateway", "migrate"})
+        self.assertLess(commands.index("migrate"), len(commands) - 1 - commands[::-1].index("gateway"))
+        return yaml.safe_load(shown["release/kustomization.yaml"])["images"][0]
+
+    def test_what_an_overlay_says_of_image_and_namespace_reaches_the_migration_too(self):
+        if not shutil.which("kubectl"):
+            print("\nNOT RENDERED: this machine has no kubectl, whose kustomize renders the overlay of deploy/kubernetes/README.md")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            image = self.overlay(folder)
+            rendered = {}
+            for name in ("gateway", "migrate"):
+                told = subprocess.run(["kubectl", "kustomize", folder / name], capture_output=True, text=True)
+                self.assertEqual(told.returncode, 0, told.stderr)
+                rendered |= {(it["kind"], it["metadata"]["name"]): it for it in yaml.safe_load_all(told.stdout)}
+            self.assertEqual(set(rendered), set(KUBERNETES))
+            self.assertEqual({it["metadata"]["namespace"] for it in rendered.values()}, {"hooks"})
+            self.assertEqual(rendered["ConfigMap", "sluice"]["data"]["sluice.toml"], "mine")
+            for document in rendered.values():
+                kubernetes_validate.validate(document, "1.37", strict=True)
+            for kind, name in (("Deployment", "sluice"), ("Job", "sluice-migrate")):
+                containers = rendered[kind, name]["spec"]["template"]["spec"]["containers"]
+                self.assertEqual([it["image"] for it in containers], [f"{image['newName']}@{image['digest']}"])
 
 
 class Compose(unittest.TestCase):
@@ -266,6 +341,68 @@ class Compose(unittest.TestCase):
             (folder / "prometheus.yml").write_text(content.replace("/etc/prometheus/sluice", str(DEPLOY / "prometheus")))
             told = subprocess.run(["promtool", "check", "config", folder / "prometheus.yml"], capture_output=True, text=True)
             self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
+
+
+class Running(unittest.TestCase):
+    """A gateway with the configuration of compose, but for its ports and a database in a file."""
+
+    @classmethod
+    def setUpClass(cls):
+        held = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(held.cleanup)
+        cls.folder = pathlib.Path(held.name)
+        subprocess.run([DEPLOY / "compose/init", cls.folder / "secrets"], check=True)
+        (cls.folder / "tenants").mkdir()
+        # As in the container, where its certificate is for another name than commands look for it by.
+        cls.admin = free_port()
+        cls.main = cls.of_here((DEPLOY / "compose/sluice.toml").read_text())
+        for name, content in (("sluice.toml", cls.main), ("tenants/acme.toml", cls.of_here((DEPLOY / "compose/tenants/acme.toml").read_text()))):
+            (cls.folder / name).write_text(content)
+        cls.log = cls.folder / "log"
+        with open(cls.log, "wb") as out:
+            cls.gateway = subprocess.Popen([BINARY, "serve", "--config", cls.folder], stdout=out, stderr=out, env={"PATH": os.environ["PATH"]})
+        cls.addClassCleanup(cls.ended)
+        eventually("the gateway is there", (cls.folder / "runtime.json").exists)
+
+    @classmethod
+    def ended(cls):
+        cls.gateway.send_signal(signal.SIGTERM)
+        cls.gateway.wait(PATIENCE)
+
+    @classmethod
+    def of_here(cls, content):
+        content = content.replace("/run/secrets/", f"{cls.folder}/secrets/")
+        content = content.replace("0.0.0.0:8443", "127.0.0.1:0").replace("0.0.0.0:8444", f"0.0.0.0:{cls.admin}")
+        return re.sub(r"(?ms)^\[database\]\n.*?\n\n", f'[database]\nurl = "sqlite://{cls.folder}/sluice.db"\n\n', content)
+
+    def test_the_command_that_compose_shows_makes_a_user_who_can_sign_in(self):
+        shown = re.search(r"exec gateway \\\n# +/usr/local/bin/sluice (user add .*)\n", text("deploy/compose.yaml"))[1]
+        self.assertIn(f"-- /usr/local/bin/sluice {shown}\n", text("deploy/kubernetes/README.md"))
+        gateway = COMPOSE["services"]["gateway"]
+        self.assertIn("./compose/sluice.toml:/etc/sluice/sluice.toml:ro", gateway["volumes"])
+        command = [str(self.folder) if it == "/etc/sluice" else it for it in shlex.split(shown)]
+        told = subprocess.run([BINARY, *command], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        self.assertEqual(told.returncode, 0, told.stderr)
+        trusted = ssl.create_default_context(cafile=self.folder / "secrets/tls-cert")
+        signing_in = urllib.request.Request(
+            f"https://localhost:{self.admin}/api/v1/session", method="POST", headers={"content-type": "application/json"},
+            data=json.dumps({"name": command[2], "password": told.stdout.strip()}).encode())
+        with urllib.request.urlopen(signing_in, context=trusted, timeout=PATIENCE) as answer:
+            self.assertEqual(json.load(answer)["role"], "admin")
+
+    def test_the_alarm_on_errors_counts_the_line_of_an_error_and_no_other(self):
+        key, word = re.search(r'pattern += "\{ \$\.(\w+) = \\"(\w+)\\" \}"', text("deploy/terraform/modules/alarms/main.tf")).groups()
+        self.assertIn(f"log lines of level `{word}`", text("docs/production.md"))
+
+        def counted():
+            lines = self.log.read_text()
+            return [it["message"] for it in map(json.loads, lines[:lines.rfind("\n") + 1].splitlines()) if it[key] == word]
+
+        self.assertEqual(counted(), [])
+        (self.folder / "sluice.toml").write_text(f"{self.main}unknown = 1\n")
+        self.addCleanup((self.folder / "sluice.toml").write_text, self.main)
+        self.gateway.send_signal(signal.SIGHUP)
+        self.assertEqual(set(eventually("the refused configuration is logged", counted)), {"configuration refused, the running one stays in force"})
 
 
 class Secrets(unittest.TestCase):

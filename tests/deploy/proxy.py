@@ -183,6 +183,7 @@ class Proxy(unittest.TestCase):
 
         cases = {
             "length and chunks": (["content-length: 4", "transfer-encoding: chunked"], lambda b: chunk(b) + smuggled),
+            "chunks and length": (["transfer-encoding: chunked", "content-length: 4"], lambda b: chunk(b) + smuggled),
             "two lengths": (["content-length: 4", "content-length: 5"], lambda b: b + smuggled),
             "a list of lengths": (["content-length: 4, 5"], lambda b: b + smuggled),
             "a signed length": (["content-length: +4"], lambda b: b + smuggled),
@@ -198,7 +199,7 @@ class Proxy(unittest.TestCase):
                 direct, proxied = self.both(framed(framing, sent))
                 # RFC 9112 lets a server take the chunks and forget the length, which the gateway does, or
                 # refuse; nginx refuses.
-                taken = ([200], 1) if name == "length and chunks" else ([400], 0)
+                taken = ([200], 1) if name in ("length and chunks", "chunks and length") else ([400], 0)
                 self.assertEqual(direct, taken, "directly")
                 self.assertIn(proxied, [([400], 0), ([501], 0)], "behind nginx")
 
@@ -295,7 +296,6 @@ class Proxy(unittest.TestCase):
             return request(first, signed(first), close=False) + first + request(second, signed(second)) + second
 
         taken, refused = ([200], 1), ([400], 0)
-        unread = "nginx wants exactly one host (RFC 9112, 3.2)"
         methods = "nginx knows methods of capital letters only"
         # What is sent; the verdict without nginx; nginx's own where it differs, and why.
         cases = {
@@ -310,8 +310,8 @@ class Proxy(unittest.TestCase):
             "bare line feeds": (lambda: lined(b"\n"), taken),
             "a chunk's extension": (lambda: chunked([line, host, close], lambda b: b"%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(b), b)), taken),
             "trailers": (lambda: chunked([line, host, close], lambda b: b"%x\r\n%s\r\n0\r\nx-a: b\r\n\r\n" % (len(b), b)), taken),
-            "no host": (lambda: posted([line, close], order()), taken, refused, unread),
-            "two hosts": (lambda: posted([line, host, "host: b.example", close], order()), taken, refused, unread),
+            "no host": (lambda: posted([line, close], order()), refused),
+            "two hosts": (lambda: posted([line, host, "host: b.example", close], order()), refused),
             "100-continue": (lambda: posted([line, host, close, "expect: 100-continue"], order()), ([100, 200], 1)),
             "a signature twice": (lambda: posted([line, host, close, "x-signature: 00"], order()), ([401], 0)),
             "a header with an underscore": (lambda: posted([line, host, close, "x_a: b"], order()), taken),

@@ -60,11 +60,12 @@ def main():
     if folder is None:
         print("NOT VALIDATED, NOT PLANNED: this machine has no AWS provider (TF_PLUGIN_DIR); its schema was checked instead")
         return
-    for example in sorted((copy / "examples").iterdir()):
-        run(example, "init", "-backend=false", "-input=false", f"-plugin-dir={folder}")
-        print(f"{example.name}: {run(example, 'validate', '-no-color').strip()}")
-        # A plan by the real provider; what it would read from AWS is made up.
-        print(tested(example))
+    # Plans, and of some modules an apply, by the real provider; what it would read from AWS is made up.
+    for tests in sorted([*copy.glob("modules/*/tests"), *copy.glob("examples/*/tests")]):
+        if tests.parent != sizing:
+            run(tests.parent, "init", "-backend=false", "-input=false", f"-plugin-dir={folder}")
+            print(f"{tests.parent.name}: {run(tests.parent, 'validate', '-no-color').strip()}")
+            print(tested(tests.parent))
 
 
 main()

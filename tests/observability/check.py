@@ -1,4 +1,5 @@
-"""Holds metrics, rules, dashboards and runbooks to each other: no name or label in one that another lacks.
+"""Holds metrics, rules, dashboards and runbooks to each other: no name or label in one that another lacks. Also
+runs what access.py has on who may see the dashboards.
 
     check.py [ROOT]
 
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import yaml
 
+from access import check_access
+
 # Labels that Prometheus adds, or that a function of PromQL makes.
 OF_PROMETHEUS = {"job", "instance", "le", "__name__", "alertname", "alertstate", "severity"}
 # Metrics of other makers that the gateway or Prometheus exposes.
@@ -24,6 +27,9 @@ KEYWORDS = set("""by without on ignoring group_left group_right and or unless of
 count topk bottomk quantile stddev rate irate increase delta deriv predict_linear changes resets absent time vector scalar
 clamp_min clamp_max clamp histogram_quantile max_over_time min_over_time avg_over_time sum_over_time label_replace
 label_join sort sort_desc round abs floor ceil last_over_time count_over_time label_values query_result inf nan""".split())
+
+# What was so once, and is not said any more.
+NOT_SO = {"that could start": "the age of a lane is that of its oldest job that is due, whatever it waits for"}
 
 
 def metrics(root: Path) -> dict[str, set[str]]:
@@ -52,8 +58,9 @@ def panels(dashboard: dict) -> Iterator[dict]:
 
 
 def dashboards(root: Path) -> Iterator[tuple[str, dict]]:
-    for path in sorted((root / "deploy/grafana/dashboards").glob("*.json")):
-        yield path.name, json.loads(path.read_text())
+    for folder in ("dashboards", "tenant-dashboards"):
+        for path in sorted((root / "deploy/grafana" / folder).glob("*.json")):
+            yield path.name, json.loads(path.read_text())
 
 
 def expressions(root: Path) -> Iterator[tuple[str, str]]:
@@ -122,8 +129,6 @@ def check_names(root: Path) -> Iterator[str]:
         yield f"unused.txt: no metric is called {name}"
     for name in sorted(listed.keys() & base):
         yield f"unused.txt: {name} is used"
-    for name in sorted(listed.keys() & base):
-        yield f"unused.txt: {name} is used"
     for name in sorted(recorded.keys() - used):
         yield f"slo.yml: nobody reads {name}"
 
@@ -166,9 +171,33 @@ def check_alerts(root: Path) -> Iterator[str]:
             yield f"{page.name}: there is no alert {name}"
 
 
+def check_folding(root: Path) -> Iterator[str]:
+    """The table of what is said of folded lanes has each alert on single lanes, and each has a case of such lanes."""
+    text = (root / "deploy/prometheus/README.md").read_text()
+    table = re.search(r"^## Folded lanes$(.*?)(?=^## |\Z)", text, re.M | re.S)
+    named = set(re.findall(r"^\| `(Sluice\w+)` \|", table[1] if table else "", re.M))
+    of_lanes = {rule["alert"] for _, rule in rules(root) if "alert" in rule and "tenant" in names_and_labels(rule["expr"])[1]}
+    for name in sorted(of_lanes ^ named):
+        yield f"prometheus/README.md, folded lanes: {name} {'is missing' if name in of_lanes else 'is on no lane'}"
+    folded = yaml.safe_load((root / "deploy/prometheus/tests/folded.yml").read_text())["tests"]
+    tested = {case["alertname"] for test in folded for case in test["alert_rule_test"]}
+    for name in sorted(of_lanes - tested):
+        yield f"tests/folded.yml: no case of {name}"
+
+
+def check_words(root: Path) -> Iterator[str]:
+    for folder in ("deploy/prometheus", "deploy/grafana"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in (".md", ".yml", ".json"):
+                said = " ".join(path.read_text().split())
+                for words, why in NOT_SO.items():
+                    if words in said:
+                        yield f"{path.relative_to(root)}: says {words!r}: {why}"
+
+
 def main() -> int:
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2]
-    wrong = [*check_names(root), *check_alerts(root)]
+    wrong = [*check_names(root), *check_alerts(root), *check_folding(root), *check_words(root), *check_access(root)]
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0

@@ -13,6 +13,8 @@ from pathlib import Path
 from check import dashboards, panels
 
 PREFIXES = ("datasource", "job", "instance")
+# For an organisation that has series of lanes alone, and no other dashboard.
+ALONE = "sluice-tenant"
 # A window that a person reads: not one that a rate is drawn with.
 WINDOWS = {"1h", "1d", "$__range"}
 
@@ -31,9 +33,12 @@ def check_query(expr: str) -> Iterator[str]:
 
 
 def check_dashboard(dashboard: dict) -> Iterator[str]:
-    for key in ("uid", "title", "description", "tags", "refresh", "links"):
+    is_alone = dashboard["uid"] == ALONE
+    for key in ("uid", "title", "description", "tags", "refresh") + (() if is_alone else ("links",)):
         if not dashboard.get(key):
             yield f"no {key}"
+    if is_alone:
+        yield from check_alone(dashboard)
     if dashboard["editable"]:
         yield "can be edited, though its file is what counts"
     variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
@@ -71,6 +76,16 @@ def check_dashboard(dashboard: dict) -> Iterator[str]:
         for target in panel["targets"]:
             for wrong in check_query(target["expr"]):
                 yield f"{title}: {wrong}"
+
+
+def check_alone(dashboard: dict) -> Iterator[str]:
+    asked = {target["expr"] for panel in panels(dashboard) for target in panel.get("targets", [])}
+    asked |= {variable["query"]["query"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"}
+    for name in sorted({name for expr in asked for name in re.findall(r"\b(?:sluice|process)_\w+", expr)}):
+        if not name.startswith("sluice_lane_"):
+            yield f"asks for {name}, which the data source of a tenant has not"
+    if dashboard["links"] or dashboard["annotations"]["list"]:
+        yield "leads to, or asks for, what a tenant's organisation has not"
 
 
 def check(root: Path) -> Iterator[str]:

@@ -1,17 +1,18 @@
-"""Whom the gateway calls in the live test: an LLM, a WordPress site and an API on one port, which fail on command;
-and a receiver of Alertmanager's messages."""
+"""Whom the gateway calls in the live test: an LLM, a WordPress site and an API on one port, which fail on command,
+receivers of its own alerts, and a vault; and a receiver of Alertmanager's messages."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 class Server:
-    """An HTTP server on a free loopback port, with `answer(path, body) -> (status, json)`."""
+    """An HTTP server on a free loopback port: `answer(path, body) -> (status, json)`, or `handle` where more matters."""
 
     def __init__(self) -> None:
         server = self
@@ -19,9 +20,9 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:  # noqa: N802
+            def respond(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, reply = server.answer(self.path, json.loads(body or b"null"))
+                status, reply = server.handle(self.command, self.path, self.headers, json.loads(body or b"null"))
                 text = json.dumps(reply).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -29,13 +30,19 @@ class Server:
                 self.end_headers()
                 self.wfile.write(text)
 
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = respond  # noqa: N815
+
             def log_message(self, *_: Any) -> None:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.origin = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        # How soon it ends once it is told to.
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def handle(self, method: str, path: str, headers: Message, body: Any) -> tuple[int, Any]:
+        return self.answer(path, body)
 
     def answer(self, path: str, body: Any) -> tuple[int, Any]:
         raise NotImplementedError
@@ -62,7 +69,28 @@ class Callees(Server):
             return 422, {}
         if path == "/api" and self.down:
             return 503, {}
-        return 200, {}
+        # A receiver of the gateway's own alerts that was taken away.
+        return (410 if path == "/gone" else 200), {}
+
+
+class Vault(Server):
+    """KV version 2, one version of one secret: as tests/it/secrets/fake.rs answers, which has the rest."""
+
+    TOKEN = "hvs.a-token"
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+        super().__init__()
+
+    def handle(self, method: str, path: str, headers: Message, body: Any) -> tuple[int, Any]:
+        if headers.get("X-Vault-Token") != self.TOKEN:
+            return 403, {"errors": ["permission denied"]}
+        if path == "/v1/auth/token/lookup-self":
+            return 200, {"request_id": "a", "data": {}}
+        if path != "/v1/secret/data/acme":
+            return 404, {"errors": []}
+        about = {"created_time": "2026-01-01T00:00:00Z", "custom_metadata": None, "deletion_time": "", "destroyed": False, "version": 1}
+        return 200, {"request_id": "b", "data": {"data": self.values, "metadata": about}}
 
 
 class Receiver(Server):

@@ -8,24 +8,21 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
+from ports import free_port  # noqa: E402
+
 T = TypeVar("T")
 
 SECRET = "a-test-secret-of-32-bytes-length"
 OLD_SECRET = "an-old-test-secret-of-32-bytes-1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def program(name: str, package: str) -> str:
@@ -44,8 +41,9 @@ def eventually(what: str, look: Callable[[], T | None], patience: float = 30) ->
     return found
 
 
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def get(url: str, token: str | None = None, context: Any = None) -> Any:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    with urllib.request.urlopen(request, timeout=10, context=context) as answer:
         text = answer.read().decode()
         return json.loads(text) if "json" in answer.headers["Content-Type"] else text
 
@@ -103,14 +101,15 @@ def postgres(folder: Path) -> Iterator[str]:
 class Gateway:
     """A running `sluice serve`."""
 
-    def __init__(self, binary: str, folder: Path) -> None:
-        self.binary, self.folder = binary, folder
+    def __init__(self, binary: str, folder: Path, more: Any) -> None:
+        self.binary, self.folder, self.more = binary, folder, more
         runtime = json.loads((folder / "runtime.json").read_text())
         self.admin, self.public, self.pid = runtime["admin"], runtime["public"], runtime["pid"]
-        self.target = self.admin.removeprefix("http://")
+        self.scheme, _, self.target = self.admin.partition("://")
 
     def sluice(self, *arguments: str, fails: bool = False) -> str:
-        ran = subprocess.run([self.binary, *arguments, "--config", str(self.folder)], capture_output=True, text=True)
+        command = [self.binary, *arguments, "--config", str(self.folder)]
+        ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | self.more.environment)
         if (ran.returncode != 0) != fails:
             raise AssertionError(f"sluice {arguments}: {ran.returncode} {ran.stdout} {ran.stderr}")
         return ran.stdout
@@ -118,25 +117,34 @@ class Gateway:
     def send(self, source: str, *more: str, secret: str = SECRET, fails: bool = False) -> None:
         url = f"{self.public}/webhooks/acme/{source}"
         vendor = "stripe" if source == "pay" else "generic"
-        self.sluice("send", vendor, "--url", url, "--secret", secret, *more, fails=fails)
+        for left in reversed(range(5)):
+            try:
+                self.sluice("send", vendor, "--url", url, "--secret", secret, *more, fails=fails)
+                return
+            except AssertionError as error:
+                # A busy machine tells a sender to come again.
+                if not left or " 503" not in str(error):
+                    raise
 
     def succeeded(self, source: str) -> int:
         page = json.loads(self.sluice("jobs", "--source", source, "--state", "succeeded", "--json"))
         return len(page["items"])
 
     def scrape(self) -> str:
-        return get(f"{self.admin}/metrics")
+        return get(f"{self.admin}/metrics", self.more.token, self.more.context())
 
 
 @contextlib.contextmanager
-def gateway(binary: str, folder: Path, callees: str, database: str | None) -> Iterator[Gateway]:
-    """A gateway with the sources that the live test needs."""
+def gateway(binary: str, folder: Path, callees: str, database: str | None, more: Any) -> Iterator[Gateway]:
+    """A gateway with the sources that the live test needs; `more` is a `More` of guard.py."""
     (folder / "tenants").mkdir(parents=True)
-    main = '[edge]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n[outbound]\nallow_private = ["127.0.0.0/8"]\n'
+    main = '[edge]\nlisten = "127.0.0.1:0"\n[outbound]\nallow_private = ["127.0.0.0/8"]\n'
+    main += f'[admin]\nlisten = "127.0.0.1:0"\n{more.admin}{more.main}'
     if database:
         main += f'[database]\nurl = "{database}"\n'
     (folder / "sluice.toml").write_text(main)
-    for name, value in (("secret", SECRET), ("old", OLD_SECRET), ("other", SECRET[::-1]), ("llm.key", "sk-test")):
+    secrets = {"secret": SECRET, "old": OLD_SECRET, "other": SECRET[::-1], "llm.key": "sk-test", **more.files}
+    for name, value in secrets.items():
         (folder / name).write_text(value)
         (folder / name).chmod(0o600)
     key = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(folder / "site.pem")]
@@ -161,7 +169,7 @@ action = "summarize_and_publish"
 
 [sources.pay]
 vendor = "stripe"
-secrets = ["file:secret"]
+secrets = ["{more.pay}"]
 [[sources.pay.routes]]
 name = "log"
 action = "log"
@@ -190,7 +198,8 @@ method = "POST"
     )
     # Somebody whom the data source of `acme` must not show.
     (folder / "tenants/globex.toml").write_text('[sources.orders]\nvendor = "generic"\nsecrets = ["file:other"]\n')
-    with running([binary, "serve", "--config", str(folder)], folder.parent / f"{folder.name}.log") as child:
+    log = folder.parent / f"{folder.name}.log"
+    with running([binary, "serve", "--config", str(folder)], log, env=os.environ | more.environment) as child:
 
         def started() -> bool | None:
             if child.poll() is not None:
@@ -198,4 +207,4 @@ method = "POST"
             return (folder / "runtime.json").exists() or None
 
         eventually("the gateway", started, 60)
-        yield Gateway(binary, folder)
+        yield Gateway(binary, folder, more)

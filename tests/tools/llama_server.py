@@ -12,6 +12,8 @@ import sys
 import tempfile
 import threading
 
+from ports import free_port
+
 WORDS = (
     "the a of to and in is it for on with as at by from this that event order paid customer refund "
     "invoice webhook summary issue resolved user sent message new update failed retry done created "
@@ -82,12 +84,6 @@ def write_model(path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def llama(key):

@@ -19,13 +19,9 @@ import time
 import urllib.request
 import uuid
 
+from ports import free_port
+
 PATIENCE = 120
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def say(line):

@@ -55,8 +55,14 @@ variable "repository_arn" {
 }
 
 variable "kms_key_arn" {
-  description = "A key whose policy lets RDS, S3, ElastiCache and CloudWatch Logs use it."
+  description = "A key whose policy lets RDS, S3, ElastiCache and CloudWatch Logs use it, and leaves the rest to IAM."
   type        = string
+}
+
+variable "rotate" {
+  description = "Whether the password of the database is rotated; true once its secret has a value."
+  type        = bool
+  default     = false
 }
 
 variable "artifacts_bucket" {
@@ -65,7 +71,7 @@ variable "artifacts_bucket" {
 }
 
 variable "alarm_topic_arn" {
-  description = "Who is told."
+  description = "Who is told; its policy must let CloudWatch and EventBridge publish (README)."
   type        = string
 }
 
@@ -115,6 +121,8 @@ module "secrets" {
   private_subnet_ids         = var.private_subnet_ids
   database_security_group_id = module.database.security_group_id
   master_secret_arn          = module.database.master_secret_arn
+  master_secret_kms_key_arn  = module.database.master_secret_kms_key_arn
+  rotate                     = var.rotate
 }
 
 module "artifacts" {
@@ -136,6 +144,7 @@ module "service" {
   public_url          = "https://${var.host_name}"
   database_url        = module.database.url
   database_secret_arn = module.secrets.database_arn
+  rotation_days       = module.secrets.rotation_days
   secrets_kms_key_arn = module.secrets.kms_key_arn
   logs_kms_key_arn    = var.kms_key_arn
   task_cpu            = module.sizing.task_cpu
@@ -144,8 +153,7 @@ module "service" {
   max_tasks           = module.sizing.max_tasks
 
   artifacts = {
-    bucket_arn  = module.artifacts.arn
-    kms_key_arn = var.kms_key_arn
+    policy_json = module.artifacts.policy_json
   }
 
   settings = {
@@ -173,6 +181,7 @@ module "alarms" {
   target_group_suffix  = module.edge.target_group_suffix
   database_identifier  = module.database.identifier
   log_group            = module.service.log_group
+  restarts             = module.service.restarts
 }
 
 output "point_the_name_at" {

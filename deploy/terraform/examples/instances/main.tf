@@ -65,8 +65,14 @@ variable "redis_user_group_id" {
 }
 
 variable "kms_key_arn" {
-  description = "A key whose policy lets RDS, S3, ElastiCache and CloudWatch Logs use it."
+  description = "A key whose policy lets RDS, S3, ElastiCache and CloudWatch Logs use it, and leaves the rest to IAM."
   type        = string
+}
+
+variable "rotate" {
+  description = "Whether the password of the database is rotated; true once its secret has a value."
+  type        = bool
+  default     = false
 }
 
 variable "artifacts_bucket" {
@@ -126,9 +132,12 @@ module "secrets" {
   private_subnet_ids         = var.private_subnet_ids
   database_security_group_id = module.database.security_group_id
   master_secret_arn          = module.database.master_secret_arn
+  master_secret_kms_key_arn  = module.database.master_secret_kms_key_arn
+  rotate                     = var.rotate
 }
 
-# The instances write no log group of their own: an agent of yours ships the journal into it.
+# For an agent of yours, in the image: the instances' role may write here. It must ship the message of each line
+# of the journal as it is, for the alarm on errors looks into the gateway's own JSON.
 resource "aws_cloudwatch_log_group" "this" {
   name              = "/sluice/${module.sizing.name}"
   retention_in_days = 365
@@ -165,14 +174,15 @@ module "instances" {
   public_url          = "https://${var.host_name}"
   database_url        = module.database.url
   database_secret_arn = module.secrets.database_arn
+  rotation_days       = module.secrets.rotation_days
   secrets_kms_key_arn = module.secrets.kms_key_arn
   kms_key_arn         = var.kms_key_arn
+  log_group           = aws_cloudwatch_log_group.this.name
   min_instances       = module.sizing.min_tasks
   max_instances       = module.sizing.max_tasks
 
   artifacts = {
-    bucket_arn  = module.artifacts.arn
-    kms_key_arn = var.kms_key_arn
+    policy_json = module.artifacts.policy_json
   }
 
   settings = {

@@ -70,10 +70,11 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   tags                = var.tags
 }
 
+# The word as the gateway writes it (src/telemetry/logs.rs): what is compared here knows no equal of another case.
 resource "aws_cloudwatch_log_metric_filter" "errors" {
   name           = "${var.name}-errors"
   log_group_name = local.own.LogGroup
-  pattern        = "{ $.level = \"ERROR\" }"
+  pattern        = "{ $.level = \"error\" }"
 
   metric_transformation {
     name          = "ErrorsLogged"
@@ -81,4 +82,63 @@ resource "aws_cloudwatch_log_metric_filter" "errors" {
     value         = "1"
     default_value = "0"
   }
+}
+
+# The restarts of module service. One that fails is one data point in a week, and no later one says that it was made up
+# for: one suffices, it may come late, and there is no all-clear.
+
+locals {
+  restarts = var.restarts == null ? tomap({}) : tomap({
+    restart-refused = {
+      says      = "ECS refuses to start the service anew; its tasks are locked out of the database when their password ends"
+      namespace = "AWS/Scheduler", metric = "TargetErrorCount", dimension = "ScheduleGroup", value = var.restarts.schedule_group
+    }
+    restart-dropped = {
+      says      = "the scheduler gave up to start the service anew; its tasks are locked out of the database when their password ends"
+      namespace = "AWS/Scheduler", metric = "InvocationDroppedCount", dimension = "ScheduleGroup", value = var.restarts.schedule_group
+    }
+    failed-deployment-untold = {
+      says      = "a deployment of the service failed, and the topic did not let EventBridge say so (README)"
+      namespace = "AWS/Events", metric = "FailedInvocations", dimension = "RuleName", value = "${var.name}-failed-deployment"
+    }
+  })
+}
+
+resource "aws_cloudwatch_metric_alarm" "restart" {
+  for_each            = local.restarts
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.says
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  statistic           = "Sum"
+  dimensions          = { (each.value.dimension) = each.value.value }
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 3600
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [var.topic_arn]
+  tags                = var.tags
+}
+
+# A restart that ECS accepts and its circuit breaker rolls back leaves the old tasks. There is no metric of it.
+resource "aws_cloudwatch_event_rule" "failed_deployment" {
+  count       = var.restarts == null ? 0 : 1
+  name        = "${var.name}-failed-deployment"
+  description = "A deployment of the gateway failed: the tasks of before run on, and their password of the database ends"
+  tags        = var.tags
+
+  event_pattern = jsonencode({
+    source      = ["aws.ecs"]
+    detail-type = ["ECS Deployment State Change"]
+    resources   = [var.restarts.service_arn]
+    detail      = { eventName = ["SERVICE_DEPLOYMENT_FAILED"] }
+  })
+}
+
+# The topic is yours, and so is its policy (README).
+resource "aws_cloudwatch_event_target" "failed_deployment" {
+  count = var.restarts == null ? 0 : 1
+  rule  = aws_cloudwatch_event_rule.failed_deployment[0].name
+  arn   = var.topic_arn
 }

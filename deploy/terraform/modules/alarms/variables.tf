@@ -28,6 +28,12 @@ variable "log_group" {
   type        = string
 }
 
+variable "restarts" {
+  description = "Of module service, whose tasks are locked out of the database if they are not started anew; null without it."
+  type        = object({ service_arn = string, schedule_group = string })
+  default     = null
+}
+
 variable "tags" {
   description = "Tags of everything."
   type        = map(string)

@@ -1,7 +1,10 @@
-# A private bucket for large results and archived payloads, encrypted, gone after their time.
+# A private bucket for artifacts, encrypted, gone after their time. What it holds is nowhere else: not in the
+# database, nor in its backups.
+
+data "aws_region" "current" {}
 
 resource "aws_s3_bucket" "this" {
-  # checkov:skip=CKV_AWS_144: what it holds can be made again from the database; a copy elsewhere doubles what must be erased
+  # checkov:skip=CKV_AWS_144: kept in one region; a copy elsewhere is the caller's choice, for what is erased here must be erased there too (README)
   # checkov:skip=CKV2_AWS_62: nobody waits for its events
   # checkov:skip=CKV_AWS_18: access logs go to the caller's bucket (access_logs_bucket)
   bucket = var.bucket
@@ -59,8 +62,9 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       days = var.retention_days
     }
 
+    # So long what was removed or written over by mistake can be brought back, and what was erased is not gone.
     noncurrent_version_expiration {
-      noncurrent_days = 1
+      noncurrent_days = var.undelete_days
     }
 
     abort_incomplete_multipart_upload {
@@ -100,4 +104,32 @@ resource "aws_s3_bucket_policy" "this" {
   bucket     = aws_s3_bucket.this.id
   policy     = data.aws_iam_policy_document.tls.json
   depends_on = [aws_s3_bucket_public_access_block.this]
+}
+
+# What the gateway may do in it, as docs/artifacts.md says; modules service and asg give it to their role.
+data "aws_iam_policy_document" "use" {
+  statement {
+    sid       = "Artifacts"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${aws_s3_bucket.this.arn}/*"]
+  }
+
+  # Without it S3 answers 403 for an object that is not there (yet), as it does for a role that may not.
+  statement {
+    sid       = "ArtifactsThere"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.this.arn]
+  }
+
+  statement {
+    sid       = "ArtifactsKey"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.kms_key_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
+    }
+  }
 }

@@ -1,6 +1,6 @@
-output "arn" {
-  description = "For the role that may read and write it."
-  value       = aws_s3_bucket.this.arn
+output "policy_json" {
+  description = "What the gateway may do in it, for modules service and asg."
+  value       = data.aws_iam_policy_document.use.json
 }
 
 output "bucket" {

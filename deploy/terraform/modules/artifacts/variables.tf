@@ -14,6 +14,12 @@ variable "retention_days" {
   default     = 90
 }
 
+variable "undelete_days" {
+  description = "Days that S3 keeps what was removed or written over; erasure is done only after them."
+  type        = number
+  default     = 1
+}
+
 variable "access_logs_bucket" {
   description = "Bucket for access logs; null for none."
   type        = string

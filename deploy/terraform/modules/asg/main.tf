@@ -3,6 +3,8 @@
 
 data "aws_region" "current" {}
 
+data "aws_caller_identity" "current" {}
+
 locals {
   unit = file("${path.module}/../../../systemd/sluice.service")
 
@@ -26,7 +28,7 @@ locals {
     release         = var.release
     configuration   = var.configuration
     unit            = base64encode(local.unit)
-    settings        = base64encode(join("", [for name, value in local.settings : "${name}=${value}\n"]))
+    settings        = local.settings
     secrets         = var.secrets
     database_secret = var.database_secret_arn
   })
@@ -88,6 +90,16 @@ resource "aws_autoscaling_group" "this" {
   target_group_arns         = [var.target_group_arn]
   default_instance_warmup   = 60
 
+  # The password of the database is read at the first start and ends with the second rotation after it: no
+  # instance lives that long, though nobody remembers to replace it.
+  max_instance_lifetime = floor(var.rotation_days / 4) * 86400
+
+  # A new one first: without it, AWS ends an instance of that age before it starts another.
+  instance_maintenance_policy {
+    min_healthy_percentage = 100
+    max_healthy_percentage = 200
+  }
+
   launch_template {
     id      = aws_launch_template.this.id
     version = aws_launch_template.this.latest_version
@@ -144,7 +156,10 @@ resource "aws_iam_role" "this" {
   tags               = var.tags
 }
 
+# Of all that runs on the instance: the script of the start, the gateway, an agent (README).
 data "aws_iam_policy_document" "this" {
+  source_policy_documents = var.artifacts == null ? [] : [var.artifacts.policy_json]
+
   statement {
     sid       = "ReleaseAndConfiguration"
     actions   = ["s3:GetObject"]
@@ -170,36 +185,11 @@ data "aws_iam_policy_document" "this" {
   }
 
   dynamic "statement" {
-    for_each = var.artifacts == null ? [] : [var.artifacts]
+    for_each = var.log_group == null ? [] : [var.log_group]
     content {
-      sid       = "Artifacts"
-      actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
-      resources = ["${statement.value.bucket_arn}/*"]
-    }
-  }
-
-  # Without it S3 answers 403 for an object that is not there (yet), as it does for a role that may not.
-  dynamic "statement" {
-    for_each = var.artifacts == null ? [] : [var.artifacts]
-    content {
-      sid       = "ArtifactsThere"
-      actions   = ["s3:ListBucket"]
-      resources = [statement.value.bucket_arn]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.artifacts == null ? [] : [var.artifacts]
-    content {
-      sid       = "ArtifactsKey"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-      resources = [statement.value.kms_key_arn]
-
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
-      }
+      sid       = "Log"
+      actions   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+      resources = ["arn:aws:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:log-group:${statement.value}:*"]
     }
   }
 }
@@ -210,10 +200,28 @@ resource "aws_iam_role_policy" "this" {
   policy = data.aws_iam_policy_document.this.json
 }
 
-# A shell without an open port and without a key.
-resource "aws_iam_role_policy_attachment" "session_manager" {
-  role       = aws_iam_role.this.name
-  policy_arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+# A shell without an open port and without a key, and no more: AWS's own AmazonSSMManagedInstanceCore lets
+# whoever is on the instance read each parameter of the account.
+data "aws_iam_policy_document" "session_manager" {
+  # checkov:skip=CKV_AWS_356: these actions take no resource
+  # checkov:skip=CKV_AWS_111: as above
+  statement {
+    sid = "SessionManager"
+    actions = [
+      "ssm:UpdateInstanceInformation",
+      "ssmmessages:CreateControlChannel",
+      "ssmmessages:CreateDataChannel",
+      "ssmmessages:OpenControlChannel",
+      "ssmmessages:OpenDataChannel",
+    ]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "session_manager" {
+  name   = "session-manager"
+  role   = aws_iam_role.this.id
+  policy = data.aws_iam_policy_document.session_manager.json
 }
 
 resource "aws_iam_instance_profile" "this" {

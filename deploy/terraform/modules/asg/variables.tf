@@ -82,6 +82,16 @@ variable "database_secret_arn" {
   type        = string
 }
 
+variable "rotation_days" {
+  description = "Days between two passwords of the database (module secrets). An instance lives a quarter of that."
+  type        = number
+
+  validation {
+    condition     = var.rotation_days >= 4 && var.rotation_days <= 1000
+    error_message = "4 to 1000 days: the gateway starts anew four times as often, and not more than once a day."
+  }
+}
+
 variable "secrets" {
   description = "File name below /etc/sluice/secrets to the ARN of a secret. tls-cert, tls-key and scrape-token are needed."
   type        = map(string)
@@ -109,7 +119,13 @@ variable "kms_key_arn" {
 
 variable "artifacts" {
   description = "The bucket that the gateway itself may use (module artifacts); null for none."
-  type        = object({ bucket_arn = string, kms_key_arn = string })
+  type        = object({ policy_json = string })
+  default     = null
+}
+
+variable "log_group" {
+  description = "The log group that an agent of yours, in the image, ships the journal into; null for none."
+  type        = string
   default     = null
 }
 
@@ -117,6 +133,11 @@ variable "settings" {
   description = "More overrides of the configuration, such as SLUICE_LIMITS__CONCURRENCY. Nothing secret."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for value in values(var.settings) : !can(regex("['\n]", value))])
+    error_message = "A value has no apostrophe and is one line."
+  }
 }
 
 variable "tags" {

@@ -17,3 +17,8 @@ output "master_secret_arn" {
   description = "The administrator's secret, which RDS keeps and rotates."
   value       = aws_db_instance.this.master_user_secret[0].secret_arn
 }
+
+output "master_secret_kms_key_arn" {
+  description = "The key of that secret."
+  value       = var.kms_key_arn
+}

@@ -62,7 +62,7 @@ resource "aws_security_group" "rotation" {
 
 resource "aws_vpc_security_group_egress_rule" "secrets" {
   security_group_id = aws_security_group.rotation.id
-  description       = "To Secrets Manager"
+  description       = "To Secrets Manager, and to the API of RDS, which says where the administrator's database is"
   cidr_ipv4         = "0.0.0.0/0"
   from_port         = 443
   to_port           = 443
@@ -90,7 +90,8 @@ resource "aws_vpc_security_group_ingress_rule" "database" {
 data "aws_region" "current" {}
 
 # AWS's own function for two users in turn: the password of before stays valid until the next rotation,
-# so that what runs goes on until it is started anew.
+# so that what runs goes on until it is started anew. It reads two secrets, which different keys encrypt;
+# its role may use both. The parameters are called as AWS's CDK calls them for this very application.
 resource "aws_serverlessapplicationrepository_cloudformation_stack" "rotation" {
   name           = "${var.name}-rotation"
   application_id = "arn:aws:serverlessrepo:us-east-1:297356227824:applications/SecretsManagerRDSPostgreSQLRotationMultiUser"
@@ -98,20 +99,23 @@ resource "aws_serverlessapplicationrepository_cloudformation_stack" "rotation" {
   tags           = var.tags
 
   parameters = {
-    functionName        = "${var.name}-rotation"
-    endpoint            = "https://secretsmanager.${data.aws_region.current.name}.amazonaws.com"
-    vpcSubnetIds        = join(",", var.private_subnet_ids)
-    vpcSecurityGroupIds = aws_security_group.rotation.id
-    superuserSecretArn  = var.master_secret_arn
-    kmsKeyArn           = aws_kms_key.this.arn
+    functionName          = "${var.name}-rotation"
+    endpoint              = "https://secretsmanager.${data.aws_region.current.name}.amazonaws.com"
+    vpcSubnetIds          = join(",", var.private_subnet_ids)
+    vpcSecurityGroupIds   = aws_security_group.rotation.id
+    kmsKeyArn             = aws_kms_key.this.arn
+    masterSecretArn       = var.master_secret_arn
+    masterSecretKmsKeyArn = var.master_secret_kms_key_arn
   }
 }
 
+# Not before the secret has its first value, which is put in by hand (README): Secrets Manager tries the
+# function when rotation is set up, also where it does not rotate at once, and an empty secret fails it.
 resource "aws_secretsmanager_secret_rotation" "database" {
+  count               = var.rotate ? 1 : 0
   secret_id           = aws_secretsmanager_secret.database.id
   rotation_lambda_arn = aws_serverlessapplicationrepository_cloudformation_stack.rotation.outputs["RotationLambdaARN"]
-  # The first value is put in by hand; see the README.
-  rotate_immediately = false
+  rotate_immediately  = false
 
   rotation_rules {
     automatically_after_days = var.rotation_days

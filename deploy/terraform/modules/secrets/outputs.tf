@@ -12,3 +12,8 @@ output "kms_key_arn" {
   description = "The key that they are encrypted with."
   value       = aws_kms_key.this.arn
 }
+
+output "rotation_days" {
+  description = "For modules service and asg."
+  value       = var.rotation_days
+}

@@ -33,8 +33,19 @@ variable "master_secret_arn" {
   type        = string
 }
 
+variable "master_secret_kms_key_arn" {
+  description = "The key of that secret (module database). Its policy must leave it to IAM who may use it, as AWS's default does."
+  type        = string
+}
+
+variable "rotate" {
+  description = "Whether the password of the database is rotated: true once the secret `database` has a value (README, First steps)."
+  type        = bool
+  default     = false
+}
+
 variable "rotation_days" {
-  description = "Days between two passwords of the database. Start the gateway anew at least as often."
+  description = "Days between two passwords of the database; modules service and asg start the gateway anew four times as often."
   type        = number
   default     = 30
 }

@@ -8,6 +8,11 @@ output "service" {
   value       = aws_ecs_service.this.name
 }
 
+output "restarts" {
+  description = "What starts the service anew, for module alarms: the service, and the group of the schedule."
+  value       = { service_arn = aws_ecs_service.this.id, schedule_group = aws_scheduler_schedule_group.this.name }
+}
+
 output "log_group" {
   description = "Where the log goes."
   value       = aws_cloudwatch_log_group.this.name

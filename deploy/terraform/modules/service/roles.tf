@@ -1,5 +1,5 @@
-# Two roles and no key: what starts the task may read its image, its secrets and write its log; what
-# runs in it may do what the caller lists, and nothing by default.
+# Three roles and no key: what starts the task may read its image, its secrets and write its log; what
+# runs in it may do what the caller lists, and nothing by default; what starts the service anew may do that.
 
 data "aws_iam_policy_document" "tasks" {
   statement {
@@ -76,7 +76,8 @@ resource "aws_iam_role" "task" {
 }
 
 data "aws_iam_policy_document" "task" {
-  count = local.task_may_something ? 1 : 0
+  count                   = local.task_may_something ? 1 : 0
+  source_policy_documents = var.artifacts == null ? [] : [var.artifacts.policy_json]
 
   dynamic "statement" {
     for_each = length(var.readable_secret_arns) == 0 ? [] : [var.readable_secret_arns]
@@ -101,40 +102,6 @@ data "aws_iam_policy_document" "task" {
       }
     }
   }
-
-  dynamic "statement" {
-    for_each = var.artifacts == null ? [] : [var.artifacts]
-    content {
-      sid       = "Artifacts"
-      actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
-      resources = ["${statement.value.bucket_arn}/*"]
-    }
-  }
-
-  # Without it S3 answers 403 for an object that is not there (yet), as it does for a role that may not.
-  dynamic "statement" {
-    for_each = var.artifacts == null ? [] : [var.artifacts]
-    content {
-      sid       = "ArtifactsThere"
-      actions   = ["s3:ListBucket"]
-      resources = [statement.value.bucket_arn]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.artifacts == null ? [] : [var.artifacts]
-    content {
-      sid       = "ArtifactsKey"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-      resources = [statement.value.kms_key_arn]
-
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
-      }
-    }
-  }
 }
 
 locals {
@@ -146,4 +113,42 @@ resource "aws_iam_role_policy" "task" {
   name   = "run"
   role   = aws_iam_role.task.id
   policy = data.aws_iam_policy_document.task[0].json
+}
+
+data "aws_iam_policy_document" "scheduler" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["scheduler.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role" "restart" {
+  name               = "${var.name}-restart"
+  assume_role_policy = data.aws_iam_policy_document.scheduler.json
+  tags               = var.tags
+}
+
+# The image, the roles and the number of tasks stay those of the task definition: nothing is passed on.
+data "aws_iam_policy_document" "restart" {
+  statement {
+    sid       = "StartAnew"
+    actions   = ["ecs:UpdateService"]
+    resources = [aws_ecs_service.this.id]
+  }
+}
+
+resource "aws_iam_role_policy" "restart" {
+  name   = "restart"
+  role   = aws_iam_role.restart.id
+  policy = data.aws_iam_policy_document.restart.json
 }

@@ -64,6 +64,16 @@ variable "database_secret_arn" {
   type        = string
 }
 
+variable "rotation_days" {
+  description = "Days between two passwords of the database (module secrets). Tasks start anew four times in that time."
+  type        = number
+
+  validation {
+    condition     = var.rotation_days >= 4 && var.rotation_days <= 1000
+    error_message = "4 to 1000 days: the gateway starts anew four times as often, and not more than once a day."
+  }
+}
+
 variable "secrets" {
   description = "Environment variable to the ARN of a secret, or `ARN:KEY::` for a key of its JSON. SLUICE_TLS_CERT, SLUICE_TLS_KEY and SLUICE_SCRAPE_TOKEN are needed."
   type        = map(string)
@@ -87,7 +97,7 @@ variable "readable_secret_arns" {
 
 variable "artifacts" {
   description = "The bucket that the gateway itself may use (module artifacts); null for none."
-  type        = object({ bucket_arn = string, kms_key_arn = string })
+  type        = object({ policy_json = string })
   default     = null
 }
 

@@ -37,4 +37,8 @@ run "the_whole_example_can_be_planned" {
     condition     = module.service.service == "sluice-production"
     error_message = "The service is called as module sizing says."
   }
+  assert {
+    condition     = length(setsubtract(["restart-refused", "restart-dropped", "failed-deployment-untold"], keys(module.alarms.arns))) == 0
+    error_message = "Somebody is told when the service is not started anew."
+  }
 }
