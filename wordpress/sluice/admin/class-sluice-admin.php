@@ -17,7 +17,7 @@ final class Sluice_Admin {
 		add_action( 'admin_menu', array( self::class, 'menus' ) );
 		add_action( 'admin_enqueue_scripts', array( self::class, 'assets' ) );
 		add_action( 'admin_post_sluice', array( self::class, 'act' ) );
-		add_action( 'admin_post_sluice_file', array( self::class, 'file' ) );
+		add_action( 'admin_action_sluice_file', array( self::class, 'file' ) );
 		add_filter( 'plugin_action_links_' . plugin_basename( SLUICE_FILE ), array( self::class, 'links' ) );
 		add_filter( 'set_screen_option_sluice_jobs_per_page', array( self::class, 'per_page' ), 10, 3 );
 		Sluice_Settings::hooks();
@@ -112,36 +112,58 @@ final class Sluice_Admin {
 	}
 
 	/**
-	 * Where an editor opens an artifact of a post: an address that stays, good for who may edit the post.
+	 * Where an editor opens an artifact of a post: an address that stays, good for all who may edit the post.
 	 *
 	 * @param int    $post_id The post.
 	 * @param string $id      The artifact.
 	 */
 	public static function file_url( int $post_id, string $id ): string {
-		$url = admin_url( 'admin-post.php?action=sluice_file&post=' . $post_id . '&file=' . $id );
-		return wp_nonce_url( $url, self::nonce( 'file', $post_id . $id ) );
+		return admin_url( 'admin.php?action=sluice_file&post=' . $post_id . '&file=' . $id );
 	}
 
-	/** Leads to a fresh link of an artifact. This site's server asks for it; the browser is only sent there. */
+	/**
+	 * Leads to a fresh link of an artifact. This site's server asks for it; the browser is only sent there.
+	 *
+	 * Like every page below admin.php it is for who is signed in; others sign in and come back. It changes nothing
+	 * and takes no nonce, so that it can be kept and passed on: whom a stranger's page sends here sees a file of
+	 * their own, and the gateway is asked only for who may edit the post, about a file that the post has.
+	 */
 	public static function file(): void {
-		$post_id = isset( $_GET['post'] ) && is_string( $_GET['post'] ) ? (int) $_GET['post'] : 0;
-		$id      = isset( $_GET['file'] ) && is_string( $_GET['file'] ) ? sanitize_key( $_GET['file'] ) : '';
-		check_admin_referer( self::nonce( 'file', $post_id . $id ) );
-		$known = array_column( Sluice_Posts::artifacts( $post_id ), 'id' );
-		if ( ! $post_id || ! current_user_can( 'edit_post', $post_id ) || ! in_array( $id, $known, true ) ) {
-			wp_die( esc_html__( 'You are not allowed to do that.', 'sluice' ), '', array( 'response' => 403 ) );
-		}
-		$link = Sluice_Pull::artifact( $id );
-		if ( '' === $link ) {
-			wp_die( esc_html__( 'The gateway has no link to this file. It may not be kept any more.', 'sluice' ), '', array( 'response' => 404 ) );
-		}
+		// What wp_die() sends as well; before WordPress 6.3 its own headers let a browser store the page.
+		add_filter( 'nocache_headers', static fn(): array => array( 'Cache-Control' => 'no-store' ) );
 		nocache_headers();
 		header( 'Referrer-Policy: no-referrer' );
+		// phpcs:disable WordPress.Security.NonceVerification.Recommended -- looking changes nothing.
+		$post_id = self::matching( '/^[1-9][0-9]{0,17}$/D', $_GET['post'] ?? null );
+		$id      = self::matching( Sluice_Callback::ARTIFACT_ID, $_GET['file'] ?? null );
+		// phpcs:enable
+		// Who may not edit the post hears the same, whatever there is.
+		if ( '' === $post_id || ! current_user_can( 'edit_post', (int) $post_id ) ) {
+			wp_die( esc_html__( 'You are not allowed to do that.', 'sluice' ), '', array( 'response' => 403 ) );
+		}
+		$known = '' !== $id && in_array( $id, array_column( Sluice_Posts::artifacts( (int) $post_id ), 'id' ), true );
+		$link  = $known ? Sluice_Pull::artifact( $id ) : '';
+		if ( null === $link ) {
+			wp_die( esc_html__( 'The gateway gave no link to this file just now. Try again in a few minutes.', 'sluice' ), '', array( 'response' => 503 ) );
+		}
+		if ( '' === $link ) {
+			wp_die( esc_html__( 'There is no such file here. A newer result may have taken its place, or the gateway keeps it no longer.', 'sluice' ), '', array( 'response' => 404 ) );
+		}
 		$host = (string) wp_parse_url( $link, PHP_URL_HOST );
 		// The object store is another host. The link is the gateway's, and was checked.
 		add_filter( 'allowed_redirect_hosts', static fn( array $hosts ): array => array( ...$hosts, $host ) );
 		wp_safe_redirect( $link, 303, 'Sluice' );
 		exit;
+	}
+
+	/**
+	 * A parameter that has the form of an id, or nothing. Another one is not made to fit.
+	 *
+	 * @param string $form  The form.
+	 * @param mixed  $value The parameter.
+	 */
+	private static function matching( string $form, mixed $value ): string {
+		return is_string( $value ) && 1 === preg_match( $form, $value ) ? $value : '';
 	}
 
 	/** Takes a form. */

@@ -89,18 +89,19 @@ final class Sluice_Pull {
 	 * A fresh link to an artifact.
 	 *
 	 * @param string $id The artifact.
-	 * @return string The link, or empty where there is none.
+	 * @return string|null The link; empty where there is none any more; null where the gateway does not say.
 	 */
-	public static function artifact( string $id ): string {
+	public static function artifact( string $id ): ?string {
 		if ( ! self::is_on() || 1 !== preg_match( Sluice_Callback::ARTIFACT_ID, $id ) ) {
 			return '';
 		}
 		$answer = self::send( 'GET', 'artifacts?id=' . $id );
-		if ( is_wp_error( $answer ) || 200 !== (int) wp_remote_retrieve_response_code( $answer ) ) {
+		$status = (int) wp_remote_retrieve_response_code( $answer );
+		if ( 404 === $status ) {
 			return '';
 		}
-		$said = Sluice_Json::read( (string) wp_remote_retrieve_body( $answer ), 4 );
-		return Sluice_Callback::is_link( $said['url'] ?? null ) ? $said['url'] : '';
+		$said = 200 === $status ? Sluice_Json::read( (string) wp_remote_retrieve_body( $answer ), 4 ) : null;
+		return Sluice_Callback::is_link( $said['url'] ?? null ) ? $said['url'] : null;
 	}
 
 	/**

@@ -38,8 +38,16 @@ export class Browser {
 		return browser;
 	}
 
-	/** A page of somebody who has logged in. It remembers what went wrong on it. */
+	/** A page of somebody who has logged in. */
 	async as(login) {
+		const page = await this.page();
+		await page.goto(`${base}/wp-login.php`);
+		await signIn(page, login);
+		return page;
+	}
+
+	/** A page of a stranger. It remembers what went wrong on it. */
+	async page() {
 		const context = await this.chromium.createBrowserContext();
 		const page = await context.newPage();
 		// A machine that does other things as well is slow, not broken.
@@ -73,10 +81,6 @@ export class Browser {
 			}
 		});
 		await page.setViewport({ width: 1280, height: 900 });
-		await page.goto(`${base}/wp-login.php`);
-		await page.$eval('#user_login', (field, value) => { field.value = value; }, login);
-		await page.$eval('#user_pass', (field) => { field.value = 'password'; });
-		await Promise.all([page.waitForNavigation(), page.$eval('#loginform', (form) => form.submit())]);
 		return page;
 	}
 
@@ -84,6 +88,13 @@ export class Browser {
 		await this.chromium.close();
 		rmSync(this.profile, { recursive: true, force: true });
 	}
+}
+
+/** Fills in the login page that is shown. */
+export async function signIn(page, login) {
+	await page.$eval('#user_login', (field, value) => { field.value = value; }, login);
+	await page.$eval('#user_pass', (field) => { field.value = 'password'; });
+	await Promise.all([page.waitForNavigation(), page.$eval('#loginform', (form) => form.submit())]);
 }
 
 export async function open(page, path) {

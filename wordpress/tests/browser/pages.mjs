@@ -1,4 +1,5 @@
-import { Browser, base, equal, gateway, holds, open, picture, press, text } from './browser.mjs';
+import { createServer } from 'node:http';
+import { Browser, base, equal, gateway, holds, open, picture, press, signIn, text } from './browser.mjs';
 
 const HOSTILE = '<script>window.hit=1</script><img src=x onerror="window.hit=1">"\'><svg onload=window.hit=1>';
 const id = (n) => `job_${String(n).padStart(32, '0')}`;
@@ -160,6 +161,49 @@ const tests = {
 			return [page, settings];
 		} finally {
 			gateway('wp', "delete_metadata( 'user', 0, 'locale', '', true );");
+		}
+	},
+
+	async 'a link to a file that a colleague passed on leads through the login page to the file'(browser) {
+		const file = 'art_0193a7d4c1e87cc0a3f0c5d6e7f80912';
+		const fresh = 'https://files.example/transcript?signature=';
+		let asked = 0;
+		const desk = createServer((request, answer) => {
+			asked += 1;
+			answer.end(JSON.stringify({ ok: true, schema_version: 1, url: fresh + asked, expires_at: '2026-11-24T08:00:00Z' }));
+		});
+		await new Promise((listens) => { desk.listen(0, '127.0.0.1', listens); });
+		try {
+			const { post_id } = gateway('callback', { artifacts: [{ type: 'transcript', id: file, url: 'https://files.example/old', expires_at: '2026-11-24T07:00:00Z' }] }).json;
+			gateway('pull', `http://127.0.0.1:${desk.address().port}/site/v1/acme`, 'a-token-of-the-test-site-of-40-bytes-len');
+			const editor = await browser.as('editor');
+			await open(editor, `/wp-admin/post.php?post=${post_id}&action=edit`);
+			await editor.waitForSelector('#sluice a[target="_blank"]');
+			const link = await editor.$eval('#sluice a[target="_blank"]', (one) => one.href);
+			equal(link, `${base}/wp-admin/admin.php?action=sluice_file&post=${post_id}&file=${file}`, 'an address that stays');
+			asked = 0;
+			const colleague = await browser.page();
+			let referrer;
+			await colleague.setRequestInterception(true);
+			colleague.on('request', (request) => {
+				if (request.url().startsWith(fresh)) {
+					referrer = request.headers().referer ?? '';
+					request.respond({ status: 200, contentType: 'text/plain', body: 'What was said.' });
+				} else {
+					request.continue();
+				}
+			});
+			await open(colleague, link.slice(base.length));
+			holds(colleague.url().startsWith(`${base}/wp-login.php?`), 'a stranger is asked who they are');
+			equal(asked, 0, 'and the gateway is not asked');
+			await signIn(colleague, 'admin');
+			equal([colleague.url(), referrer], [`${fresh}1`, ''], 'at the file, which hears nothing of the site');
+			await open(colleague, link.slice(base.length));
+			equal(colleague.url(), `${fresh}2`, 'and again, by another link');
+			return [editor, colleague];
+		} finally {
+			desk.closeAllConnections();
+			desk.close();
 		}
 	},
 

@@ -77,8 +77,13 @@ final class EffectTest extends SiteTestCase {
 		$id  = $this->site->callback( array( 'post_key' => $key ) )['json']['post_id'];
 		touch( $this->site->dir . '/slow-fields' );
 		$request = $this->site->signed( Signer::body( array( 'post_key' => $key, 'summary' => 'The update.' ) ) );
-		$saved   = $this->site->query_later( "UPDATE wp_posts, {later} SET post_content = 'Mine.' WHERE ID = $id", 1.0 );
-		$answer  = $this->site->send( $request );
+		// While the plugin thinks, between what it reads and what it writes.
+		$saved   = null;
+		$save    = function () use ( &$saved, $id ): void {
+			$saved = $this->site->query_aside( "UPDATE wp_posts SET post_content = 'Mine.' WHERE ID = $id" );
+			touch( $this->site->dir . '/fields-go' );
+		};
+		$answer  = $this->site->send_all( array( $request ), 'fields-begun', $save )[0];
 		$saved();
 		$this->assertOutcome( 'applied', 200, $answer );
 		$this->assertSame( 'Mine.', $this->site->value( "SELECT post_content FROM wp_posts WHERE ID = $id" ) );

@@ -36,7 +36,7 @@ final class Site {
 			$this->db->query( "TRUNCATE wp_sluice_$table" );
 		}
 		$this->wp( 'foreach ( array( "sluice_types", "sluice_jwks_url", "sluice_jwks_state", "sluice_pull_state", "sluice_seen", "sluice_refused", "sluice_gateway", "sluice_tenant" ) as $name ) delete_option( $name ); foreach ( get_posts( array( "post_type" => array( "post", "page" ), "post_status" => "any,trash", "numberposts" => -1 ) ) as $post ) wp_delete_post( $post->ID, true ); $GLOBALS["wpdb"]->query( "DELETE FROM wp_usermeta WHERE meta_key = \'sluice_notify\'" ); wp_cache_flush();' );
-		foreach ( array( 'mails.jsonl', 'slow-mail', 'mail-begun', 'slow-fields', 'fault-insert', 'fault-requests', 'hijack', 'pull.json', 'calls.log' ) as $file ) {
+		foreach ( array( 'mails.jsonl', 'slow-mail', 'mail-begun', 'mail-go', 'slow-fields', 'fields-begun', 'fields-go', 'fault-insert', 'fault-requests', 'hijack', 'pull.json', 'short-nonces', 'calls.log' ) as $file ) {
 			@unlink( $this->dir . '/' . $file );
 		}
 	}
@@ -67,9 +67,9 @@ final class Site {
 		$this->db->query( $sql );
 	}
 
-	/** Changes something a while from now, while others work; call what it returns to wait for it. */
-	public function query_later( string $sql, float $seconds ): callable {
-		$this->db->query( str_replace( '{later}', "(SELECT SLEEP($seconds)) AS later", $sql ), MYSQLI_ASYNC );
+	/** Changes something while others work, waiting for their locks; call what it returns to wait for it. */
+	public function query_aside( string $sql ): callable {
+		$this->db->query( $sql, MYSQLI_ASYNC );
 		return fn() => $this->db->reap_async_query();
 	}
 
@@ -178,8 +178,8 @@ final class Site {
 		return $this->send_all( array( $request ) )[0];
 	}
 
-	/** Sends requests at once, or all but the first when the file `$after_the_first` is there. Each answer has `status`, `json`, `body`, `headers`, `seconds`. */
-	public function send_all( array $requests, string $after_the_first = '' ): array {
+	/** Sends requests at once, or all but the first when the file `$after_the_first` is there; once all but the first are answered, `$meanwhile` is called. Each answer has `status`, `json`, `body`, `headers`, `seconds`. */
+	public function send_all( array $requests, string $after_the_first = '', ?callable $meanwhile = null ): array {
 		$multi   = curl_multi_init();
 		$handles = array();
 		$heads   = array();
@@ -209,6 +209,10 @@ final class Site {
 		}
 		do {
 			curl_multi_exec( $multi, $running );
+			if ( null !== $meanwhile && $running <= 1 ) {
+				$meanwhile();
+				$meanwhile = null;
+			}
 			curl_multi_select( $multi, 0.2 );
 		} while ( $running );
 		$answers = array();

@@ -5,6 +5,9 @@ final class Gateway {
 	private const SECRET = 'a-test-secret-of-32-bytes-length';
 	public const SITE_TOKEN = 'a-token-of-the-test-site-of-40-bytes-len';
 
+	/** What it is called by others, as behind a proxy: sites take no links without TLS. */
+	public const NAME = 'https://hooks.example.com';
+
 	public string $public;
 	private string $dir;
 	private $process;
@@ -15,7 +18,7 @@ final class Gateway {
 		@mkdir( $this->dir . '/tenants', 0700, true );
 		$ports        = array( self::free_port(), self::free_port() );
 		$this->public = "http://127.0.0.1:$ports[0]";
-		file_put_contents( "$this->dir/sluice.toml", "[edge]\nlisten = '127.0.0.1:$ports[0]'\n[admin]\nlisten = '127.0.0.1:$ports[1]'\n[outbound]\nallow_private = ['127.0.0.0/8']\n" );
+		file_put_contents( "$this->dir/sluice.toml", "[edge]\nlisten = '127.0.0.1:$ports[0]'\npublic_url = '" . self::NAME . "'\n[admin]\nlisten = '127.0.0.1:$ports[1]'\n[outbound]\nallow_private = ['127.0.0.0/8']\n" );
 		$this->secret( 'orders', self::SECRET );
 		$this->secret( 'wordpress', self::ed25519_pem() );
 		$this->secret( 'site-token', self::SITE_TOKEN );
@@ -53,8 +56,16 @@ final class Gateway {
 				CURLOPT_HTTPHEADER     => array( 'Content-Type: application/json', "X-Timestamp: $now", 'X-Event-Id: ' . ( '' === $id ? bin2hex( random_bytes( 8 ) ) : $id ), 'X-Signature: ' . hash_hmac( 'sha256', "$now.$body", self::SECRET ) ),
 			)
 		);
-		$answer = json_decode( (string) curl_exec( $handle ), true );
-		return array( curl_getinfo( $handle, CURLINFO_RESPONSE_CODE ), $answer );
+		for ( $left = 5; $left > 0; $left-- ) {
+			$answer = json_decode( (string) curl_exec( $handle ), true );
+			$status = curl_getinfo( $handle, CURLINFO_RESPONSE_CODE );
+			// A busy machine tells a sender to come again.
+			if ( 503 !== $status ) {
+				break;
+			}
+			sleep( 1 );
+		}
+		return array( $status, $answer );
 	}
 
 	/** Asks the admin listener, as an operator does. */

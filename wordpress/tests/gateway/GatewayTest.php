@@ -135,6 +135,24 @@ final class GatewayTest extends SiteTestCase {
 		Site::until( 'the job is done', fn() => 'succeeded' === $this->site->value( "SELECT state FROM wp_sluice_jobs WHERE job_id = '$job'" ) );
 	}
 
+	public function test_an_editor_opens_what_was_too_long_for_the_site_by_an_address_that_stays(): void {
+		$text = rtrim( str_repeat( 'paid twice, ', 400 ) );
+		self::$gateway->deliver( 'order.created', 'long-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 6, 'state' => $text ), '2026-11-24T08:00:00Z' );
+		$this->done( 1 );
+		$post = $this->site->posts()[0]['ID'];
+		$this->assertStringNotContainsString( $text, $this->site->posts()[0]['post_content'] );
+		$this->site->pull( self::$gateway->public . '/site/v1/acme', Gateway::SITE_TOKEN );
+		$open   = fn( string $url ) => $this->site->send( array( 'method' => 'GET', 'url' => $url, 'headers' => $this->site->sessions( array( 'editor' ), array() )['editor']['headers'] ) );
+		$panel  = $open( $this->site->url . "/wp-admin/post.php?post=$post&action=edit&classic-editor" )['body'];
+		$this->assertSame( 1, preg_match( '/href="([^"]*sluice_file[^"]*)"/', $panel, $link ) );
+		for ( $time = 1; $time <= 2; $time++ ) {
+			$led = $open( html_entity_decode( $link[1] ) );
+			$this->assertSame( 303, $led['status'], $led['body'] );
+			$this->assertSame( 1, preg_match( '~^location: ' . Gateway::NAME . '(/artifacts/\S+)~mi', $led['headers'], $to ) );
+			$this->assertStringContainsString( $text, file_get_contents( self::$gateway->public . $to[1] ) );
+		}
+	}
+
 	public function test_a_site_that_the_gateway_does_not_reach_can_ask_it(): void {
 		$this->site->wp( 'update_option( "sluice_types", array( "note" => array( "mode" => "meta", "target" => 999999 ) ) );' );
 		self::$gateway->deliver( 'note.made', 'pull-' . bin2hex( random_bytes( 4 ) ), array( 'number' => 1, 'state' => 'x' ), '2026-11-24T08:00:00Z' );

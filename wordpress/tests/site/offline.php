@@ -23,12 +23,19 @@ add_filter(
 );
 add_filter( 'http_request_host_is_external', '__return_true' );
 add_filter( 'http_allowed_safe_ports', static fn( $ports ) => array_merge( $ports, range( 1024, 65535 ) ) );
+/** Waits until a test makes the file, at most a minute. */
+function sluice_test_wait( string $file ): void {
+	for ( $waited = 0; ! is_file( SLUICE_TEST_DIR . '/' . $file ) && $waited < 6000; $waited++ ) {
+		usleep( 10000 );
+		clearstatcache();
+	}
+}
 add_filter(
 	'pre_wp_mail',
 	static function ( $done, $mail ) {
 		if ( is_file( SLUICE_TEST_DIR . '/slow-mail' ) ) {
 			touch( SLUICE_TEST_DIR . '/mail-begun' );
-			usleep( 2000000 );
+			sluice_test_wait( 'mail-go' );
 		}
 		file_put_contents( SLUICE_TEST_DIR . '/mails.jsonl', wp_json_encode( $mail ) . "\n", FILE_APPEND | LOCK_EX );
 		return true;
@@ -63,7 +70,8 @@ add_filter(
 	'sluice_post_fields',
 	static function ( $fields ) {
 		if ( is_file( SLUICE_TEST_DIR . '/slow-fields' ) ) {
-			usleep( 2000000 );
+			touch( SLUICE_TEST_DIR . '/fields-begun' );
+			sluice_test_wait( 'fields-go' );
 		}
 		return $fields;
 	}
@@ -76,6 +84,11 @@ add_filter(
 		return $taken ? new WP_Error( 'jwt_auth_invalid_token', 'Wrong number of segments', array( 'status' => 403 ) ) : $result;
 	}
 );
+
+// Time goes by: what nonces there are has expired.
+if ( is_file( SLUICE_TEST_DIR . '/short-nonces' ) ) {
+	add_filter( 'nonce_life', static fn() => 2 );
+}
 
 // Faults of requests of the gateway: each takes the first line of a file.
 add_filter(

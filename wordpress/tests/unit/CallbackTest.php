@@ -38,7 +38,7 @@ final class CallbackTest extends TestCase {
 			'occurred_at'    => array( null, '', 'yesterday', '2026-02-30T00:00:00Z', '2026-11-24 07:59:58Z', '2026-11-24T07:59:58' ),
 			'title'          => array( null, '', "  \n", 5, str_repeat( 'x', 1001 ) ),
 			'summary'        => array( null, 5, str_repeat( 'x', 30001 ) ),
-			'artifacts'      => array( null, 'x', array( 'a' => 1 ), array( 5 ), array( array( 'type' => 'x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'expires_at' => 5 ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => '../x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => 5 ) ), array_fill( 0, 21, array( 'type' => 'x', 'url' => 'https://a.example/' ) ) ),
+			'artifacts'      => array( null, 'x', array( 'a' => 1 ), array( 5 ), array( array( 'type' => 'x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'expires_at' => 5 ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => '../x' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => 'ART_0193A7D4C1E87CC0A3F0C5D6E7F80912' ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => "art_0193a7d4c1e87cc0a3f0c5d6e7f80912\n" ) ), array( array( 'type' => 'x', 'url' => 'https://a.example/', 'id' => 5 ) ), array_fill( 0, 21, array( 'type' => 'x', 'url' => 'https://a.example/' ) ) ),
 			'trace_id'       => array( null, '', 'x' ),
 			'mode'           => array( 'post', 'META', 5, array( 'meta' ), true ),
 			'target_post_id' => array( -1, '7', 1.5 ),
