@@ -45,6 +45,7 @@ use crate::{
     api::{
         self, Api, Door,
         backlog::Backlogs,
+        encryption::Sealing,
         live::Changes,
         records::Records,
         scrape::{Scrape, ScrapeSources},
@@ -53,7 +54,7 @@ use crate::{
     clock::SystemClock,
     config::{self, Config},
     console,
-    edge::{self, EdgeOptions, accept::Server},
+    edge::{self, EdgeOptions, RequestLimits, accept::Server},
     error_code::ErrorCode,
     http_client::HttpClient,
     ids,
@@ -107,6 +108,8 @@ pub struct AppOptions {
     pub logs: Option<Logs>,
     /// How often WordPress sites are told what became of jobs.
     pub reports: ReportPace,
+    /// The deadlines of one delivery.
+    pub request: RequestLimits,
     /// Where series go.
     pub metrics: Metrics,
     /// Where the log reports errors, to be waited for at the end.
@@ -123,6 +126,7 @@ impl Default for AppOptions {
             config_path: None,
             logs: None,
             reports: ReportPace::default(),
+            request: RequestLimits::default(),
             metrics: Metrics::new(),
             errors: Reports::default(),
         }
@@ -156,7 +160,7 @@ pub struct Running {
     drain: DrainPlan,
     traces: Traces,
     errors: Reports,
-    _runtime: runtime::Written,
+    _runtime: Arc<runtime::Written>,
     _folder: Option<folder::Held>,
 }
 
@@ -165,7 +169,7 @@ pub struct Running {
 /// # Errors
 /// A [`Refused`] for what an operator can mend; nothing was changed then.
 pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Running> {
-    let AppOptions { clock, seed, drain, node, config_path, logs, reports, metrics, errors } = options;
+    let AppOptions { clock, seed, drain, node, config_path, logs, reports, request, metrics, errors } = options;
     let keep = config.keep.clone();
     let public_listener = bind("edge.listen", config.edge.listen)?;
     let admin_listener = bind("admin.listen", config.admin.listen)?;
@@ -207,6 +211,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let revoked = Revoked::new(records.clone(), informed);
     revoked.put_into(&live.load_full()).await.context("the store does not answer")?;
     let mut edge_options = EdgeOptions::new(&live.load(), key_set(live.clone(), clock.clone()))?;
+    edge_options.request = request;
     edge_options.listener.told = counting(EDGE, &metrics);
     let tls = [&edge_options.listener, &admin_options].map(|listener| listener.tls.clone());
     let certificates = Certificates::new(tls, metrics.clone(), &live.load());
@@ -317,6 +322,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
     let operations = Arc::new(operations.started());
     let token = hex::encode(ids::secret_bytes());
     let api = Api {
+        sealing: Sealing::default(),
         gateway: gateway.clone(),
         records: records.clone(),
         jobs: jobs.clone(),
@@ -337,16 +343,20 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
 
     let (public_addr, admin_addr) = (public.local_addr(), admin.local_addr());
     let scheme = |tls: bool| if tls { "https" } else { "http" };
+    let console = format!("{}://{admin_addr}", scheme(live.load().admin.tls.is_some()));
+    let reached_at = format!("{}://{public_addr}", scheme(live.load().edge.tls.is_some()));
     let runtime = Runtime {
         pid: std::process::id(),
         token: token.clone(),
-        admin: format!("{}://{admin_addr}", scheme(live.load().admin.tls.is_some())),
-        public: format!("{}://{public_addr}", scheme(live.load().edge.tls.is_some())),
+        admin: console.clone(),
+        admin_certificate: live.load().admin.tls.as_ref().and_then(certificates::pin),
+        public: reached_at.clone(),
     };
-    let written = runtime.write(&folder).map_err(|error| {
+    let written = Arc::new(runtime.write(&folder).map_err(|error| {
         Refused::new(ErrorCode::NotWritable, format!("database.url: cannot write into {}: {error}", folder.display()))
-    })?;
-    tracing::info!(public = runtime.public, admin = runtime.admin, "gateway started");
+    })?);
+    operations.certificates.tell_in(&written, &live.load());
+    tracing::info!(public = reached_at, admin = console, "gateway started");
     let desk_parts = DeskParts {
         config: live.clone(),
         records: records.clone(),
@@ -354,7 +364,7 @@ pub async fn start(config: Config, options: AppOptions) -> anyhow::Result<Runnin
         marks: Arc::new(store.clone()),
         poster,
         metrics: metrics.clone(),
-        console: runtime.admin.clone(),
+        console,
         seed,
     };
     let alert_desk = AlertDesk::start(desk_parts, alarm.clone(), notices);

@@ -7,6 +7,7 @@
 
 pub mod guard;
 mod observe;
+mod pin;
 
 use std::{
     error::Error as StdError,
@@ -25,7 +26,10 @@ use reqwest::dns::{Name, Resolve, Resolving};
 use sluice_actors::domain::Timestamp;
 use url::{Host, Url};
 
-pub use self::observe::{CallEvent, CallObserver, CallOutcome, Tokens};
+pub use self::{
+    observe::{CallEvent, CallObserver, CallOutcome, Tokens},
+    pin::Pin,
+};
 
 /// Connecting, TLS included, may take this long.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -157,6 +161,14 @@ fn system_lookup() -> Lookup {
     })
 }
 
+/// Which servers are believed to be who they say.
+enum Trust {
+    /// Those that an authority of this machine vouches for, or one of these.
+    Roots(Vec<reqwest::Certificate>),
+    /// The one with this certificate.
+    One(Pin),
+}
+
 /// The client. Clones share its connections.
 #[derive(Clone)]
 pub struct HttpClient {
@@ -182,18 +194,32 @@ impl HttpClient {
         let roots = roots.map_err(|error| ClientError(innermost(&error).to_string()))?;
         let every = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
         let every = every.map(|address| IpNet::new_assert(address, 0)).to_vec();
-        Self::build(every, system_lookup(), roots)
+        Self::build(every, system_lookup(), Trust::Roots(roots))
+    }
+
+    /// A client for the gateway on this machine, which says which certificate it shows: it trusts no other, and
+    /// dials every address.
+    pub fn pinned(pin: Pin) -> Result<Self, ClientError> {
+        let every = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
+        let every = every.map(|address| IpNet::new_assert(address, 0)).to_vec();
+        Self::build(every, system_lookup(), Trust::One(pin))
     }
 
     fn with_lookup(allow_private: Vec<IpNet>, lookup: Lookup) -> Result<Self, ClientError> {
-        Self::build(allow_private, lookup, Vec::new())
+        Self::build(allow_private, lookup, Trust::Roots(Vec::new()))
     }
 
-    fn build(allow_private: Vec<IpNet>, lookup: Lookup, roots: Vec<reqwest::Certificate>) -> Result<Self, ClientError> {
+    fn build(allow_private: Vec<IpNet>, lookup: Lookup, trust: Trust) -> Result<Self, ClientError> {
         let allow_private: AllowPrivate = Arc::new(ArcSwap::from_pointee(allow_private));
         let resolver = GuardedResolver { allow_private, lookup };
-        let client = reqwest::Client::builder()
-            .tls_certs_merge(roots)
+        let client = reqwest::Client::builder();
+        let client = match trust {
+            Trust::Roots(more) => client.tls_certs_merge(more),
+            Trust::One(pin) => {
+                client.tls_backend_preconfigured(pin.client_config().map_err(|error| ClientError(error.to_string()))?)
+            }
+        };
+        let client = client
             .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -199,6 +199,11 @@ pub struct DeadLetterFilter {
     pub route: Option<String>,
     /// One reason.
     pub reason: Option<DeadReason>,
+    /// The type of their event, or a prefix ending in `*`.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// What their event is about.
+    pub subject: Option<String>,
     /// Died at or after.
     pub since: Option<Timestamp>,
     /// Died before.

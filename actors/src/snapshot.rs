@@ -40,7 +40,7 @@ pub struct NodeSnapshot {
 }
 
 /// One lane as it is now.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LaneSnapshot {
     /// Which.
@@ -85,7 +85,7 @@ pub enum LaneStatus {
 }
 
 /// A breaker as it is now.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BreakerSnapshot {
     /// Whose.

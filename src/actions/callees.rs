@@ -10,16 +10,17 @@ use super::{fetch, http_call};
 use crate::{
     brokers::Endpoint,
     config::{ActionConfig, Auth, Config, Llm, Route, Tenant, WordPress},
+    secrets::digits,
 };
 
-/// `llm:<host>#<digest of base URL and key>`: one id per credential, so that all lanes that share a
+/// `llm:<host>#<digits of base URL and key>`: one id per credential, so that all lanes that share a
 /// key share its limits.
 pub(crate) fn llm(llm: &Llm) -> CalleeId {
     let mut digest = Sha256::new();
     digest.update(llm.base_url.as_str());
     digest.update(llm.api_key.as_ref().map_or(&[][..], |key| key.expose()));
-    let digest = hex::encode(digest.finalize());
-    CalleeId::new("llm", &format!("{}#{}", llm.base_url.host_str().unwrap_or_default(), &digest[..8]))
+    let digits = digits(&digest.finalize());
+    CalleeId::new("llm", &format!("{}#{digits}", llm.base_url.host_str().unwrap_or_default()))
 }
 
 /// `wordpress:<host[:port]>`.
@@ -27,7 +28,7 @@ pub(crate) fn wordpress(wordpress: &WordPress) -> CalleeId {
     CalleeId::new("wordpress", &authority(&wordpress.site))
 }
 
-/// `queue:<host:port>#<digest of the URL>`: one id per credential, as for an LLM.
+/// `queue:<host:port>#<digits of the URL>`: one id per credential, as for an LLM.
 pub(crate) fn queue(endpoint: &Endpoint) -> CalleeId {
     CalleeId::new("queue", &format!("{}#{}", endpoint.authority(), endpoint.id().short()))
 }

@@ -38,6 +38,11 @@ pub(super) struct Filter {
     route: Option<String>,
     /// One reason.
     reason: Option<DeadReason>,
+    /// The type of their event, or a prefix ending in `*`.
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    /// What their event is about.
+    subject: Option<String>,
     /// Died at or after.
     since: Option<Timestamp>,
     /// Before.
@@ -53,8 +58,9 @@ pub(super) async fn list(
     who: Allowed<See>,
     call: Call<Query<Filter>>,
 ) -> Result<Json<Page<DeadLetterRow>>, ApiError> {
-    let Filter { job, tenant, source, route, reason, since, until, limit, cursor } = call.input.0;
-    let filter = DeadLetterFilter { job, tenant, source, route, reason, since, until, scope: None };
+    let Filter { job, tenant, source, route, reason, event_type, subject, since, until, limit, cursor } = call.input.0;
+    let filter =
+        DeadLetterFilter { job, tenant, source, route, reason, event_type, subject, since, until, scope: None };
     let limit = limit.unwrap_or(50).clamp(1, 500);
     Ok(Json(api.records.dead_letters(who.scope(), &filter, limit, cursor.as_deref()).await?))
 }

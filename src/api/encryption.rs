@@ -1,6 +1,9 @@
 //! Encryption at rest: which keys there are, and what is done about them. Never a key.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -230,13 +233,35 @@ pub(super) async fn seal(
         if !keys_of(&config, &tenant)?.seal {
             return Err(ApiError::Conflict(format!("`seal` is off in the [encryption] of tenant {tenant}")));
         }
-        if cursor.is_none() {
+        if !api.sealing.goes_on(&tenant, cursor.as_deref()) {
             // The order; what it changes is not what a row means.
             let reason = reason.unwrap_or_default();
             api.records.audit(who.acts("encryption.seal", Some(tenant.as_str()), "rows", &reason)).await?;
         }
     }
-    Ok(Json(api.keys.seal_step(tenant.as_str(), cursor.as_deref(), dry_run).await?))
+    let step = api.keys.seal_step(tenant.as_str(), cursor.as_deref(), dry_run).await?;
+    if !dry_run {
+        api.sealing.keep(tenant, step.next.clone());
+    }
+    Ok(Json(step))
+}
+
+/// Where the sealing of each tenant goes on that somebody ordered here: its steps are one act in the audit. One that
+/// begins anywhere else is an order of its own.
+#[derive(Debug, Default)]
+pub struct Sealing(Mutex<HashMap<TenantName, String>>);
+
+impl Sealing {
+    fn goes_on(&self, tenant: &TenantName, cursor: Option<&str>) -> bool {
+        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        cursor.is_some() && next.as_deref() == cursor
+    }
+
+    fn keep(&self, tenant: TenantName, next: Option<String>) {
+        if let Some(next) = next {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, next);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::{
     ingest::{EventStatus, prepare},
 };
 
-/// Events that one replay may touch; a larger one is narrowed by its filter.
+/// Events that match at which a replay stops that is not asked for in steps.
 const MAX_REPLAY: u64 = 100_000;
 /// Events read and written at once during a replay.
 const REPLAY_PAGE: usize = 200;
@@ -123,6 +123,9 @@ pub struct Replay {
     /// Only count.
     #[serde(default)]
     pub dry_run: bool,
+    /// Look at about so many events and answer then, for who goes on from `next`. Without it, at up to 100,000 that match.
+    #[serde(default)]
+    pub step: Option<u64>,
     /// Why.
     #[serde(default)]
     pub reason: Option<String>,
@@ -135,6 +138,9 @@ pub struct Replayed {
     pub matched: u64,
     /// Jobs that are new, or would be in a dry run; an event that already has a job for the route keeps it.
     pub new_jobs: u64,
+    /// Where the rest begins, if there is one: ask again with this `cursor` in the filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 pub(super) async fn replay(
@@ -156,16 +162,21 @@ pub(super) async fn replay(
         .ok_or_else(|| ApiError::NotFound(format!("{lane} has no route `{}`", ask.route)))?;
     let object = format!("{lane}/{}", route.name);
     let audit = who.acts("event.replay", Some(lane.tenant.as_str()), object, &ask.reason.unwrap_or_default());
-    let mut filter = RecordFilter {
-        tenant: Some(lane.tenant.to_string()),
-        source: Some(lane.source.to_string()),
-        limit: Some(REPLAY_PAGE),
-        ..ask.filter
-    };
+    let mut filter =
+        RecordFilter {
+            tenant: Some(lane.tenant.to_string()),
+            source: Some(lane.source.to_string()),
+            limit: Some(ask.step.map_or(REPLAY_PAGE, |step| {
+                usize::try_from(step).map_or(REPLAY_PAGE, |step| step.clamp(1, REPLAY_PAGE))
+            })),
+            ..ask.filter
+        };
     let mut done = Replayed::default();
+    let mut looked = 0;
     loop {
         let page = api.records.events(who.scope(), &filter).await?;
         let mut batch = Vec::new();
+        looked += page.items.len() as u64;
         for event in page.items {
             let Some(has_job) = wants(&api, who.scope(), route, &event).await? else { continue };
             done.new_jobs += u64::from(ask.dry_run && !has_job);
@@ -177,11 +188,14 @@ pub(super) async fn replay(
             done.new_jobs += api.records.record_jobs(batch, audit.clone()).await?;
             api.gateway.wake(&lane);
         }
-        match page.next {
-            Some(next) if done.matched < MAX_REPLAY => filter.cursor = Some(next),
-            _ => return Ok(Json(done)),
+        filter.cursor = page.next;
+        let is_enough = ask.step.map_or(done.matched >= MAX_REPLAY, |step| looked >= step);
+        if filter.cursor.is_none() || is_enough {
+            break;
         }
     }
+    done.next = filter.cursor;
+    Ok(Json(done))
 }
 
 /// Whether a route wants a past event, in its newest form, and if so, whether the event has a job for it. One

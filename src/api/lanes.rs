@@ -14,6 +14,7 @@ use super::{
     access::{Allowed, Operate, Permission, See, SeeNode},
     answer::{DONE, Done, Json, Rows},
     events::Reason,
+    nodes::{Elsewhere, TOLD_LANES},
     records::{LaneBacklog, Page},
     request::{Body, Call, Query},
 };
@@ -48,11 +49,12 @@ pub struct LaneView {
     pub state: LaneState,
     /// When the next probe of what holds it may go.
     pub next_probe: Option<Timestamp>,
-    /// What the tree knows; none for a lane that is asleep.
+    /// What the tree knows; none for a lane that is asleep. Of a lane at another node: where it does not flow, what
+    /// that one told a moment ago, without its queue and what is in flight.
     pub snapshot: Option<LaneSnapshot>,
     /// What the store holds; none without jobs.
     pub backlog: Option<LaneBacklog>,
-    /// The node that has it, where several share the store; the snapshot is only there at its own.
+    /// The node that has it, where several share the store.
     pub owner: Option<String>,
 }
 
@@ -77,10 +79,7 @@ pub(super) fn views(config: &Config, snapshot: &NodeSnapshot, backlog: Vec<LaneB
         views.entry(source.lane.clone()).or_insert_with_key(view);
     }
     for awake in &snapshot.lanes {
-        let view = views.entry(awake.lane.clone()).or_insert_with_key(view);
-        view.state = state(awake.status);
-        view.next_probe = awake.breakers.iter().filter_map(|breaker| breaker.probe_at).min();
-        view.snapshot = Some(awake.clone());
+        views.entry(awake.lane.clone()).or_insert_with_key(view).awake(awake.clone());
     }
     for of_lane in backlog {
         if let (Ok(tenant), Ok(source)) = (of_lane.tenant.parse(), of_lane.source.parse()) {
@@ -88,6 +87,32 @@ pub(super) fn views(config: &Config, snapshot: &NodeSnapshot, backlog: Vec<LaneB
         }
     }
     views.into_values().collect()
+}
+
+impl LaneView {
+    fn awake(&mut self, snapshot: LaneSnapshot) {
+        self.state = state(snapshot.status);
+        self.next_probe = snapshot.breakers.iter().filter_map(|breaker| breaker.probe_at).min();
+        self.snapshot = Some(snapshot);
+    }
+}
+
+/// Adds how the lanes are that other nodes have, by what the one that has a lane tells of it.
+fn add_elsewhere(views: &mut [LaneView], Elsewhere { mut owners, mut lanes }: Elsewhere) {
+    for view in views {
+        view.owner = owners.remove(&view.lane);
+        if view.snapshot.is_some() {
+            continue;
+        }
+        let Some(told) = view.owner.as_ref().and_then(|owner| lanes.get_mut(owner)) else { continue };
+        // Of one that tells of as many as it may, the rest are not known to flow.
+        let is_whole = told.len() < TOLD_LANES;
+        match told.remove(&view.lane) {
+            Some(snapshot) => view.awake(snapshot),
+            None if is_whole && view.state == LaneState::Asleep => view.state = LaneState::Flowing,
+            None => {}
+        }
+    }
 }
 
 const fn state(status: LaneStatus) -> LaneState {
@@ -150,25 +175,20 @@ pub(super) async fn list(
     call: Call<Query<Filter>>,
 ) -> Result<Json<Page<LaneView>>, ApiError> {
     let filter = call.input.0;
-    let (snapshot, backlog, owners) =
-        tokio::join!(api.gateway.snapshot(), api.backlogs.of(&*api.records), api.operations.owners());
+    let (snapshot, backlog, elsewhere) =
+        tokio::join!(api.gateway.snapshot(), api.backlogs.of(&*api.records), api.operations.elsewhere());
     let config = api.config.load();
-    let mut owners = owners?;
     let at = api.clock.now();
-    let wanted = views(&config, &snapshot?, backlog?)
-        .into_iter()
-        .filter(|view| who.scope().holds(&view.lane.tenant) && filter.wants(view));
-    let mut lanes: Vec<LaneView> = wanted.collect();
+    let mut lanes = views(&config, &snapshot?, backlog?);
+    add_elsewhere(&mut lanes, elsewhere?);
+    lanes.retain(|view| who.scope().holds(&view.lane.tenant) && filter.wants(view));
     // Worst first; lanes that are equally bad in the order of their names.
     lanes.sort_by_cached_key(|view| std::cmp::Reverse(now(&config, view).badness(at)));
     let limit = filter.limit.unwrap_or(50).clamp(1, 500);
     // The order moves: a page begins where the one before ended, whatever stands there now.
     let from = filter.cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0_usize).min(lanes.len());
     let next = (from + limit < lanes.len()).then(|| (from + limit).to_string());
-    let mut items: Vec<LaneView> = lanes.into_iter().skip(from).take(limit).collect();
-    for view in &mut items {
-        view.owner = owners.remove(&view.lane);
-    }
+    let items = lanes.into_iter().skip(from).take(limit).collect();
     Ok(Json(Page { items, next }))
 }
 

@@ -39,7 +39,7 @@ pub mod subjects;
 mod throttle;
 pub mod traffic;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::Method;
@@ -60,6 +60,7 @@ use self::{
     backlog::Backlogs,
     encryption::DataKeys,
     events::Reason,
+    nodes::Elsewhere,
     preview::Preview,
     records::Records,
     request::{Body, Call, Route, route},
@@ -98,8 +99,8 @@ pub trait Operations: Send + Sync + 'static {
     /// The live nodes that share the store; none where nobody can share it.
     fn nodes(&self) -> Vec<nodes::NodeView>;
 
-    /// Which node has which lane, where several can share the store.
-    async fn owners(&self) -> Result<BTreeMap<LaneKey, String>, StoreUnavailable>;
+    /// Which node has which lane, and how those of the others are, where several can share the store.
+    async fn elsewhere(&self) -> Result<Elsewhere, StoreUnavailable>;
 }
 
 /// What the API is given.
@@ -122,6 +123,8 @@ pub struct Api {
     pub backlogs: Backlogs,
     /// What the minute that runs brought.
     pub traffic: Arc<Traffic>,
+    /// Sealings that are under way.
+    pub sealing: encryption::Sealing,
     /// What pages are told.
     pub changes: live::Changes,
     /// Who is let in.

@@ -1,9 +1,12 @@
 //! The nodes that share the store.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use sluice_actors::domain::Timestamp;
+use sluice_actors::{
+    domain::{LaneKey, Timestamp},
+    handle::LaneSnapshot,
+};
 use utoipa::ToSchema;
 
 use super::{
@@ -12,6 +15,18 @@ use super::{
     answer::Rows,
     request::Call,
 };
+
+/// What the other nodes have.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    /// Which live node has which lane, this one included.
+    pub owners: BTreeMap<LaneKey, String>,
+    /// By the id of each other node that tells: its lanes that do not flow, as it told last, at most [`TOLD_LANES`].
+    pub lanes: BTreeMap<String, BTreeMap<LaneKey, LaneSnapshot>>,
+}
+
+/// Lanes that do not flow of which a node tells the others, the worst first.
+pub const TOLD_LANES: usize = 1000;
 
 /// A live node.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

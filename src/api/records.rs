@@ -1,9 +1,8 @@
 //! What the API and the commands read of the store. Every query is scoped by [`Scope`].
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+mod filter;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -12,102 +11,12 @@ use sluice_actors::{
     domain::{EventId, JobId, JobState, LaneKey, SourceName, TenantName, Timestamp},
     ports::{DeadLetterFilter, StoreUnavailable},
 };
+use utoipa::ToSchema;
 
-use utoipa::{
-    IntoParams, PartialSchema, ToSchema,
-    openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema},
-};
+pub use filter::{AuditFilter, Page, RecordFilter, RefusalFilter, Scope};
 
 use super::traffic::{KeptTraffic, Minute, Whose};
 use crate::ingest::NewJob;
-
-/// Which tenants the caller may see. A foreign object is not found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All of them.
-    All,
-    /// Only these.
-    Tenants(Vec<TenantName>),
-}
-
-impl Scope {
-    /// Whether the tenant is in it.
-    pub fn holds(&self, tenant: &TenantName) -> bool {
-        match self {
-            Self::All => true,
-            Self::Tenants(tenants) => tenants.contains(tenant),
-        }
-    }
-}
-
-/// A page of rows and where the next one begins.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Page<T> {
-    /// The rows, newest first.
-    pub items: Vec<T>,
-    /// Hand it back for the next page; none at the end.
-    pub next: Option<String>,
-}
-
-impl<T: ToSchema> PartialSchema for Page<T> {
-    fn schema() -> RefOr<Schema> {
-        let rows = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
-        ObjectBuilder::new()
-            .property("items", rows)
-            .required("items")
-            .property("next", Option::<String>::schema())
-            .description(Some("A page of rows; `next` is the cursor of the next one."))
-            .build()
-            .into()
-    }
-}
-
-impl<T: ToSchema> ToSchema for Page<T> {
-    fn name() -> Cow<'static, str> {
-        format!("PageOf{}", T::name()).into()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((T::name().into_owned(), T::schema()));
-        T::schemas(schemas);
-    }
-}
-
-/// A filter for events and jobs. All given conditions hold together.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-pub struct RecordFilter {
-    /// One tenant.
-    pub tenant: Option<String>,
-    /// One source.
-    pub source: Option<String>,
-    /// An event type, or a prefix ending in `*`.
-    #[serde(rename = "type")]
-    pub event_type: Option<String>,
-    /// Event status or job state.
-    pub state: Option<String>,
-    /// One subject.
-    pub subject: Option<String>,
-    /// The vendor's id.
-    pub external_id: Option<String>,
-    /// A trace.
-    pub trace_id: Option<String>,
-    /// Received (events) or created (jobs) at or after.
-    pub since: Option<Timestamp>,
-    /// Before.
-    pub until: Option<Timestamp>,
-    /// Rows a page, 1 to 500; default 50.
-    pub limit: Option<usize>,
-    /// Where the page begins.
-    pub cursor: Option<String>,
-}
-
-impl RecordFilter {
-    /// Rows a page and where it begins.
-    pub fn page(&self) -> (Option<usize>, Option<&str>) {
-        (self.limit, self.cursor.as_deref())
-    }
-}
 
 /// An event in a table.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -328,28 +237,6 @@ pub struct AuditEntry {
     pub reason: String,
 }
 
-/// A filter for the audit. All given conditions hold together.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuditFilter {
-    /// One tenant.
-    pub tenant: Option<String>,
-    /// One actor, such as `user:ada`.
-    pub actor: Option<String>,
-    /// One action, such as `lane.pause`.
-    pub action: Option<String>,
-    /// One object, such as a job's id.
-    pub object: Option<String>,
-    /// At or after.
-    pub since: Option<Timestamp>,
-    /// Before.
-    pub until: Option<Timestamp>,
-    /// Rows a page, 1 to 500; default 50.
-    pub limit: Option<usize>,
-    /// Where the page begins.
-    pub cursor: Option<String>,
-}
-
 /// A line of the audit.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "the columns of `audit`, as in `AuditEntry`")]
@@ -422,8 +309,7 @@ pub trait Records: Send + Sync + 'static {
     async fn refusals(
         &self,
         scope: &Scope,
-        tenant: Option<&str>,
-        source: Option<&str>,
+        filter: &RefusalFilter,
         limit: usize,
     ) -> Result<Vec<RefusalRow>, StoreUnavailable>;
     /// One refused delivery.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_actors::domain::{SourceName, TenantName};
+use sluice_actors::domain::{SourceName, TenantName, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api, ApiError,
     access::{Allowed, See, SeePayloads, TakeHandshakes},
     answer::{Json, Rows},
-    records::{HandshakeRow, RefusalRow},
+    records::{HandshakeRow, RefusalFilter, RefusalRow},
     request::{Body, Call, Query},
 };
 
@@ -23,6 +23,12 @@ pub(super) struct Filter {
     tenant: Option<String>,
     /// One source.
     source: Option<String>,
+    /// At or after.
+    since: Option<Timestamp>,
+    /// Before.
+    until: Option<Timestamp>,
+    /// Older than the one with this id: where a former page ended.
+    before: Option<i64>,
     /// Rows, 1 to 500; default 50. The newest 50 of each source are kept.
     limit: Option<usize>,
 }
@@ -38,9 +44,10 @@ pub(super) async fn list(
     who: Allowed<See>,
     call: Call<Query<Filter>>,
 ) -> Result<Rows<RefusalRow>, ApiError> {
-    let Filter { tenant, source, limit } = call.input.0;
+    let Filter { tenant, source, since, until, before, limit } = call.input.0;
     let limit = limit.unwrap_or(50).clamp(1, 500);
-    let mut rows = api.records.refusals(who.scope(), tenant.as_deref(), source.as_deref(), limit).await?;
+    let filter = RefusalFilter { tenant, source, since, until, before };
+    let mut rows = api.records.refusals(who.scope(), &filter, limit).await?;
     if !who.also::<SeePayloads>() {
         rows.iter_mut().for_each(withhold);
     }

@@ -104,7 +104,20 @@ pub(super) async fn erase(
     call: Call<Body<Asked>>,
 ) -> Result<Json<Erased>, ApiError> {
     let (tenant, object) = named(&who, &call)?;
-    let Asked { subject, dry_run, reason } = call.input.0;
+    // An erasure that began goes on when who asked hangs up. One that the end of the process cuts off is asked again.
+    let erasing = tokio::spawn(erase_all(api, who, tenant, object, call.input.0));
+    let erased = erasing.await.map_err(|_| ApiError::Unavailable("the erasure broke off; ask again".to_owned()))?;
+    Ok(Json(erased?))
+}
+
+async fn erase_all(
+    api: Arc<Api>,
+    who: Allowed<HandleSubjects>,
+    tenant: TenantName,
+    object: String,
+    asked: Asked,
+) -> Result<Erased, ApiError> {
+    let Asked { subject, dry_run, reason } = asked;
     let reason = reason.unwrap_or_default();
     let name = Some(tenant.as_str());
     if !dry_run {
@@ -140,7 +153,7 @@ pub(super) async fn erase(
         register.erase_subject(&tenant, &subject).await?;
         api.remove_erased().await;
     }
-    Ok(Json(done))
+    Ok(done)
 }
 
 pub(super) async fn export(

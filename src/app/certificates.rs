@@ -1,11 +1,15 @@
 //! The certificates that our listeners show follow the configuration in force.
 
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::runtime::Written;
 use crate::{
     config::{Config, Tls},
     edge::{
         accept::{Refused, Told},
         tls::{LiveTls, not_after},
     },
+    http_client::Pin,
     telemetry::{host, metrics::Metrics},
 };
 
@@ -14,6 +18,8 @@ pub(super) struct Certificates {
     edge: Option<LiveTls>,
     admin: Option<LiveTls>,
     metrics: Metrics,
+    /// Where commands on this machine read what the admin listener shows.
+    runtime: OnceLock<Weak<Written>>,
 }
 
 /// The label of the public listener.
@@ -24,7 +30,7 @@ pub(super) const ADMIN: &str = "admin";
 impl Certificates {
     /// Those that the listeners began with.
     pub(super) fn new([edge, admin]: [Option<LiveTls>; 2], metrics: Metrics, config: &Config) -> Self {
-        let certificates = Self { edge, admin, metrics };
+        let certificates = Self { edge, admin, metrics, runtime: OnceLock::new() };
         for (listener, tls) in [(EDGE, &config.edge.tls), (ADMIN, &config.admin.tls)] {
             if let Some(tls) = tls {
                 certificates.tell(listener, tls);
@@ -58,11 +64,29 @@ impl Certificates {
         }
     }
 
+    /// From now on who reads the file is told, too, beginning with what is in force.
+    pub(super) fn tell_in(&self, written: &Arc<Written>, now: &Config) {
+        self.runtime.set(Arc::downgrade(written)).ok();
+        if let Some(tls) = now.admin.tls.as_ref().filter(|_| self.admin.is_some()) {
+            self.tell(ADMIN, tls);
+        }
+    }
+
     fn tell(&self, listener: &str, tls: &Tls) {
+        if let Some(written) = self.runtime.get().and_then(Weak::upgrade).filter(|_| listener == ADMIN)
+            && let Err(error) = written.shows(pin(tls))
+        {
+            tracing::warn!(%error, "commands on this machine are not told of the new certificate");
+        }
         if let Some(not_after) = not_after(tls) {
             host::certificate(&self.metrics, listener, not_after);
         }
     }
+}
+
+/// What tells a certificate from all others.
+pub(super) fn pin(tls: &Tls) -> Option<Pin> {
+    tls.certified().ok()?.cert.first().map(Pin::of)
 }
 
 /// Counts the connections of a listener that are closed before their first request.

@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use sluice_actors::{
     domain::{CalleeId, LaneKey},
-    handle::Gateway,
+    handle::{Gateway, LaneSnapshot, LaneStatus},
     ports::{CalleePolicy, LanePolicy, Policies, Rate},
 };
 use tokio::{
@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     alerts::{Alarm, Notice},
+    api::nodes::TOLD_LANES,
     config::{self, Cause},
     store::nodes::{Hint, Lease, Member, Nodes, Profile},
     telemetry::metrics::{Metrics, NONE},
@@ -30,7 +31,7 @@ use crate::{
 
 /// How long after the last renewal a node trusts its lease, of 10 s.
 const TRUST: Duration = Duration::from_secs(6);
-/// How often it is read which lanes are paused.
+/// How often it is read which lanes are paused, and the others are told which do not flow.
 const LOOK: Duration = Duration::from_secs(3);
 /// How often the others are told whom the lanes of this node call.
 const REPORT: Duration = Duration::from_millis(500);
@@ -84,7 +85,7 @@ pub(super) struct Around {
 
 /// Says what this node is; before that it may take no lane.
 pub(super) fn introduce(nodes: &Nodes, config: &config::Live) {
-    nodes.describe(Profile { config: config.load().digests(), callees: Vec::new() });
+    nodes.describe(Profile { config: config.load().digests(), ..Profile::default() });
 }
 
 /// Runs until it is dropped.
@@ -172,6 +173,7 @@ async fn report(Around { nodes, gateway, config, metrics, users, .. }: &Around) 
     let mut differing = BTreeSet::new();
     let mut current = config.load_full();
     let mut digests = current.digests();
+    let (mut lanes, mut looked) = (Vec::new(), None);
     let mut refused = 0;
     loop {
         tokio::select! {
@@ -183,7 +185,13 @@ async fn report(Around { nodes, gateway, config, metrics, users, .. }: &Around) 
             current = config.load_full();
             digests = current.digests();
         }
-        nodes.describe(Profile { config: digests.clone(), callees });
+        let is_alone = members.borrow().len() < 2;
+        if !is_alone && looked.is_none_or(|looked: Instant| looked.elapsed() >= LOOK) {
+            looked = Some(Instant::now());
+            // A tree that ends tells nothing more.
+            lanes = gateway.snapshot().await.map(|snapshot| troubled(snapshot.lanes)).unwrap_or_default();
+        }
+        nodes.describe(Profile { config: digests.clone(), callees, lanes: lanes.clone() });
         let now = members.borrow_and_update().clone();
         metrics.nodes.with_label_values(NONE).set(i64::try_from(now.len()).unwrap_or(i64::MAX));
         let others = others_by_callee(&now);
@@ -204,6 +212,14 @@ async fn report(Around { nodes, gateway, config, metrics, users, .. }: &Around) 
         metrics.node_stale_writes_total.with_label_values(NONE).inc_by(total - refused);
         refused = total;
     }
+}
+
+/// The worst of the lanes that do not flow, without what changes all the time.
+fn troubled(lanes: Vec<LaneSnapshot>) -> Vec<LaneSnapshot> {
+    let lanes = lanes.into_iter().filter(|lane| lane.status != LaneStatus::Flowing).take(TOLD_LANES);
+    lanes
+        .map(|lane| LaneSnapshot { bucket_tokens: 0.0, queued: 0, oldest_due: None, in_flight: Vec::new(), ..lane })
+        .collect()
 }
 
 fn others_by_callee(members: &[Member]) -> HashMap<String, u32> {
@@ -238,7 +254,8 @@ mod tests {
 
     fn member(config: &[(&str, &str)], callees: &[&str]) -> Member {
         let config = config.iter().map(|(tenant, digest)| ((*tenant).to_owned(), (*digest).to_owned())).collect();
-        let profile = Profile { config, callees: callees.iter().map(|callee| (*callee).to_owned()).collect() };
+        let callees = callees.iter().map(|callee| (*callee).to_owned()).collect();
+        let profile = Profile { config, callees, lanes: Vec::new() };
         Member {
             id: String::new(),
             is_self: false,

@@ -1,7 +1,7 @@
 //! What the API asks of the composition: reload, readiness.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -25,7 +25,7 @@ use crate::{
     api::{
         self,
         alerts::Tried,
-        nodes::NodeView,
+        nodes::{Elsewhere, NodeView},
         preview::{Preview, PreviewAnswer},
         records::{Records, Revocation, Switch},
     },
@@ -348,10 +348,10 @@ impl api::Operations for Operations {
         members.iter().map(view).collect()
     }
 
-    async fn owners(&self) -> Result<BTreeMap<LaneKey, String>, StoreUnavailable> {
+    async fn elsewhere(&self) -> Result<Elsewhere, StoreUnavailable> {
         match &self.nodes {
-            Some(nodes) => nodes.owners().await,
-            None => Ok(BTreeMap::new()),
+            Some(nodes) => nodes.elsewhere().await,
+            None => Ok(Elsewhere::default()),
         }
     }
 }

@@ -6,9 +6,12 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::http_client::Pin;
 
 /// The file's name.
 pub const FILE: &str = "runtime.json";
@@ -22,6 +25,9 @@ pub struct Runtime {
     pub token: String,
     /// The API's origin.
     pub admin: String,
+    /// The certificate that it shows, where it speaks TLS: commands on this machine trust it, whatever its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_certificate: Option<Pin>,
     /// The public listener's origin.
     pub public: String,
 }
@@ -30,7 +36,24 @@ pub struct Runtime {
 #[derive(Debug)]
 pub struct Written {
     path: PathBuf,
-    pid: u32,
+    runtime: Mutex<Runtime>,
+}
+
+impl Written {
+    /// The API shows another certificate from now on.
+    ///
+    /// # Errors
+    /// The file cannot be written anew.
+    pub fn shows(&self, certificate: Option<Pin>) -> io::Result<()> {
+        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        if runtime.admin_certificate == certificate {
+            return Ok(());
+        }
+        let fresh = Runtime { admin_certificate: certificate, ..runtime.clone() };
+        fresh.put(&self.path)?;
+        *runtime = fresh;
+        Ok(())
+    }
 }
 
 impl Runtime {
@@ -38,9 +61,14 @@ impl Runtime {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn write(&self, folder: &Path) -> io::Result<Written> {
+    pub fn write(self, folder: &Path) -> io::Result<Written> {
         let path = folder.join(FILE);
-        let fresh = folder.join(format!("{FILE}.{}", self.pid));
+        self.put(&path)?;
+        Ok(Written { path, runtime: Mutex::new(self) })
+    }
+
+    fn put(&self, path: &Path) -> io::Result<()> {
+        let fresh = path.with_file_name(format!("{FILE}.{}", self.pid));
         // `create_new` after a removal: never a file that another user made and can read.
         match fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -49,8 +77,7 @@ impl Runtime {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.sync_all()?;
-        fs::rename(&fresh, &path)?;
-        Ok(Written { path, pid: self.pid })
+        fs::rename(&fresh, path)
     }
 
     /// Reads the file of `folder`.
@@ -64,7 +91,8 @@ impl Runtime {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        let ours = self.path.parent().and_then(|folder| Runtime::read(folder).ok()).is_some_and(|r| r.pid == self.pid);
+        let pid = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner).pid;
+        let ours = self.path.parent().and_then(|folder| Runtime::read(folder).ok()).is_some_and(|r| r.pid == pid);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the runtime file");
         }
@@ -78,7 +106,8 @@ mod tests {
     use super::*;
 
     fn runtime(pid: u32) -> Runtime {
-        Runtime { pid, token: "t".to_owned(), admin: "http://127.0.0.1:1".to_owned(), public: String::new() }
+        let admin = "http://127.0.0.1:1".to_owned();
+        Runtime { pid, token: "t".to_owned(), admin, admin_certificate: None, public: String::new() }
     }
 
     #[test]
@@ -91,6 +120,18 @@ mod tests {
         assert_eq!(Runtime::read(folder.path()).unwrap().token, "t");
         drop(written);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn another_certificate_is_told_to_who_reads_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = runtime(7).write(folder.path()).unwrap();
+        let pin = Pin::of(&b"a certificate".as_slice().into());
+        written.shows(Some(pin.clone())).unwrap();
+        assert_eq!(Runtime::read(folder.path()).unwrap().admin_certificate, Some(pin));
+        written.shows(None).unwrap();
+        assert_eq!(Runtime::read(folder.path()).unwrap().admin_certificate, None);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]

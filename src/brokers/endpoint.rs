@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use crate::secrets::Secret;
+use crate::secrets::{Secret, digits};
 
 /// The brokers that are spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,7 +159,7 @@ impl Endpoint {
 impl EndpointId {
     /// A few digits that tell it from others in logs and labels.
     pub fn short(&self) -> String {
-        hex::encode(&self.0[..4])
+        digits(&self.0)
     }
 }
 

@@ -56,7 +56,11 @@ impl Client {
     /// The gateway that `api` names, or the one that runs with the configuration.
     pub(super) fn connect(api: &Api, global: &Global) -> anyhow::Result<Self> {
         match (&api.api, &api.token) {
-            (Some(base), Some(token)) => Self::new(base.clone(), token, None),
+            (Some(base), Some(token)) => {
+                // An operator may reach a gateway at any address; the client itself refuses http off loopback.
+                let anywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
+                Self::new(HttpClient::new(anywhere.to_vec())?, base.clone(), token, None)
+            }
             (Some(_), None) => bail!("--api needs --token (or SLUICE_TOKEN)"),
             (None, _) => {
                 let folder = Input::read(&global.config)?.data_dir()?;
@@ -73,17 +77,19 @@ impl Client {
                     Refused::new(ErrorCode::NotRunning, message)
                 })?;
                 let base = runtime.admin.parse().context("runtime.json names no URL")?;
-                Self::new(base, &runtime.token, Some(runtime.public))
+                // The process itself says which certificate it shows, in a file for its user only: neither its name nor
+                // its authority matters here.
+                let http =
+                    runtime.admin_certificate.map_or_else(|| HttpClient::for_operators(None), HttpClient::pinned)?;
+                Self::new(http, base, &runtime.token, Some(runtime.public))
             }
         }
     }
 
-    fn new(base: Url, token: &str, public: Option<String>) -> anyhow::Result<Self> {
+    fn new(http: HttpClient, base: Url, token: &str, public: Option<String>) -> anyhow::Result<Self> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).context("the token is not one")?;
         authorization.set_sensitive(true);
-        // An operator may reach a gateway at any address; the client itself refuses http off loopback.
-        let anywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
-        Ok(Self { http: HttpClient::new(anywhere.to_vec())?, base, authorization, public })
+        Ok(Self { http, base, authorization, public })
     }
 
     /// GET `path` with a query of the fields of `filter` that are set.

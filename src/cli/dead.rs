@@ -88,6 +88,12 @@ pub(super) struct Which {
     /// What they died of: `retries_exhausted`, rejected, invalid, poison, gone
     #[arg(long, value_name = "REASON", value_parser = dead_reason)]
     why: Option<DeadReason>,
+    /// The type of their event, or a prefix such as `invoice.*`
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// What their event is about
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
     /// Died not before: an age such as `2h`, or a time
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Timestamp>,
@@ -105,8 +111,8 @@ fn dead_reason(text: &str) -> Result<DeadReason, String> {
 
 impl Which {
     fn filter(self, job: Option<JobId>) -> DeadLetterFilter {
-        let Self { tenant, source, route, why, since, until } = self;
-        DeadLetterFilter { job, tenant, source, route, reason: why, since, until, scope: None }
+        let Self { tenant, source, route, why, event_type, subject, since, until } = self;
+        DeadLetterFilter { job, tenant, source, route, reason: why, event_type, subject, since, until, scope: None }
     }
 
     const fn narrows(&self) -> bool {

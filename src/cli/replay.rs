@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use sluice_actors::domain::{LaneKey, RouteName};
 
@@ -12,6 +13,9 @@ use super::{
     lanes, output,
 };
 use crate::api::events;
+
+/// Events that the gateway looks at before it says how far it is.
+const STEP: u64 = 5000;
 
 /// Run past events through a route.
 ///
@@ -43,18 +47,31 @@ impl Replay {
     pub(super) async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { lane, route, which, dry_run, reason, api } = self;
         let client = Client::connect(&api, global)?;
-        let ask = events::Replay {
+        let mut ask = events::Replay {
             tenant: lane.tenant.clone(),
             source: lane.source.clone(),
             route: route.clone(),
             filter: which.filter(),
             dry_run,
+            step: Some(STEP),
             reason,
         };
         let spinner = output::spinner(format!("looking through the events of {lane}"));
-        let answer: anyhow::Result<events::Replayed> = client.post("replay", &ask).await;
+        let mut answer = events::Replayed::default();
+        loop {
+            let step =
+                client.post::<events::Replayed>("replay", &ask).await.inspect_err(|_| spinner.finish_and_clear());
+            let step = step.with_context(|| {
+                let done = answer.matched;
+                format!("stopped after {done} events that match; the same command goes on, for nothing runs twice")
+            })?;
+            answer.matched += step.matched;
+            answer.new_jobs += step.new_jobs;
+            let Some(next) = step.next else { break };
+            ask.filter.cursor = Some(next);
+            spinner.set_message(format!("{} events of {lane} match so far", answer.matched));
+        }
         spinner.finish_and_clear();
-        let answer = answer?;
         if global.json {
             output::json(&answer)?;
         } else if dry_run {

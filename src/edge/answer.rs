@@ -40,6 +40,12 @@ pub(super) const HTTPS_REQUIRED: Fixed =
     fixed(StatusCode::FORBIDDEN, body!("https_required", "this endpoint answers over https only"));
 pub(super) const MEDIA_TYPE: Fixed =
     fixed(StatusCode::UNSUPPORTED_MEDIA_TYPE, body!("unsupported_media_type", "content type or encoding not accepted"));
+pub(super) const HOST: Fixed = Fixed {
+    status: StatusCode::BAD_REQUEST,
+    body: body!("no_host", "a request names one host"),
+    retry_after: None,
+    close: true,
+};
 pub(super) const TOO_LARGE: Fixed = Fixed {
     status: StatusCode::PAYLOAD_TOO_LARGE,
     body: body!("payload_too_large", "the body exceeds the limit"),

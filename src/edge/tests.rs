@@ -261,12 +261,13 @@ async fn a_body_over_the_cap_is_413_and_the_answer_can_be_read() {
         let answer = edge.ask("POST", "/webhooks/acme/small", JSON, &body).await;
         assert_eq!(status(&answer), expected, "{size}");
         let chunked = format!(
-            "POST /webhooks/acme/small HTTP/1.1\r\nconnection: close\r\n{JSON}transfer-encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
+            "POST /webhooks/acme/small HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{JSON}transfer-encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
         );
         assert_eq!(status(&edge.exchange(chunked).await), expected, "{size} chunked");
     }
     // Announced, not sent: answered without waiting for it.
-    let announced = format!("POST /webhooks/acme/small HTTP/1.1\r\n{JSON}content-length: 999999999999\r\n\r\n");
+    let announced =
+        format!("POST /webhooks/acme/small HTTP/1.1\r\nhost: x\r\n{JSON}content-length: 999999999999\r\n\r\n");
     let answer = edge.exchange(announced).await;
     assert_eq!(status(&answer), 413);
     assert!(answer.contains("connection: close\r\n"), "{answer}");
@@ -276,7 +277,9 @@ async fn a_body_over_the_cap_is_413_and_the_answer_can_be_read() {
 async fn a_refused_body_is_not_asked_for() {
     let edge = Listening::new();
     let request = |length: u32| {
-        format!("POST /webhooks/acme/small HTTP/1.1\r\n{JSON}expect: 100-continue\r\ncontent-length: {length}\r\n\r\n")
+        format!(
+            "POST /webhooks/acme/small HTTP/1.1\r\nhost: x\r\n{JSON}expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+        )
     };
     assert!(edge.exchange(request(2000)).await.starts_with("HTTP/1.1 413"));
     let mut client = edge.connect().await;
@@ -304,7 +307,7 @@ async fn a_chunked_delivery_is_taken_whatever_its_chunks() {
 async fn an_endless_chunked_body_ends_at_the_cap() {
     let edge = Listening::new();
     let (mut read, mut write) = edge.connect().await.into_split();
-    let head = format!("POST /webhooks/acme/small HTTP/1.1\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
+    let head = format!("POST /webhooks/acme/small HTTP/1.1\r\nhost: x\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
     write.write_all(head.as_bytes()).await.expect("written");
     let endless = tokio::spawn(async move {
         let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
@@ -321,7 +324,7 @@ async fn a_slow_body_is_408_and_closed() {
     let short = |options: &mut EdgeOptions| options.request.grace = Duration::from_millis(50);
     let edge = Listening::with(short);
     for framing in ["content-length: 100", "transfer-encoding: chunked"] {
-        let head = format!("POST /webhooks/acme/app HTTP/1.1\r\n{JSON}{framing}\r\n\r\n");
+        let head = format!("POST /webhooks/acme/app HTTP/1.1\r\nhost: x\r\n{JSON}{framing}\r\n\r\n");
         assert_eq!(status(&edge.exchange(head).await), 408, "{framing}");
     }
 }
@@ -333,7 +336,8 @@ async fn a_body_that_ends_early_stores_nothing_and_frees_its_memory() {
     let headers = edge.signed("app", "e1", &sent);
     let mut client = edge.connect().await;
     let half = &sent[..sent.len() / 2];
-    let request = format!("POST /webhooks/acme/app HTTP/1.1\r\n{headers}content-length: {}\r\n\r\n{half}", sent.len());
+    let request =
+        format!("POST /webhooks/acme/app HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\n\r\n{half}", sent.len());
     client.write_all(request.as_bytes()).await.expect("written");
     drop(client);
     timeout(PATIENCE, async {
@@ -390,7 +394,8 @@ async fn a_client_that_hangs_up_does_not_cancel_what_the_store_was_handed() {
     let sent = body(1);
     let headers = edge.signed("app", "e1", &sent);
     let mut client = edge.connect().await;
-    let request = format!("POST /webhooks/acme/app HTTP/1.1\r\n{headers}content-length: {}\r\n\r\n{sent}", sent.len());
+    let request =
+        format!("POST /webhooks/acme/app HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\n\r\n{sent}", sent.len());
     client.write_all(request.as_bytes()).await.expect("written");
     edge.world.store.entered.notified().await;
     drop(client);
@@ -416,7 +421,7 @@ async fn a_keep_alive_connection_carries_many_deliveries() {
         let headers = edge.signed("app", &id, &sent);
         let close = if n == 19 { "connection: close\r\n" } else { "" };
         requests.push(format!(
-            "POST /webhooks/acme/app HTTP/1.1\r\n{headers}{close}content-length: {}\r\n\r\n{sent}",
+            "POST /webhooks/acme/app HTTP/1.1\r\nhost: x\r\n{headers}{close}content-length: {}\r\n\r\n{sent}",
             sent.len()
         ));
     }
@@ -462,7 +467,7 @@ async fn two_thousand_large_bodies_at_once_stay_within_the_memory() {
     let filler = "x".repeat(512 * 1024 - 100);
     let sent = Arc::new(format!(r#"{{"event_type":"assistant.completed","data":{{"x":"{filler}"}}}}"#));
     let head = format!(
-        "POST /webhooks/acme/app HTTP/1.1\r\nconnection: close\r\n{}content-length: {}\r\n\r\n",
+        "POST /webhooks/acme/app HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}content-length: {}\r\n\r\n",
         edge.signed("app", "e1", &sent),
         sent.len()
     );

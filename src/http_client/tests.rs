@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderValue;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
 };
 
 use super::*;
@@ -194,7 +194,10 @@ async fn an_answer_over_the_cap_is_cut_while_it_is_read_and_its_status_is_kept()
 #[tokio::test]
 async fn failures_are_told_apart_and_name_no_url() {
     let client = HttpClient::new(loopback()).unwrap();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    // Held, so that nobody else gets it, and not listened at.
+    let unheard = TcpSocket::new_v4().unwrap();
+    unheard.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = unheard.local_addr().unwrap().port();
     let (broken, _) = canned(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
     let (not_tls, _) = canned(b"hello\r\n").await;
     let (gzip, _) = canned(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n\x1f\x8b").await;

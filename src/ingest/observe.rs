@@ -77,6 +77,8 @@ pub enum IngestEvent<'a> {
         place: Place<'a>,
         /// Why.
         reason: Rejection,
+        /// Its trace; none where it was not begun.
+        trace: Option<DeliveryTrace>,
     },
     /// An event was stored, or was there already.
     Recorded {

@@ -124,7 +124,7 @@ impl Receiver {
             && arrived.admitted(&intake.source).is_ok()
             && let Some(token) = intake.source.vendor.offered_secret(&arrived.request())
         {
-            if let Some(reply) = line.limits(intake, &arrived).await {
+            if let Some(reply) = line.limits(intake, &arrived, None).await {
                 return reply;
             }
             let token = token.expose_str().map(ToOwned::to_owned);
@@ -138,7 +138,7 @@ impl Receiver {
         let trace = *door.trace.get_or_init(|| {
             DeliveryTrace::of(&arrived.inbound.headers, intake.source.continue_trace, &*line.parts.tracer)
         });
-        if let Some(reply) = line.limits(&intake, &arrived).await {
+        if let Some(reply) = line.limits(&intake, &arrived, Some(trace)).await {
             return reply;
         }
         let config = door.directory.config.clone();
@@ -155,7 +155,7 @@ impl Receiver {
         let arrived = Arrived { url: door.url_of(&inbound), inbound, now: line.parts.clock.now() };
         let may = |source: &Source| source.is_on() && source.uploads;
         let Authentic { intake, arrived, .. } = line.authentic(door, arrived, may).await?;
-        match line.limits(&intake, &arrived).await {
+        match line.limits(&intake, &arrived, None).await {
             Some(reply) => Err(reply),
             None => Ok((intake.source.lane.clone(), arrived.inbound.body)),
         }
@@ -245,7 +245,7 @@ impl Line {
         let verified = match verified {
             // Closed, but by no fault of the sender: it shall come again.
             _ if intake.source.is_stale() => {
-                self.reject(intake, Rejection::StaleSecret);
+                self.reject(intake, Rejection::StaleSecret, None);
                 return Err(Reply::unavailable());
             }
             _ if !may(&intake.source) => return Err(self.refuse(door, &arrived, Refusal::Disabled)),
@@ -253,7 +253,7 @@ impl Line {
             Err(refusal) => return Err(self.refuse(door, &arrived, refusal)),
             // Whether its secret was revoked meanwhile is not known; nor could it be stored, most likely.
             Ok(_) if !self.parts.informed.is_current() => {
-                self.reject(intake, Rejection::Store);
+                self.reject(intake, Rejection::Store, None);
                 return Err(Reply::unavailable());
             }
             Ok(verified) => verified,
@@ -320,7 +320,7 @@ impl Line {
     }
 
     /// The limits that belong to the source: its media types, its rate, its backlog.
-    async fn limits(&self, intake: &Intake, arrived: &Arrived) -> Option<Reply> {
+    async fn limits(&self, intake: &Intake, arrived: &Arrived, trace: Option<DeliveryTrace>) -> Option<Reply> {
         let accepted = intake.source.vendor.profile().content_types;
         let (rejection, reply) = if !media::is_one_of(&arrived.inbound.headers, accepted) {
             (Rejection::MediaType, Reply::media_type())
@@ -331,7 +331,7 @@ impl Line {
         } else {
             return None;
         };
-        self.reject(intake, rejection);
+        self.reject(intake, rejection, trace);
         Some(reply)
     }
 
@@ -362,7 +362,7 @@ impl Line {
             }
             Ok(Asked::Answer(answer)) => self.handshake(&intake, answer, None, now).await,
             Err(malformed) => {
-                self.reject(&intake, Rejection::Malformed);
+                self.reject(&intake, Rejection::Malformed, Some(trace));
                 let reply = Reply::malformed(&malformed);
                 self.keeper.keep(config, &intake, &arrived, Reason::Malformed(malformed));
                 reply
@@ -409,7 +409,7 @@ impl Line {
             Err(error) => {
                 let trace_id = trace.request.trace;
                 tracing::warn!(lane = %intake.source.lane, %trace_id, %error, "delivery not recorded");
-                self.reject(intake, Rejection::Store);
+                self.reject(intake, Rejection::Store, Some(trace));
                 Reply::unavailable()
             }
         }
@@ -450,15 +450,15 @@ impl Line {
         let row = HandshakeRow { at: now, tenant: tenant.to_string(), source: source.to_string(), token };
         if let Err(error) = self.parts.records.keep_handshake(row).await {
             tracing::warn!(lane = %intake.source.lane, %error, "handshake not kept");
-            self.reject(intake, Rejection::Store);
+            self.reject(intake, Rejection::Store, None);
             return Reply::unavailable();
         }
         self.parts.observer.observe(&IngestEvent::Handshake { place: intake.place() });
         answer.into()
     }
 
-    fn reject(&self, intake: &Intake, reason: Rejection) {
-        self.parts.observer.observe(&IngestEvent::Rejected { place: intake.place(), reason });
+    fn reject(&self, intake: &Intake, reason: Rejection, trace: Option<DeliveryTrace>) {
+        self.parts.observer.observe(&IngestEvent::Rejected { place: intake.place(), reason, trace });
     }
 
     /// The one answer to all that is not authentic.

@@ -22,8 +22,8 @@ use crate::{
     api::{
         records::{
             AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, Revocation, RoutedEvent, Scope, SecretUse,
-            Swept, Switch,
+            LaneBacklog, Page, RecordFilter, Records, RefusalFilter, RefusalRow, Retention, Revocation, RoutedEvent,
+            Scope, SecretUse, Swept, Switch,
         },
         traffic::{KeptTraffic, Minute, Whose},
     },
@@ -211,7 +211,9 @@ impl Observer for Seen {
             IngestEvent::Verified { place, secret_version, skew_ms, .. } => {
                 format!("verified {} {secret_version} {skew_ms:?}", place.lane.source)
             }
-            IngestEvent::Rejected { place, reason } => format!("rejected {} {}", place.lane.source, reason.as_str()),
+            IngestEvent::Rejected { place, reason, .. } => {
+                format!("rejected {} {}", place.lane.source, reason.as_str())
+            }
             IngestEvent::Recorded { place, recorded, event_type, status, jobs, .. } => {
                 let new = matches!(recorded, Recorded::New(_));
                 let jobs = jobs.len();
@@ -368,13 +370,7 @@ impl Records for FakeRecords {
         unreachable!("receiving asks per lane")
     }
 
-    async fn refusals(
-        &self,
-        _: &Scope,
-        _: Option<&str>,
-        _: Option<&str>,
-        _: usize,
-    ) -> Result<Vec<RefusalRow>, StoreUnavailable> {
+    async fn refusals(&self, _: &Scope, _: &RefusalFilter, _: usize) -> Result<Vec<RefusalRow>, StoreUnavailable> {
         unreachable!("receiving reads no refusals")
     }
 

@@ -287,7 +287,12 @@ impl<'c> AsyncHttpClient<'c> for Http {
             let url = parts.uri.to_string().parse().map_err(|_| CallError::RefusedUrl("it is not a URL"))?;
             let body = (parts.method != Method::GET).then(|| body.into());
             let call = Call { method: parts.method, url, headers: parts.headers, body, timeout: PATIENCE };
-            let answer = self.0.send(call).await?;
+            // It may end a connection that rested just as it is used again. Asked once more, a code that it had taken
+            // after all is refused.
+            let answer = match self.0.send(call.clone()).await {
+                Err(CallError::Broken) => self.0.send(call).await?,
+                other => other?,
+            };
             let mut response = http::Response::new(answer.whole()?.to_vec());
             *response.status_mut() = answer.status;
             *response.headers_mut() = answer.headers;

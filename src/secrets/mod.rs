@@ -25,7 +25,7 @@ use std::{fmt, path::PathBuf};
 use zeroize::Zeroizing;
 
 pub use env::Environment;
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, digits};
 pub use keep::{Keep, Refreshed, Staleness};
 pub use previous::{Head, InvalidPrevious, Previous};
 pub use providers::Providers;

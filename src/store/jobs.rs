@@ -67,6 +67,8 @@ fn filter_values(filter: &DeadLetterFilter) -> Values<'_> {
         filter.since,
         filter.until,
         filter.scope.as_deref().map(tenants_value),
+        filter.event_type.as_deref(),
+        filter.subject.as_deref(),
     ]
 }
 

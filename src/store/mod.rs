@@ -169,7 +169,7 @@ impl Store {
     /// Opens the Postgres database of `url`, creates its tables where there are none, and starts the
     /// writer. From then on this process is one of the nodes that share it.
     pub async fn postgres(url: &str, options: OpenOptions) -> Result<Self, OpenError> {
-        let database = Arc::new(postgres::open::Database::of(url)?);
+        let database = Arc::new(postgres::open::Database::of(url)?.of_node(&options.owner));
         let opened = postgres::open::open(&database).await?;
         let counters = Arc::new(Counters::default());
         let readers = Arc::new(ArcSwap::from_pointee(postgres::open::readers(&database)));

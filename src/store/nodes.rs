@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use sluice_actors::{
     domain::{LaneKey, Timestamp},
+    handle::LaneSnapshot,
     ports::{StoreUnavailable, Told},
 };
 use tokio::{
@@ -19,8 +20,9 @@ use super::{
     rows::{BadRow, Reader},
     session::Readers,
     sql::{Statement, own},
-    value::Values,
+    value::{Values, values},
 };
+use crate::api::nodes::Elsewhere;
 
 /// When this node was last known to be alive.
 #[derive(Debug, Clone, Copy)]
@@ -32,16 +34,18 @@ pub struct Lease {
 }
 
 /// What a node tells the others of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Profile {
     /// A digest of what is configured for each tenant.
     pub config: BTreeMap<String, String>,
     /// Whom its lanes call.
     pub callees: Vec<String>,
+    /// Its lanes that do not flow, without what changes all the time. Only told: [`Nodes::elsewhere`] reads them.
+    pub lanes: Vec<LaneSnapshot>,
 }
 
 /// A live node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// Of this life of its process.
     pub id: String,
@@ -95,16 +99,27 @@ impl Nodes {
         self.node.hints()
     }
 
-    /// Which live node has which lane.
-    pub async fn owners(&self) -> Result<BTreeMap<LaneKey, String>, StoreUnavailable> {
+    /// Which node has which lane, and how those of the others are that do not flow.
+    pub async fn elsewhere(&self) -> Result<Elsewhere, StoreUnavailable> {
         static OWNERS: Statement = Statement { sqlite: "", postgres: own!("postgres", "lane_owners") };
+        static LANES: Statement = Statement { sqlite: "", postgres: own!("postgres", "lanes_of_nodes") };
         let read = async || -> Result<_, ReadFailed> {
-            let rows = self.readers.load_full().people.rows(&OWNERS, Values::default()).await?;
+            let people = self.readers.load_full();
+            let rows = people.people.rows(&OWNERS, Values::default()).await?;
             let owners = rows.iter().map(|row| {
                 let row = Reader::new(row, "lanes", "source");
                 Ok::<_, BadRow>((row.lane()?, row.get("owner")?))
             });
-            Ok(owners.collect::<Result<_, _>>()?)
+            let owners = owners.collect::<Result<_, _>>()?;
+            let rows = people.people.rows(&LANES, values![self.node.id().as_str()]).await?;
+            let told = rows.iter().map(|row| {
+                let row = Reader::new(row, "nodes", "id");
+                // A later release may tell of a lane what this one does not know: then it is as if it were not told.
+                let lanes: Vec<serde_json::Value> = row.json("lanes")?;
+                let known = lanes.into_iter().filter_map(|lane| serde_json::from_value::<LaneSnapshot>(lane).ok());
+                Ok::<_, BadRow>((row.get("id")?, known.map(|snapshot| (snapshot.lane.clone(), snapshot)).collect()))
+            });
+            Ok(Elsewhere { owners, lanes: told.collect::<Result<_, _>>()? })
         };
         Ok(read().await?)
     }

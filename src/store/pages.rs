@@ -302,6 +302,8 @@ impl Store {
             filter.until,
             before(cursor),
             limit_value(wanted + 1),
+            filter.event_type.as_deref(),
+            filter.subject.as_deref(),
         ];
         let found = self.rows(sql!("dead_letters_page"), values).await?;
         let items = found.iter().take(wanted).map(|row| rows::dead_letter_row(row, rows::job_row(row)?));

@@ -21,8 +21,8 @@ use crate::{
     api::{
         records::{
             AuditEntry, AuditFilter, AuditRow, DeadLetterRow, EventDetail, EventRow, HandshakeRow, JobDetail, JobRow,
-            LaneBacklog, Page, RecordFilter, Records, RefusalRow, Retention, Revocation, RoutedEvent, Scope, SecretUse,
-            Swept, Switch,
+            LaneBacklog, Page, RecordFilter, Records, RefusalFilter, RefusalRow, Retention, Revocation, RoutedEvent,
+            Scope, SecretUse, Swept, Switch,
         },
         traffic::{KeptTraffic, Minute, Whose},
     },
@@ -103,12 +103,19 @@ impl Records for Store {
     async fn refusals(
         &self,
         scope: &Scope,
-        tenant: Option<&str>,
-        source: Option<&str>,
+        filter: &RefusalFilter,
         limit: usize,
     ) -> Result<Vec<RefusalRow>, StoreUnavailable> {
         let read = async || {
-            let values = values![scope_value(scope), tenant, source, limit_value(limit.clamp(1, MAX_PAGE))];
+            let values = values![
+                scope_value(scope),
+                filter.tenant.as_deref(),
+                filter.source.as_deref(),
+                filter.since,
+                filter.until,
+                filter.before,
+                limit_value(limit.clamp(1, MAX_PAGE)),
+            ];
             self.refusal_rows(sql!("refusals"), values).await
         };
         Ok(read().await?)

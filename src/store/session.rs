@@ -129,6 +129,9 @@ impl Snapshot {
     }
 }
 
+/// How long a read waits for a connection, one that must be made included: as long as a statement may take.
+pub(super) const READER_WAIT: Duration = Duration::from_secs(5);
+
 /// Connections that read.
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
@@ -138,8 +141,8 @@ pub(super) enum Pool {
     Postgres(PgPool),
 }
 
-/// How long a read of Postgres may take with the way there: past it the network swallows packets.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a read of Postgres may take with its connection and the way there: past it the network swallows packets.
+const PATIENCE: Duration = READER_WAIT.saturating_add(Duration::from_secs(8));
 
 impl Pool {
     /// Rows of a read.

@@ -49,7 +49,7 @@ impl IngestObserver {
     pub fn new(metrics: Metrics, lanes: Arc<Lanes>, config: config::Live, traces: Traces) -> Self {
         metrics.webhook_rejections_total.with_label_values(&[UNKNOWN, Refusal::UnknownEndpoint.as_str()]);
         metrics.http_requests_in_flight.with_label_values(&[ROUTE]);
-        for code in ["200", "401", "429", "503"] {
+        for code in ["200", "401", "429", "500", "503"] {
             metrics.http_requests_total.with_label_values(&[ROUTE, "POST", code]);
         }
         Self { metrics, lanes, config, traces }
@@ -127,7 +127,9 @@ impl Observer for IngestObserver {
                         .observe(took.as_secs_f64());
                 }
                 if status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE {
-                    tracing::error!(status = status.as_u16(), "delivery answered by an error of ours");
+                    let lane = place.map(|place| tracing::field::display(place.lane));
+                    let trace_id = trace.map(|trace| tracing::field::display(trace.request.trace));
+                    tracing::error!(status = status.as_u16(), lane, trace_id, "delivery answered by an error of ours");
                 }
             }
             IngestEvent::Refused { place, reason, client } => {
@@ -150,11 +152,14 @@ impl Observer for IngestObserver {
                     self.metrics.webhook_clock_skew_seconds.with_label_values(&[place.vendor]).observe(seconds);
                 }
             }
-            IngestEvent::Rejected { place, reason } => {
+            IngestEvent::Rejected { place, reason, trace } => {
                 self.metrics.webhook_rejections_total.with_label_values(&[place.vendor, reason.as_str()]).inc();
                 let Place { lane, vendor } = place;
                 let reason = reason.as_str();
-                tracing::warn!(tenant = %lane.tenant, source = %lane.source, vendor, reason, "delivery not taken");
+                let trace_id = trace.map(|trace| tracing::field::display(trace.request.trace));
+                tracing::warn!(
+                    tenant = %lane.tenant, source = %lane.source, vendor, reason, trace_id, "delivery not taken"
+                );
             }
             IngestEvent::Recorded { place, recorded, event_type, status, jobs, trace, took, storing } => {
                 let outcome = self.recorded(*place, *recorded, *status);

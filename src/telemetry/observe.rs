@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sluice_actors::{
-    domain::{CalleeId, Job, JobState, LaneKey},
+    domain::{CalleeId, DeadReason, Job, JobState, LaneKey},
     ports::{BreakerState, Fenced, Observer, ObserverEvent, Verdict},
 };
 
@@ -184,10 +184,14 @@ impl Observer for TreeObserver {
             ObserverEvent::DeadLettered { job, reason } => {
                 let vendor = self.vendor(&job.lane);
                 self.metrics.dead_letters_total.with_label_values(&[vendor, reason.as_str()]).inc();
-                tracing::warn!(
-                    job_id = %job.id, tenant = %job.lane.tenant, source = %job.lane.source, vendor, %reason,
-                    "job became a dead letter"
-                );
+                // Of the others, the end of their last attempt told.
+                if *reason == DeadReason::Gone {
+                    let LaneKey { tenant, source } = &job.lane;
+                    tracing::error!(
+                        event_id = %job.event_id, job_id = %job.id, %tenant, %source, vendor, route = %job.route, %reason,
+                        "job became a dead letter"
+                    );
+                }
             }
             ObserverEvent::Replayed { count } => {
                 self.metrics.dead_letter_replays_total.with_label_values(NONE).inc_by(*count);

@@ -26,6 +26,7 @@ const profile = mkdtempSync(join(tmpdir(), 'sluice-chromium-'));
 const chromium = await puppeteer.launch({
 	executablePath: '/usr/bin/chromium',
 	pipe: true,
+	timeout: 120_000,
 	userDataDir: profile,
 	args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
 		// Nothing of the world outside: a page that asks for it is told there is none.
@@ -369,8 +370,9 @@ const tests = {
 		const rows = await page.$$eval('.chart details[open] tbody tr', (rows) => rows.map((row) => row.innerText));
 		holds(rows.length >= 59 && rows.some((row) => row.includes('no gateway ran')), `the table has every minute: ${rows}`);
 		await page.waitForFunction(() => document.querySelector('.chart details[open]'));
+		const former = await page.$('.plot canvas');
 		await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
-		await page.waitForFunction(() => document.querySelectorAll('.plot canvas').length === 4);
+		await page.waitForFunction((former) => !former.isConnected && document.querySelectorAll('.plot canvas').length === 4, {}, former);
 		await page.$eval('.chart details summary', (summary) => summary.click());
 		await picture(page, 'traffic-dark');
 		const dark = await drawn();
@@ -685,7 +687,7 @@ try {
 	}
 } finally {
 	await chromium.close();
-	rmSync(profile, { recursive: true, force: true });
+	rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
 	await gateway.stop();
 	callee.stop();
 }

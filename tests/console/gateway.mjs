@@ -45,6 +45,8 @@ export class Callee {
 				answer.end(callee.status === 200 ? '{"ok":true}' : HOSTILE);
 			});
 		});
+		// Node would end connections that rest, just as the gateway uses one.
+		callee.server.keepAliveTimeout = 0;
 		await new Promise((ready) => callee.server.listen(0, '127.0.0.1', ready));
 		callee.origin = `http://127.0.0.1:${callee.server.address().port}`;
 		callee.url = `${callee.origin}/sink`;

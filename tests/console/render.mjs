@@ -10,6 +10,7 @@ const profile = mkdtempSync(join(tmpdir(), 'sluice-chromium-'));
 const chromium = await puppeteer.launch({
 	executablePath: '/usr/bin/chromium',
 	pipe: true,
+	timeout: 120_000,
 	userDataDir: profile,
 	args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
@@ -56,5 +57,5 @@ try {
 	console.log(JSON.stringify({ 'lanes, from the press to the rows': of(lanes), 'lanes that are held': of(held) }));
 } finally {
 	await chromium.close();
-	rmSync(profile, { recursive: true, force: true });
+	rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
 }

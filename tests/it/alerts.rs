@@ -18,7 +18,7 @@ use sluice_actors::ports::Clock;
 
 use self::mailbox::Mailbox;
 use crate::harness::{
-    App, Cluster, Folder, Process, SECRET, World, completed, eventually, series, sluice, summarising,
+    App, Cluster, Folder, PATIENCE, Process, SECRET, World, completed, eventually, series, sluice, summarising, within,
 };
 
 const SIGNING: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -73,7 +73,11 @@ fn body(seen: &Seen) -> Value {
 /// The first request with an alert of this kind.
 async fn told(receiver: &StandInApi, cause: &str) -> Seen {
     let kind = format!("alert.{cause}");
-    eventually(&kind, || async { at(receiver, "/alerts").into_iter().find(|seen| body(seen)["type"] == *kind) }).await
+    // A breaker that is probed in vain rests twice as long each time.
+    within(PATIENCE * 4, &kind, || async {
+        at(receiver, "/alerts").into_iter().find(|seen| body(seen)["type"] == *kind)
+    })
+    .await
 }
 
 fn causes(receiver: &StandInApi) -> Vec<String> {

@@ -114,8 +114,12 @@ fn promtool(scrape: &str) -> std::process::Output {
 async fn readiness_tells_each_check() {
     let folder = Folder::new();
     let app = App::start(&folder).await;
-    let ready: Value = app.get("/readyz").await;
-    assert_eq!(ready["ready"], true, "{ready:#}");
+    let ready = eventually("it is ready", || async {
+        let answer = app.request(Method::GET, "/readyz").send().await.unwrap();
+        let ready: Value = answer.json().await.unwrap();
+        (ready["ready"] == true).then_some(ready)
+    })
+    .await;
     let names: Vec<&str> = ready["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["accepting", "store", "tree"]);
     app.finish().await;

@@ -54,10 +54,20 @@ fn without_callee(text: &str) -> &str {
     text.split_once(": ").map_or(text, |(_, rest)| rest)
 }
 
+/// Begins what an attempt says that no connection answered.
+const LATE: &str = "retry: no connection (no answer";
+
 /// Demands what the next attempts of new jobs come to, route by route.
 async fn expect(bench: &Bench, table: &[(&str, &str, CallResult)]) {
     for (route, begin, report) in table {
-        let (word, reported) = once(bench, route).await;
+        let (mut word, mut reported) = once(bench, route).await;
+        // A busy broker may be late for the first connection.
+        for _ in 0..5 {
+            if begin.starts_with(LATE) || !word.starts_with(LATE) {
+                break;
+            }
+            (word, reported) = once(bench, route).await;
+        }
         assert!(word.starts_with(begin), "{route}: {word}, expected {begin}");
         assert_eq!(reported, *report, "{route}: {word}");
     }

@@ -13,7 +13,7 @@ use sluice::{
 };
 use sluice_actors::{domain::LaneKey, ports::Clock as _};
 
-use crate::harness::{App, Engine, Process, World, completed, on_both_engines, sluice, summarising, within};
+use crate::harness::{App, Engine, Process, World, completed, eventually, on_both_engines, sluice, summarising};
 
 on_both_engines! {
     what_a_vendor_sends_is_sealed_on_its_whole_way_and_erased_with_its_key
@@ -83,6 +83,18 @@ async fn what_a_vendor_sends_is_sealed_on_its_whole_way_and_erased_with_its_key(
     let sealed = sluice(folder, &["encryption", "seal", "acme", "--json", "--reason", "all of it"]).await.json();
     assert_eq!(sealed, json!({ "sealed": 3, "plain": 0 }));
     assert_eq!(status(&world, true).await[0]["rows"], json!({ "sealed": 8, "plain": 0 }));
+    // Its steps are one order; one that begins anywhere else is an order as well.
+    let orders = async || app.get("/api/v1/audit?action=encryption.seal").await["items"].as_array().unwrap().len();
+    let order = async |cursor: Option<&str>| {
+        app.post("/api/v1/tenants/acme/encryption/seal", &json!({ "cursor": cursor })).await.1["next"].clone()
+    };
+    assert_eq!(orders().await, 1);
+    let next = order(None).await;
+    assert_eq!((next.is_string(), orders().await), (true, 2), "{next}");
+    order(next.as_str()).await;
+    assert_eq!(orders().await, 2);
+    order(next.as_str()).await;
+    assert_eq!(orders().await, 3, "not where the one before ended");
     let shown = app.get(&format!("/api/v1/events/{}", before.event())).await;
     assert!(shown["raw"].as_str().unwrap().contains("The order was shipped"), "{shown}");
 
@@ -113,7 +125,7 @@ async fn what_a_vendor_sends_is_sealed_on_its_whole_way_and_erased_with_its_key(
     let jobs = app.settled(next.event()).await;
     assert_eq!(jobs[0]["job"]["state"], "succeeded");
     let audit = app.get("/api/v1/audit?limit=500").await;
-    assert_eq!((audited(&audit, "encryption.seal"), audited(&audit, "encryption.erase")), (1, 1), "{audit}");
+    assert_eq!((audited(&audit, "encryption.seal"), audited(&audit, "encryption.erase")), (3, 1), "{audit}");
     app.finish().await;
     // What opens it is read again at the next start.
     let app = world.start().await;
@@ -230,7 +242,7 @@ async fn what_is_erased_at_one_node_is_erased_at_the_other_within_seconds() {
     let asked = reqwest::Client::new().post(url).bearer_auth(&nodes[0].runtime.token).json(&json!({}));
     assert_eq!(asked.send().await.unwrap().status().as_u16(), 200);
     assert_eq!(nodes[0].get(&path).await["erased"], true);
-    within(Duration::from_secs(5), "the other node drops its key", || async {
+    eventually("the other node drops its key", || async {
         (nodes[1].get(&path).await["erased"] == true).then_some(())
     })
     .await;

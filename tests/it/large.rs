@@ -47,7 +47,7 @@ enum Other {
 
 impl Site {
     async fn new(engine: Engine, sources: usize) -> Self {
-        let folder = Folder::new();
+        let folder = Folder::on_disk();
         let mut database = String::new();
         if engine == Engine::Postgres {
             database = Cluster::shared().database().await;
@@ -250,7 +250,7 @@ impl Longest {
         let asked = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) * 1000, 0)::bigint,
             coalesce(max(extract(epoch FROM clock_timestamp() - state_change))
                 FILTER (WHERE wait_event_type = 'Lock') * 1000, 0)::bigint
-            FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'sluice'";
+            FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'sluice%'";
         while !self.over.load(Ordering::Relaxed) {
             let (transaction, lock): (i64, i64) = sqlx::query_as(asked).fetch_one(&mut other).await.unwrap();
             self.transaction.fetch_max(u64::try_from(transaction).unwrap_or(0), Ordering::Relaxed);

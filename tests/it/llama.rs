@@ -58,7 +58,11 @@ async fn llama_cpp_answers_in_the_schema_and_its_words_are_published() {
     let server = Server::start(&["llama", LLM_KEY]);
     let bench = Bench::with_llm(ROUTE, server.base_url.clone()).await;
     let mut published = 0;
-    for number in 0..5 {
+    // By chance none of few may fit.
+    for number in 0..40 {
+        if number >= 5 && published > 0 {
+            break;
+        }
         let mut job = bench.job("sum", Some(&format!("in_{number}")));
         match bench.attempt(&mut job).await {
             Outcome::Delivered(result) => {

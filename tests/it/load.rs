@@ -11,7 +11,7 @@ const SOURCES: usize = 100;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes more than a minute; scripts/test --long runs it"]
 async fn under_load_at_fixed_moments_nothing_is_refused_or_lost_and_no_backlog_is_left() {
-    let folder = Folder::new();
+    let folder = Folder::on_disk();
     folder.secret("load.secret", SECRET);
     let mut tenant = String::new();
     for n in 0..SOURCES {

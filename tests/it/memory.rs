@@ -130,7 +130,7 @@ async fn deliver(address: String, request: Vec<u8>, all: Arc<Barrier>) -> u16 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a GiB of memory itself; scripts/test --long runs it"]
 async fn memory_stays_bounded_while_two_thousand_large_bodies_arrive_at_once() {
-    let folder = Folder::new();
+    let folder = Folder::on_disk();
     folder.secret("bodies.secret", SECRET);
     folder.tenant("acme", &sources(100, "file:bodies.secret"));
     let process = Process::start(&folder).await;
@@ -158,7 +158,7 @@ async fn ten_thousand_lanes_that_ran_one_job_and_went_idle_cost_no_more_than_20_
     const EACH: usize = 100;
     const LANES: usize = EACH * EACH;
     const WARM: usize = 16;
-    let folder = Folder::new();
+    let folder = Folder::on_disk();
     folder.main("[limits]\ningest_per_second = 1000000\n");
     let secret = |tenant: usize| format!("{SECRET}-{tenant}");
     for tenant in 0..EACH {

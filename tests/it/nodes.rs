@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sluice::standins::Fault;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -19,8 +20,8 @@ use tokio::time::Instant;
 use crate::{
     chaos::{Ledger, Load, acknowledged, fast},
     harness::{
-        Cluster, Folder, PATIENCE, Process, Proxy, SECRET, Sender, World, completed, drained, eventually, series,
-        within,
+        Cluster, Folder, PATIENCE, Process, Proxy, SECRET, Sender, Stalls, World, completed, drained, eventually,
+        series, within,
     },
 };
 
@@ -166,9 +167,11 @@ async fn what_a_killed_node_had_goes_on_at_another_within_15_s() {
     let ledger = Ledger::default();
     let load = Load::begin(&sender(&other), 1, &ledger);
     more_acknowledged(&ledger, 50).await;
+    let stalls = Stalls::count();
     owner.kill();
-    let took = site.owned_by("chat", &folder, TAKEOVER).await;
+    let took = site.owned_by("chat", &folder, PATIENCE).await;
     assert!(took > Duration::from_secs(1), "not before its lease has run out: {took:?}");
+    assert!(took < TAKEOVER + stalls.sum(), "{took:?}");
     more_acknowledged(&ledger, 20).await;
     let others = load.end().await;
     assert!(others.iter().all(|status| *status == 503), "{others:?}");
@@ -181,10 +184,13 @@ async fn what_a_draining_node_had_goes_on_at_another_at_once() {
     let site = Site::new(&fast()).await;
     let ((_, owner), (folder, other)) = site.owner_and_other().await;
     let ledger = Ledger::default();
-    let (on_owner, on_other) = (Load::begin(&sender(&owner), 1, &ledger), Load::begin(&sender(&other), 2, &ledger));
+    let [on_owner, on_other] =
+        [(&owner, 1), (&other, 2)].map(|(node, round)| Load::paced(&sender(node), round, &ledger, PACE));
     more_acknowledged(&ledger, 50).await;
+    let stalls = Stalls::count();
     ends(owner).await;
-    let took = site.owned_by("chat", &folder, Duration::from_secs(3)).await;
+    let took = site.owned_by("chat", &folder, PATIENCE).await;
+    assert!(took < Duration::from_secs(3) + stalls.sum(), "{took:?}");
     assert_eq!(on_owner.end().await, [] as [u16; 0]);
     assert_eq!(on_other.end().await, [] as [u16; 0]);
     site.nothing_lost_and_nothing_doubled(&other, &ledger).await;
@@ -274,12 +280,12 @@ async fn a_node_cut_off_from_the_database_stops_its_calls_before_another_takes_o
         eventually("the owner calls", || async { (!site.world.llm.requests().is_empty()).then_some(()) }).await;
         let other = site.node(&beside).await;
         site.world.llm.fail_always(None);
-        let cut_off = Instant::now();
+        let (cut_off, stalls) = (Instant::now(), Stalls::count());
         how(&proxy);
         let stopped = says(&owner, "calls are cut off and nothing begins").await - cut_off;
-        assert!(stopped < Duration::from_millis(7500), "{stopped:?}");
-        let taken = site.owned_by("chat", &beside, TAKEOVER).await;
-        assert!(stopped + taken < TAKEOVER + Duration::from_secs(1), "{:?}", stopped + taken);
+        assert!(stopped < Duration::from_millis(7500) + stalls.sum(), "{stopped:?}");
+        let taken = site.owned_by("chat", &beside, PATIENCE).await;
+        assert!(stopped + taken < TAKEOVER + Duration::from_secs(1) + stalls.sum(), "{:?}", stopped + taken);
         // Who cannot store it does not acknowledge it.
         let refused = sender(&owner).send("two", &completed("two", 0)).await;
         assert_eq!(refused.status, 503, "{refused:?}");
@@ -337,7 +343,7 @@ async fn the_limit_of_a_callee_is_divided_among_the_nodes_that_call_it() {
         assert_eq!(chat.send(&to_chat, &completed(&to_chat, 0)).await.status, 200);
         assert_eq!(mail.send(&to_mail, &completed(&to_mail, 0)).await.status, 200);
     };
-    futures_util::future::join_all((0..200).map(send)).await;
+    stream::iter((0..200).map(send)).buffer_unordered(8).collect::<()>().await;
     site.owned_by("mail", &second, PATIENCE).await;
     assert_eq!(site.owner_of("chat").await, Some(name(&first)));
     let done = "SELECT count(*) FROM jobs WHERE state = 'succeeded' AND source = 'mail'";
@@ -347,7 +353,8 @@ async fn the_limit_of_a_callee_is_divided_among_the_nodes_that_call_it() {
     let many = calls + 6 * PER_SECOND;
     eventually("both have called often", || async { (site.world.llm.requests().len() >= many).then_some(()) }).await;
     let (made, seconds) = (site.world.llm.requests().len() - calls, began.elapsed().as_secs_f64());
-    let most = (seconds * PER_SECOND as f64).ceil() as usize + PER_SECOND;
+    // What a bucket holds, and as much that was let through before and is seen only now.
+    let most = (seconds * PER_SECOND as f64).ceil() as usize + 2 * PER_SECOND;
     assert!(made <= most, "{made} calls in {seconds} s");
     let both = "SELECT count(DISTINCT source) FROM jobs WHERE state = 'succeeded'";
     assert_eq!(site.number(both).await, 2);

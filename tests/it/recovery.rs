@@ -29,7 +29,7 @@ async fn a_server_brought_back_to_a_moment_lost_nothing_acknowledged_before_it_a
 
     // A slow site, so that at the moment many jobs still wait: they run before the server is lost, and
     // again after it was brought back.
-    world.wordpress.fail_always(Some(Fault::Late(Duration::from_millis(200))));
+    world.wordpress.fail_always(Some(Fault::Late(Duration::from_secs(2))));
     let mut server = cluster.connect(&database).await;
     let enough = ledger.lock().unwrap().len() + 100;
     at_least(enough).await;
@@ -91,13 +91,20 @@ async fn what_came_later_is_taken_as_new(world: &World, process: &Process, befor
     let later: Vec<_> = all.iter().filter(|(id, _)| !known.contains_key(*id)).collect();
     let mut gone = 0;
     for (_, event) in &later {
-        gone += usize::from(process.get(&format!("/api/v1/events/{event}")).await["event"].is_null());
+        let answer = eventually("the API answers", || async {
+            let answer = process.get(&format!("/api/v1/events/{event}")).await;
+            (answer["error"] != "unavailable").then_some(answer)
+        })
+        .await;
+        gone += usize::from(answer["event"].is_null());
     }
     assert!(gone > 0, "nothing came after the moment");
     let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", SECRET);
     let mut taken = 0;
     for (id, _) in &later {
-        taken += usize::from(!sender.send(id, &completed(id, 0)).await.is_duplicate());
+        let answer = sender.send(id, &completed(id, 0)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        taken += usize::from(!answer.is_duplicate());
     }
     assert_eq!(taken, gone, "of {}", later.len());
     nothing_lost_and_nothing_doubled(world, process, before).await;
@@ -123,7 +130,7 @@ async fn a_dump_taken_under_load_and_restored_holds_all_that_was_acknowledged_be
 
     // A slow site, so that in the dump many jobs still wait: they run before the server is lost, and again from the
     // dump.
-    world.wordpress.fail_always(Some(Fault::Late(Duration::from_millis(200))));
+    world.wordpress.fail_always(Some(Fault::Late(Duration::from_secs(2))));
     let enough = ledger.lock().unwrap().len() + 100;
     at_least(enough).await;
     let folder = tempfile::tempdir().unwrap();

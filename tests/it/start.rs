@@ -87,16 +87,15 @@ async fn a_postgres_server_that_is_not_there_is_named_and_so_is_one_that_would_l
 async fn a_database_that_others_can_read_is_named_with_its_mode_and_the_cure() {
     let folder = Folder::new();
     let path = folder.path().join("sluice.db");
-    let warned = |process: &Process| {
-        let lines = process.lines();
-        lines.into_iter().find(|line| line.contains("others can read or write the database"))
-    };
     for (mode, is_shared) in [(0o600, false), (0o640, true)] {
         if is_shared {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         }
         let process = Process::start(&folder).await;
-        let line = warned(&process);
+        process.terminate();
+        let (status, lines) = process.ended().await;
+        assert!(status.success());
+        let line = lines.into_iter().find(|line| line.contains("others can read or write the database"));
         assert_eq!(line.is_some(), is_shared, "{line:?}");
         let line = line.unwrap_or_default();
         assert!(
@@ -104,8 +103,6 @@ async fn a_database_that_others_can_read_is_named_with_its_mode_and_the_cure() {
             "{line}"
         );
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "it is said, not changed");
-        process.terminate();
-        assert!(process.ended().await.0.success());
     }
 }
 

@@ -35,7 +35,7 @@ use tokio::net::TcpListener;
 use crate::{
     actions::bench::Bench,
     canaries::search::Search,
-    harness::{LLM_KEY, Process, Receiver, SECRET, World, completed, eventually, series, summarising},
+    harness::{LLM_KEY, Process, Receiver, SECRET, World, completed, eventually, free_port, series, summarising},
 };
 
 /// What must be in no attribute: a payload, a query, a header.
@@ -260,8 +260,7 @@ async fn gateway_under(collector: &Collector, environment: &[(&str, &str)], lost
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_is_dead_or_never_answers_costs_spans_that_are_counted_and_nothing_else() {
     let listener = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let gone = listener().await.local_addr().unwrap().port();
-    let (well, dead) = (Collector::Well(Receiver::start("otlp").await), Collector::Dead(gone));
+    let (well, dead) = (Collector::Well(Receiver::start("otlp").await), Collector::Dead(free_port()));
     let (hanging, patient) = (Collector::Silent(listener().await), Collector::Silent(listener().await));
     // The exporter gives a batch up after this many milliseconds; or it never does, and what comes meanwhile finds
     // the queue full.
@@ -338,6 +337,8 @@ async fn an_error_and_panics_of_an_action_and_a_lane_are_reported_with_whose_the
         jobs["items"][0]["id"].as_str().map(str::to_owned)
     })
     .await;
+    // Where a receiver is slow at its first report, the end of the process does not wait for it.
+    eventually("it is reported", || async { (sentry.ask("events", "EVENTS ").await != "[]").then_some(()) }).await;
     process.terminate();
     let (status, lines) = process.ended().await;
     assert!(status.success(), "{lines:#?}");

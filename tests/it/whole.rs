@@ -8,7 +8,7 @@ use sluice_actors::ports::Clock;
 
 use crate::harness::{
     Answer, App, Engine, LLM_KEY, Process, SECRET, Sender, World, completed, eventually, on_both_engines, series,
-    summarising,
+    sluice as run_sluice, summarising,
 };
 
 on_both_engines! {
@@ -206,6 +206,23 @@ async fn an_event_without_a_route_waits_for_one(engine: Engine) {
     assert_eq!(app.post("/api/v1/replay", &ask(false)).await, (200, json!({ "matched": 1, "new_jobs": 1 })));
     assert_eq!(app.settled(answer.event()).await[0]["job"]["state"], "succeeded");
     assert_eq!(app.post("/api/v1/replay", &ask(false)).await, (200, json!({ "matched": 1, "new_jobs": 0 })));
+    // In steps, from where the one before says.
+    for n in 2..=5 {
+        app.settled(app.acme("chat", "generic").send(&format!("e{n}"), &completed("more", n)).await.event()).await;
+    }
+    let (mut matched, mut steps, mut ask) = (0, 0, ask(true));
+    ask["step"] = json!(2);
+    loop {
+        let (status, step) = app.post("/api/v1/replay", &ask).await;
+        assert_eq!(status, 200, "{step}");
+        (matched, steps) = (matched + step["matched"].as_u64().unwrap(), steps + 1);
+        let Some(next) = step["next"].as_str() else { break };
+        ask["filter"] = json!({ "cursor": next });
+        assert!(steps < 10, "{step}");
+    }
+    assert_eq!((matched, steps), (5, 3));
+    let told = run_sluice(world.folder.path(), &["replay", "acme/chat", "summary", "--dry-run", "--json"]).await.json();
+    assert_eq!(told, json!({ "matched": 5, "new_jobs": 0 }));
     app.finish().await;
 }
 

@@ -581,6 +581,14 @@ impl Inner {
                 && filter.reason.is_none_or(|wanted| wanted == *reason)
                 && filter.since.is_none_or(|since| since <= *at)
                 && filter.until.is_none_or(|until| *at < until)
+                && self.events.get(&stored.job.event_id).is_some_and(|event| {
+                    let fits = |pattern: &String| match pattern.strip_suffix('*') {
+                        Some(prefix) => event.event_type.starts_with(prefix),
+                        None => event.event_type == *pattern,
+                    };
+                    filter.event_type.as_ref().is_none_or(fits)
+                        && filter.subject.as_ref().is_none_or(|subject| event.subject_id.as_ref() == Some(subject))
+                })
         })
     }
 }

@@ -150,17 +150,11 @@ impl Desk {
                 Ok(cancelled)
             }
             JobState::DeadLetter => {
-                self.audit(tenant, "dead.dismiss", job.id).await;
-                Ok(true)
+                let noted = self.records.audit(entry(tenant, "dead.dismiss", job.id)).await;
+                noted.map(|()| true).map_err(|error| error.to_string())
             }
             JobState::Cancelled => Ok(true),
             JobState::Succeeded | JobState::Superseded => Ok(false),
-        }
-    }
-
-    async fn audit(&self, tenant: &TenantName, action: &str, job: JobId) {
-        if let Err(error) = self.records.audit(entry(tenant, action, job)).await {
-            tracing::warn!(%error, action, "could not be written into the audit");
         }
     }
 }

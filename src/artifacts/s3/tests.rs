@@ -108,21 +108,36 @@ impl Server {
                  --features binary` and name its `s3s-fs`"
             )
         });
+        for _ in 0..5 {
+            if let Some(server) = Self::start_on_some_port(&binary).await {
+                return server;
+            }
+        }
+        panic!("{binary} does not start");
+    }
+
+    /// None where somebody else was faster to take the port.
+    async fn start_on_some_port(binary: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("artifacts")).unwrap();
-        // Free a moment ago: who takes it meanwhile makes the test fail, not pass.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(binary);
         command.args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY, "--host", "127.0.0.1"]);
         command.args(["--port", &free.to_string()]).arg(folder.path()).env("RUST_LOG", "error");
         command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("{binary} does not start: {error}"));
         let endpoint = format!("http://127.0.0.1:{free}").parse().unwrap();
-        let server = Self { child, endpoint, folder };
-        while tokio::net::TcpStream::connect(("127.0.0.1", free)).await.is_err() {
-            tokio::task::yield_now().await;
+        let mut server = Self { child, endpoint, folder };
+        for _ in 0..1500 {
+            if server.child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            if tokio::net::TcpStream::connect(("127.0.0.1", free)).await.is_ok() {
+                return Some(server);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        server
+        panic!("{binary} does not listen");
     }
 
     /// The bucket as the role sees it, or as somebody who has another secret.

@@ -17,7 +17,7 @@ use super::{
     world::{ACME, GLOBEX, ORDERS, STATUS, World},
 };
 use crate::{
-    api::records::{JobDetail, RecordFilter, Scope},
+    api::records::{JobDetail, RecordFilter, RefusalFilter, Scope},
     cli::send::Answer,
     clock::SystemClock,
     standins::Fault,
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The time between two vendors, so that one can watch.
 const BEAT: Duration = Duration::from_millis(120);
 /// How long the probe of the mended callee takes, so that one can see the breaker half open.
-const SLOW_PROBE: Duration = Duration::from_millis(700);
+const SLOW_PROBE: Duration = Duration::from_secs(2);
 /// Events for the lane whose callee is down: more than its breaker needs to open.
 const DURING_OUTAGE: usize = 6;
 
@@ -289,7 +289,7 @@ async fn refused(world: &World, answer: &Answer, reason: &str) -> anyhow::Result
     let told: BTreeSet<&str> = body.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
     ensure!(!told.contains("event_id"), "answered {body}");
     until(&format!("the refusal `{reason}` is kept"), async || {
-        let kept = world.running.records.refusals(&Scope::All, Some(ACME), Some("stripe"), 10).await?;
+        let kept = world.running.records.refusals(&Scope::All, &RefusalFilter::of(ACME, "stripe"), 10).await?;
         Ok(kept.iter().any(|kept| kept.reason == reason).then_some(()))
     })
     .await?;

@@ -28,6 +28,7 @@ use crate::{
     },
     clock::SystemClock,
     config::{self, LogFormat},
+    edge::RequestLimits,
     ids,
     lifecycle::DrainPlan,
     secrets::Secret,
@@ -125,7 +126,7 @@ impl World {
         let (library, pager, crm) =
             (StandInApi::start().await?, StandInApi::start().await?, StandInApi::start().await?);
 
-        let (listen, admin) = (free_address()?, free_address()?);
+        let [listen, admin] = free_addresses()?;
         let public: Url = format!("http://{listen}/").parse()?;
         let files = Files { folder: folder.path() };
         files.secret("llm.key", &llm_key)?;
@@ -163,7 +164,9 @@ impl World {
         let config = config::load(&path)?;
         wordpress.trust(&jwks(&config, SystemClock.now()));
         let drain = DrainPlan { announce: Duration::ZERO, jobs: Duration::from_secs(5), ..DrainPlan::default() };
-        let options = AppOptions { drain, config_path: Some(path), ..AppOptions::default() };
+        // It shows what happens, on however slow a machine.
+        let request = RequestLimits { answer: Duration::from_mins(1), ..RequestLimits::default() };
+        let options = AppOptions { drain, request, config_path: Some(path), ..AppOptions::default() };
         let running = app::start(config, options).await?;
         Ok(Self { running, llm, wordpress, pager, crm, senders, _library: library, folder })
     }
@@ -258,9 +261,11 @@ fn log_into(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
 }
 
 /// `HubSpot` and Twilio sign the public URL, so that the port must be known before the gateway starts.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?)
+fn free_addresses() -> anyhow::Result<[SocketAddr; 2]> {
+    let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1");
+    // Both are held until both are known: they differ.
+    let [one, other] = [listener()?, listener()?];
+    Ok([one.local_addr()?, other.local_addr()?])
 }
 
 /// Writes into the scratch folder.

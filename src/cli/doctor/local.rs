@@ -109,7 +109,7 @@ pub(super) async fn database(database: &Database, gateway_runs: bool) -> Vec<Fin
         let cure = match database {
             Database::Sqlite(_) => format!("`fuser {shown}.lock` names it"),
             Database::Postgres { .. } => {
-                "`SELECT * FROM pg_stat_activity WHERE application_name = 'sluice'` names it".into()
+                "`SELECT * FROM pg_stat_activity WHERE application_name LIKE 'sluice%'` names it".into()
             }
         };
         findings.push(Finding::bad(CHECK, format!("another process holds {shown}"), cure));

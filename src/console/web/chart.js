@@ -29,6 +29,13 @@ function withGaps(points) {
   return filled;
 }
 
+/** Where a value stands between two gaps: no line leads to it. None: nowhere. */
+function lone(values) {
+  const gap = (nth) => (values[nth] ?? null) === null;
+  const found = values.flatMap((_, nth) => (!gap(nth) && gap(nth - 1) && gap(nth + 1) ? [nth] : []));
+  return found.length > 0 ? found : null;
+}
+
 const height = 180;
 
 /**
@@ -81,7 +88,7 @@ export function chart(title, points, lines, tell) {
           { ...axis, size: 34, values: (_, splits) => splits.map(clock) },
           { ...axis, size: 66, values: (_, splits) => splits.map(tell) },
         ],
-        series: [{}, ...lines.map((line, nth) => ({ label: line.name, stroke: colour(marks[nth]), width: 2, points: { show: times.length < 3 } }))],
+        series: [{}, ...lines.map((line, nth) => ({ label: line.name, stroke: colour(marks[nth]), width: 2, points: { show: times.length < 3, filter: (_, series, all) => (all ? null : lone(values[series - 1])) } }))],
         hooks: {
           setCursor: [
             (plot) => {

@@ -1,7 +1,7 @@
 // Events, what is quarantined, what was refused.
 
 import { h, link, state, table, verbatim } from "./dom.js";
-import { when } from "./time.js";
+import { TIMES, when } from "./time.js";
 
 const WHERE = [
   { name: "tenant", label: "Tenant" },
@@ -28,8 +28,7 @@ export const events = {
     { name: "subject", label: "Subject" },
     { name: "external_id", label: "Vendor's id" },
     { name: "trace_id", label: "Trace" },
-    { name: "since", label: "Since", hint: "2026-11-28T08:00Z" },
-    { name: "until", label: "Before", hint: "2026-11-28T09:00Z" },
+    ...TIMES,
   ],
   rows: (items) => table("Events, newest first", ["Type", "Source", "State", "Subject", "Vendor's id", "Received"], items.map(event), "No event fits."),
 };
@@ -55,7 +54,7 @@ export const refusals = {
   title: "Refused deliveries",
   lead: "The newest of each source that did not verify or could not be read. A vendor sees the same answer for all of them; the reason is only here and in the log.",
   path: "refusals",
-  fields: WHERE,
+  fields: [...WHERE, ...TIMES],
   rows: (items) =>
     table(
       "Refused deliveries, newest first",

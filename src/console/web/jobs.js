@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { askReason, h, link, say, state, table } from "./dom.js";
 import { may } from "./may.js";
-import { when } from "./time.js";
+import { TIMES, when } from "./time.js";
 
 const WHERE = [
   { name: "tenant", label: "Tenant" },
@@ -19,7 +19,9 @@ export const jobs = {
     { name: "state", label: "State", options: ["pending", "running", "failed", "succeeded", "deadletter", "superseded", "cancelled"] },
     { name: "type", label: "Event type", hint: "invoice.*" },
     { name: "subject", label: "Subject" },
+    { name: "external_id", label: "Vendor's id" },
     { name: "trace_id", label: "Trace" },
+    ...TIMES,
   ],
   rows: (items) =>
     table(
@@ -84,9 +86,10 @@ export const dead = {
   fields: [
     ...WHERE,
     { name: "route", label: "Route" },
+    { name: "type", label: "Event type", hint: "invoice.*" },
+    { name: "subject", label: "Subject" },
     { name: "reason", label: "Reason", options: ["retries_exhausted", "rejected", "invalid", "poison", "gone"] },
-    { name: "since", label: "Since", hint: "2026-11-28T08:00Z" },
-    { name: "until", label: "Before", hint: "2026-11-28T09:00Z" },
+    ...TIMES,
   ],
   aside: replay,
   rows: (items) =>

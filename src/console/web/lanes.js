@@ -54,7 +54,7 @@ export const lanes = {
         h("a", { href: `#/jobs?tenant=${lane.lane.tenant}&source=${lane.lane.source}` }, `${lane.lane.tenant}/${lane.lane.source}`),
         lane.vendor,
         state(lane.state),
-        h("td", { class: "why" }, why(lane)),
+        h("td", { class: "why" }, why(lane), lane.owner && h("small", { title: `Node ${lane.owner} has this lane` }, ` at node ${lane.owner.slice(0, 8)}`)),
         when(lane.snapshot?.since),
         when(lane.next_probe),
         String(lane.snapshot?.in_flight.length ?? 0),

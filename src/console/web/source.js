@@ -37,6 +37,12 @@ function revoking(source, secret, again) {
   return h("button", { "aria-label": `${verb} ${secret.version}`, "data-key": `${path} ${secret.version}`, onclick: press }, verb);
 }
 
+/** How often a secret verified. Deliveries are added up once a minute; that one came is known at once. */
+function verified({ uses, last_used_at }) {
+  if (uses === 0 && last_used_at) return "counted within a minute";
+  return uses === 1 ? "1 delivery" : `${uses.toLocaleString("en")} deliveries`;
+}
+
 /** A table of refused deliveries, and why they did not verify. */
 export const refusalRows = (rows) =>
   table(
@@ -100,7 +106,7 @@ export async function source(main, id) {
           ["Reference", "Verified", "First", "Last", "Until", "What to do", ...(may.manage() ? ["Act"] : [])],
           found.secrets.map((secret) => [
             h("td", { class: "id" }, secret.version),
-            secret.uses === 1 ? "1 delivery" : `${secret.uses.toLocaleString("en")} deliveries`,
+            verified(secret),
             secret.first_used_at ? exact(secret.first_used_at) : "–",
             secret.last_used_at ? when(secret.last_used_at) : "never",
             secret.not_after ? when(secret.not_after) : "it is removed",

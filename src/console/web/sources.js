@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { askReason, h, link, say, state, table } from "./dom.js";
 import { may } from "./may.js";
-import { exact, when } from "./time.js";
+import { TIMES, exact, when } from "./time.js";
 
 function act(source, again) {
   const name = `${source.tenant}/${source.source}`;
@@ -58,6 +58,7 @@ export const audit = {
     { name: "actor", label: "Who", hint: "user:ada" },
     { name: "action", label: "What", hint: "lane.pause" },
     { name: "object", label: "On what" },
+    ...TIMES,
   ],
   rows: (items) =>
     table(

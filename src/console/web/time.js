@@ -34,3 +34,9 @@ export const age = (element) => element.querySelectorAll("time").forEach(tick);
 
 /** A moment to the millisecond. */
 export const exact = (text) => (text ? text.replace("T", " ").replace("Z", "") : "–");
+
+/** Fields of a filter by time. */
+export const TIMES = [
+  { name: "since", label: "Since", hint: "2026-11-28T08:00Z" },
+  { name: "until", label: "Before", hint: "2026-11-28T09:00Z" },
+];

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
     server::conn::http1,
@@ -132,16 +132,18 @@ async fn requests<S, B>(
         pulse.request_began();
         let arrival = origin.arrival(&mut request);
         let https = arrival.https;
-        let answer = if options.require_https && !https {
-            None
+        let answer = if !names_its_host(&request) {
+            Err(answer::HOST)
+        } else if options.require_https && !https {
+            Err(answer::HTTPS_REQUIRED)
         } else {
             request.extensions_mut().insert(arrival);
-            Some(service.call(request))
+            Ok(service.call(request))
         };
         async move {
             let mut response = match answer {
-                Some(answer) => answer.await?.map(Inner::Service),
-                None => answer::HTTPS_REQUIRED.response().map(Inner::Own),
+                Ok(answer) => answer.await?.map(Inner::Service),
+                Err(own) => own.response().map(Inner::Own),
             };
             if https {
                 response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
@@ -158,6 +160,12 @@ async fn requests<S, B>(
         .max_buf_size(options.limits.head_bytes.max(16 * 1024) + 8 * 1024);
     let conn = http.serve_connection(TokioIo::new(Watched::new(transport, pulse.clone())), service);
     drive(conn, pulse, &options.limits, idle).await;
+}
+
+/// Whether the request has one `Host` (RFC 9112 §3.2: the answer to any other is 400); one of HTTP/1.0 may have none.
+fn names_its_host(request: &Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11
 }
 
 /// Polls a connection until it ends, an order ends it, or its pulse is past due.

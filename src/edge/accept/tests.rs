@@ -182,15 +182,15 @@ async fn a_reader_that_takes_a_little_at_a_time_is_closed_by_the_write_deadline(
 
 #[tokio::test]
 async fn a_large_answer_may_take_longer_than_the_deadline_while_its_reader_keeps_up() {
-    let server = listening(options(ConnectionLimits { write: Duration::from_millis(700), ..patient() }));
+    let server = listening(options(ConnectionLimits { write: Duration::from_secs(3), ..patient() }));
     let mut client = connect(&server).await;
     client.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("written");
     let (mut piece, mut read) = (vec![0; 64 << 10], 0);
     while let Ok(bytes @ 1..) = client.read(&mut piece).await {
         read += bytes;
-        sleep(Duration::from_millis(2)).await;
+        sleep(Duration::from_millis(5)).await;
     }
-    assert!(read > 64 << 20, "{read} bytes came in 2 s and more");
+    assert!(read > 64 << 20, "{read} bytes came in 5 s and more");
 }
 
 #[tokio::test]
@@ -238,9 +238,9 @@ fn an_ipv6_address_counts_as_its_64() {
 #[tokio::test]
 async fn a_header_block_over_the_cap_is_refused_and_the_refusal_can_be_read() {
     let server = listening(options(patient()));
-    let fits = format!("GET / HTTP/1.1\r\nconnection: close\r\nx-a: {}\r\n\r\n", "a".repeat(15 * 1024));
+    let fits = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-a: {}\r\n\r\n", "a".repeat(15 * 1024));
     assert!(exchange(&server, &fits).await.starts_with("HTTP/1.1 200"));
-    let large = format!("GET / HTTP/1.1\r\nx-a: {}\r\n\r\n", "a".repeat(100 * 1024));
+    let large = format!("GET / HTTP/1.1\r\nhost: x\r\nx-a: {}\r\n\r\n", "a".repeat(100 * 1024));
     assert!(exchange(&server, &large).await.starts_with("HTTP/1.1 431"));
 }
 
@@ -352,7 +352,7 @@ fn a_certificate_that_cannot_be_used_says_which_part() {
 
 #[tokio::test]
 async fn forwarded_headers_count_only_from_trusted_proxies() {
-    let claims = "GET / HTTP/1.1\r\nconnection: close\r\nx-forwarded-for: 198.51.100.9, 203.0.113.7, 127.0.0.9\r\n\
+    let claims = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: 198.51.100.9, 203.0.113.7, 127.0.0.9\r\n\
                   x-forwarded-proto: https\r\n\r\n";
     let server = listening(options(patient()));
     let answer = exchange(&server, claims).await;
@@ -370,7 +370,7 @@ async fn forwarded_headers_count_only_from_trusted_proxies() {
 async fn plain_http_is_refused_where_https_is_required() {
     let trusted_proxies: Arc<[IpNet]> = ["127.0.0.0/8".parse().expect("a net")].into();
     let required = |trusted_proxies| ListenerOptions { trusted_proxies, require_https: true, ..options(patient()) };
-    let with = |proto: &str| format!("GET / HTTP/1.1\r\nconnection: close\r\n{proto}\r\n");
+    let with = |proto: &str| format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{proto}\r\n");
     let proxied = listening(required(trusted_proxies));
     let direct = listening(required([].into()));
     for (server, proto, status) in [

@@ -53,17 +53,42 @@ async fn a_length_that_is_there_twice_and_identical_is_one_length() {
 /// proxy counted by the length is ever taken for a request.
 #[tokio::test]
 async fn of_chunks_and_a_length_the_chunks_count_and_the_connection_ends() {
+    let (length, chunks) = ("content-length: 4\r\n", "transfer-encoding: chunked\r\n");
+    for framing in [[length, chunks], [chunks, length]] {
+        let edge = Listening::new();
+        let sent = body(1);
+        let (headers, framing) = (edge.signed("app", "e1", &sent), framing.concat());
+        let request = format!(
+            "POST /webhooks/acme/app HTTP/1.1\r\nhost: x\r\n{headers}{framing}\r\n{:x}\r\n{sent}\r\n0\r\n\r\n\
+             GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n",
+            sent.len()
+        );
+        let answers = edge.exchange(request).await;
+        assert_eq!(status(&answers), 200, "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    }
+}
+
+/// RFC 9112 §3.2.
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_refused_and_the_connection_ends() {
     let edge = Listening::new();
-    let sent = body(1);
+    let (sent, next) = (body(1), "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
     let headers = edge.signed("app", "e1", &sent);
-    let request = format!(
-        "POST /webhooks/acme/app HTTP/1.1\r\nhost: x\r\n{headers}content-length: 4\r\n\
-         transfer-encoding: chunked\r\n\r\n{:x}\r\n{sent}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n",
-        sent.len()
-    );
-    let answers = edge.exchange(request).await;
-    assert_eq!(status(&answers), 200, "{answers}");
-    assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    for (version, hosts, expected) in [
+        ("1.1", "", 400),
+        ("1.1", "host: x\r\nhost: x\r\n", 400),
+        ("1.0", "host: x\r\nhost: y\r\n", 400),
+        ("1.0", "", 200),
+    ] {
+        let length = sent.len();
+        let request = format!(
+            "POST /webhooks/acme/app HTTP/{version}\r\n{hosts}{headers}content-length: {length}\r\n\r\n{sent}{next}"
+        );
+        let answers = edge.exchange(request).await;
+        assert_eq!(status(&answers), expected, "{version} {hosts:?}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.").count(), 1, "{answers}");
+    }
 }
 
 #[tokio::test]

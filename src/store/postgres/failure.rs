@@ -104,6 +104,11 @@ fn class(error: &dyn DatabaseError) -> Class {
     }
 }
 
+/// Whether a lock was not to be had within `lock_timeout`.
+pub(super) fn is_locked(error: &Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "55P03")
+}
+
 /// The message and its code. Not the detail: it quotes the row.
 fn described(error: &dyn DatabaseError) -> String {
     format!("{} ({})", error.message(), error.code().unwrap_or_default())

@@ -13,7 +13,7 @@ use crate::store::{
     OpenError,
     recovered::raise_fences,
     schema::{self, Applied, Inspected, MIGRATIONS_TABLE, Migrated, Schema},
-    session::{Pool, Readers, Session, Snapshot},
+    session::{Pool, READER_WAIT, Readers, Session, Snapshot},
     sql::{own, sql},
 };
 
@@ -83,6 +83,9 @@ const LONG: &[(&str, &str)] = &[
     ("tcp_user_timeout", "0"),
 ];
 
+/// What connections are called in the server's list; those of a node end with its id.
+const PROGRAM: &str = "sluice";
+
 /// A database by its URL.
 pub(in crate::store) struct Database {
     options: PgConnectOptions,
@@ -109,8 +112,13 @@ impl Database {
         // The error could quote the URL, and that a password.
         let options =
             PgConnectOptions::from_str(url).map_err(|_| OpenError::PostgresUrl("it does not parse".into()))?;
-        let options = options.application_name("sluice").statement_cache_capacity(STATEMENTS);
+        let options = options.application_name(PROGRAM).statement_cache_capacity(STATEMENTS);
         Ok(Self { options: options.disable_statement_logging() })
+    }
+
+    /// Its connections say that they are of this node, for those that find it dead.
+    pub(in crate::store) fn of_node(self, id: &str) -> Self {
+        Self { options: self.options.application_name(&format!("{PROGRAM} {id}")) }
     }
 
     fn options(&self, settings: &[&[(&str, &str)]]) -> PgConnectOptions {
@@ -250,7 +258,7 @@ pub(in crate::store) fn readers(database: &Database) -> Readers {
     let pool = || {
         PgPoolOptions::new()
             .max_connections(READERS)
-            .acquire_timeout(Duration::from_secs(1))
+            .acquire_timeout(READER_WAIT)
             .idle_timeout(Duration::from_secs(60))
             .test_before_acquire(false)
             // One that rested may be dead; one that was just used need not be asked.

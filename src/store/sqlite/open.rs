@@ -19,7 +19,7 @@ use super::connection::Connection;
 use crate::store::{
     OpenError,
     schema::{self, Applied, MIGRATIONS_TABLE, Migrated, Schema},
-    session::{Pool, Readers, Snapshot},
+    session::{Pool, READER_WAIT, Readers, Snapshot},
     sql::own,
 };
 
@@ -148,7 +148,7 @@ pub(in crate::store) fn readers(path: &Path) -> Readers {
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new()
         .max_connections(READERS)
-        .acquire_timeout(Duration::from_secs(1))
+        .acquire_timeout(READER_WAIT)
         .idle_timeout(Duration::from_secs(60))
         .test_before_acquire(false)
         .connect_lazy_with(options);

@@ -112,7 +112,7 @@ const SERIES: [Series; 11] = [
     ),
     series!(
         "gauge" "sluice_lane_oldest_due_age_seconds" ["tenant", "source", "vendor"]
-        "Seconds since the oldest job of the lane that could start was due; 0 without one.",
+        "Seconds since the oldest job of the lane that is due was due, whatever it waits for; 0 without one.",
         |row, told| told.say_now(row, |now| now.oldest_due_age)
     ),
     series!(

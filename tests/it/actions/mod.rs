@@ -81,7 +81,7 @@ fn api_faults() -> Vec<(Fault, Expect, CallResult)> {
 /// Long enough for a stand-in to answer, short enough to wait for one that does not.
 fn patience(fault: &Fault) -> Duration {
     match fault {
-        Fault::Hang | Fault::Drip | Fault::DoneThenHang => Duration::from_millis(650),
+        Fault::Hang | Fault::Drip | Fault::DoneThenHang => Duration::from_millis(2500),
         _ => Duration::from_secs(20),
     }
 }

@@ -19,6 +19,7 @@ use crate::harness::{App, Engine, World, completed, eventually, on_both_engines,
 on_both_engines! {
     a_transcript_is_kept_linked_and_goes_with_its_event
     a_payload_past_its_time_is_archived_first_and_a_subjects_erasure_takes_it_too
+    a_gateway_archives_by_itself_what_is_past_its_time_and_removes_what_ended
 }
 
 const PUBLIC: &str = "https://hooks.example.com";
@@ -156,6 +157,31 @@ async fn a_payload_past_its_time_is_archived_first_and_a_subjects_erasure_takes_
     assert_eq!(objects(&world, "payloads"), 1, "her object is gone, his is not");
     let exported = sluice(world.folder.path(), &["subject", "export", "acme", "jane"]).await;
     assert_eq!(exported.stdout.lines().count(), 1, "{exported:?}");
+    app.finish().await;
+}
+
+async fn a_gateway_archives_by_itself_what_is_past_its_time_and_removes_what_ended(engine: Engine) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let world = World::on(engine, &summarising("chat", "generic", "")).await;
+    main_file(&world, "[artifacts]\ntranscripts = true\narchive = \"365d\"\n");
+    let app = world.start().await;
+    let sent = app.acme("chat", "generic").send("e1", &completed("jane", 0)).await;
+    app.settled(sent.event()).await;
+    app.finish().await;
+    let path = format!("/api/v1/events/{}", sent.event());
+    assert_eq!((objects(&world, "payloads"), objects(&world, "transcripts")), (0, 1));
+
+    let app = App::start_later(&world.folder, 15 * DAY).await;
+    eventually("the payload is archived", || async { app.get(&path).await["raw"].is_null().then_some(()) }).await;
+    assert_eq!((objects(&world, "payloads"), objects(&world, "transcripts")), (1, 1));
+    app.finish().await;
+    let app = App::start_later(&world.folder, 31 * DAY).await;
+    eventually("the event goes with its transcript", || async { (objects(&world, "transcripts") == 0).then_some(()) })
+        .await;
+    assert_eq!(objects(&world, "payloads"), 1, "the archive stays");
+    app.finish().await;
+    let app = App::start_later(&world.folder, (15 + 366) * DAY).await;
+    eventually("the archive ends", || async { (objects(&world, "payloads") == 0).then_some(()) }).await;
     app.finish().await;
 }
 

@@ -8,7 +8,7 @@ use sluice::standins::StandInApi;
 use warp::Filter as _;
 
 use super::{Upload, put};
-use crate::harness::{Folder, Process, SECRET, Sender, command, eventually, run};
+use crate::harness::{Folder, PATIENCE, Process, SECRET, Sender, command, eventually, free_port, run, within};
 
 const KEY_ID: &str = "ASIAROLE";
 const ROLE_SECRET: &str = "canaryhunter71-role";
@@ -62,7 +62,7 @@ async fn container_endpoint() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_with_a_bucket_signs_with_its_role_and_a_server_that_is_away_loses_nothing() {
     let (folder, api) = (Folder::new(), StandInApi::start().await.unwrap());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     folder.main("[artifacts]\nstore = \"s3://artifacts/of/sluice\"\n");
     let reference = folder.secret("chat.secret", SECRET);
     folder.tenant(
@@ -120,9 +120,13 @@ attachments = ["/data/file"]
     let tampered = upload.url.replace("/acme/", "/bravo/");
     assert_eq!(put(&tampered, upload.headers.clone(), b"content").await, 403);
     assert_eq!(upload.put(b"content").await, 200);
-    eventually("the job is done", || async { (job().await["state"] == "succeeded").then_some(()) }).await;
+    within(PATIENCE * 4, "the job is done", || async { (job().await["state"] == "succeeded").then_some(()) }).await;
     let called: Value = serde_json::from_slice(&api.requests()[0].body).unwrap();
     let link = called["attachments"][0]["url"].as_str().unwrap();
+    // Past what any delivery may have.
+    let large = vec![7; 3 << 20];
+    let upload = Upload::ask(&sender, &large, "application/pdf").await;
+    assert_eq!((upload.put(&large[1..]).await, upload.put(&large).await), (403, 200));
     let read = reqwest::get(link).await.unwrap();
     let header = |name: &str| read.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     assert_eq!((read.status().as_u16(), header("content-type").as_deref()), (200, Some("image/png")));

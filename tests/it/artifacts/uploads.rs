@@ -28,6 +28,7 @@ use crate::harness::{App, Engine, SECRET, Sender, World, eventually, on_both_eng
 
 on_both_engines! {
     a_sender_uploads_exactly_what_it_named_and_its_event_refers_to_it
+    an_upload_may_be_larger_than_any_delivery
     an_upload_of_another_source_or_tenant_is_no_attachment
     a_tenant_keeps_no_more_uploads_than_it_may
     a_promise_that_is_not_kept_ends_with_its_url_and_bytes_that_nobody_told_of_are_found
@@ -169,6 +170,24 @@ async fn a_sender_uploads_exactly_what_it_named_and_its_event_refers_to_it(engin
     }
     let looked = sluice(world.folder.path(), &["doctor", "--json"]).await;
     assert!(looked.stdout.contains("folder takes, gives back and removes a probe"), "{looked:?}");
+    app.finish().await;
+}
+
+async fn an_upload_may_be_larger_than_any_delivery(engine: Engine) {
+    let api = StandInApi::start().await.unwrap();
+    let world = world(engine, &api, "").await;
+    let app = world.start().await;
+    let sender = app.sender("acme", "chat", "generic", &secret("chat"));
+    let large: Vec<u8> = (0..3_u32 << 20).map(|n| (n % 251) as u8).collect();
+    let body = json!({ "text": "x".repeat(large.len() / 4) });
+    assert_eq!(sender.send("e0", &body).await.status, 413, "no delivery is that large");
+    let upload = Upload::ask(&sender, &large, "application/pdf").await;
+    assert_eq!(upload.put(&large).await, 200);
+    let sent = sender.send("e1", &event("s1", &json!(upload.key))).await;
+    app.settled(sent.event()).await;
+    let called: Value = serde_json::from_slice(&api.requests()[0].body).unwrap();
+    let link = called["attachments"][0]["url"].as_str().unwrap();
+    assert_eq!(reqwest::get(link).await.unwrap().bytes().await.unwrap(), large);
     app.finish().await;
 }
 

@@ -25,11 +25,12 @@ const SHAPES: [&str; 12] = [
 ];
 
 /// What may stand there: references, variables of the tool, words that say what to write, and the labels of a metric.
-const PLACEHOLDERS: [&str; 13] = [
+const PLACEHOLDERS: [&str; 14] = [
     "env:",
     "file:",
     "vault:",
     "aws-sm:",
+    "arn:",
     "$",
     "{{",
     "<",

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     alerts::{certificates, mailbox::Mailbox},
-    harness::{Cluster, Engine, Folder, Process, Receiver, Sender, command, within},
-    oidc::real::{RealProvider, free_port},
+    harness::{Cluster, Engine, Folder, Process, Receiver, Sender, command, free_port, within},
+    oidc::real::RealProvider,
     secrets::{
         aws::{CONTAINER_TOKEN, Moto, container_endpoint},
         fake::FakeVault,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sluice::vendors;
 
-use crate::harness::{Folder, Ran, World, completed, eventually, run, sluice, summarising};
+use crate::harness::{Folder, Ran, World, completed, eventually, free_port, run, sluice, summarising};
 
 fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vendors")
@@ -135,7 +135,11 @@ async fn doctor(world: &World) -> (i32, Value) {
 async fn a_gateway_that_is_well_is_found_well_and_callees_are_asked_without_credentials() {
     let world = World::new(&summarising("chat", "generic", "")).await;
     let app = world.start().await;
-    let (status, report) = doctor(&world).await;
+    let (status, report) = eventually("it is ready", || async {
+        let (status, report) = doctor(&world).await;
+        (!report.to_string().contains("is not ready")).then_some((status, report))
+    })
+    .await;
     assert_eq!((status, &report["ok"]), (0, &json!(true)), "{report:#}");
     for check in ["configuration", "secrets", "data folder", "database", "callees", "clock", "gateway", "refusals"] {
         let found = about(&report, check);
@@ -159,8 +163,8 @@ async fn what_waits_for_an_operator_is_a_warning_with_its_command() {
     app.post("/api/v1/lanes/acme/chat/pause", &json!({})).await;
     let report = eventually("the refusal is kept", || async {
         let (status, report) = doctor(&world).await;
-        assert_eq!(status, 0, "{report:#}");
-        (about(&report, "refusals")[0].0 == "warn").then_some(report)
+        assert!(status == 0 || report.to_string().contains("is not ready"), "{report:#}");
+        (status == 0 && about(&report, "refusals")[0].0 == "warn").then_some(report)
     })
     .await;
     let cures: Vec<&str> = report["checks"].as_array().unwrap().iter().map(|c| c["cure"].as_str().unwrap()).collect();
@@ -184,8 +188,10 @@ async fn what_keeps_a_gateway_from_starting_or_working_is_bad() {
     let address = taken.local_addr().unwrap().to_string();
     fs::write(world.folder.config(), main.replacen("127.0.0.1:0", &address, 1)).unwrap();
     fs::write(world.folder.path().join("sluice.db"), "not a database").unwrap();
-    drop(world.llm);
-    let world = World { llm: sluice::standins::StandInLlm::start("x").await.unwrap(), ..world };
+    let tenant = world.folder.path().join("tenants/acme.toml");
+    let text = fs::read_to_string(&tenant).unwrap();
+    fs::write(&tenant, text.replace(world.llm.base_url().as_str(), &format!("http://127.0.0.1:{}/v1", free_port())))
+        .unwrap();
     let (status, report) = doctor(&world).await;
     assert_eq!((status, &report["ok"]), (1, &json!(false)));
     let bad = |check: &str| about(&report, check).into_iter().find(|(status, _)| status == "bad").map(|(_, d)| d);

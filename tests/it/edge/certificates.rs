@@ -16,7 +16,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     edge::BODY,
-    harness::{App, Folder, Process, eventually, series},
+    harness::{App, Folder, Process, eventually, series, sluice},
     secrets::fake::{FakeVault, TOKEN},
 };
 
@@ -122,6 +122,10 @@ async fn renewed_files_are_shown_to_new_connections_the_certificate_first_and_it
     assert_eq!([client.shown(public).await, client.shown(admin).await], [first.der(), admins.der()]);
     let mut held = client.connect(public).await;
     asked(&mut held).await;
+    // No authority vouches for it, and it is for another name: the process itself says which one it shows.
+    let command = async || sluice(folder.path(), &["lanes", "--json"]).await;
+    let told = command().await;
+    assert_eq!(told.status, 0, "{told:#?}");
     let successful = "sluice_config_last_reload_successful";
 
     folder.secret("edge.pem", &second.cert);
@@ -134,14 +138,20 @@ async fn renewed_files_are_shown_to_new_connections_the_certificate_first_and_it
     })
     .await;
     assert_eq!(client.shown(public).await, first.der());
-    assert_eq!(series(&client.get(admin, "/metrics").await, successful, &[]), 0);
+    eventually("the refusal is told", || async {
+        (series(&client.get(admin, "/metrics").await, successful, &[]) == 0).then_some(())
+    })
+    .await;
     asked(&mut held).await;
 
     folder.secret("edge.key", &second.key);
     eventually("the whole renewal is taken", || async { (client.shown(public).await == second.der()).then_some(()) })
         .await;
     assert_eq!(client.shown(admin).await, admins.der());
-    assert_eq!(series(&client.get(admin, "/metrics").await, successful, &[]), 1);
+    eventually("the renewal is told", || async {
+        (series(&client.get(admin, "/metrics").await, successful, &[]) == 1).then_some(())
+    })
+    .await;
     // Who was there before the renewal is still served.
     asked(&mut held).await;
 
@@ -153,6 +163,14 @@ async fn renewed_files_are_shown_to_new_connections_the_certificate_first_and_it
     .await;
     assert_eq!(client.shown(public).await, second.der());
     asked(&mut held).await;
+    eventually("commands know it", || async { (command().await.status == 0).then_some(()) }).await;
+    // Whoever else stands there is not told the token.
+    let file = folder.path().join("runtime.json");
+    let mut runtime: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    runtime["admin_certificate"] = "00".repeat(32).into();
+    fs::write(&file, runtime.to_string()).unwrap();
+    let told = command().await;
+    assert!(told.status == 1 && told.stderr.contains("TLS failed"), "{told:#?}");
     gateway.terminate();
     let (status, lines) = gateway.ended().await;
     assert!(status.success(), "{lines:#?}");
@@ -185,7 +203,10 @@ async fn a_pair_that_a_provider_renews_in_two_steps_is_taken_with_the_second() {
     vault.put("edge", json!({ "cert": second.cert, "key": second.key }));
     eventually("the whole renewal is taken", || async { (client.shown(public).await == second.der()).then_some(()) })
         .await;
-    assert_eq!(series(&app.scrape().await, "sluice_config_last_reload_successful", &[]), 1);
+    eventually("the renewal is told", || async {
+        (series(&app.scrape().await, "sluice_config_last_reload_successful", &[]) == 1).then_some(())
+    })
+    .await;
     app.stop().await;
 }
 

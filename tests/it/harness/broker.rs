@@ -15,7 +15,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::postgres::{certificate, free_port, root};
+use super::{
+    free_port,
+    postgres::{certificate, root},
+};
 
 /// A broker that only this process knows. Its user is `gw`; `reader` may read and not publish.
 pub(crate) struct Broker {

@@ -9,6 +9,8 @@ use std::{
 use rcgen::{KeyPair, PKCS_ED25519};
 use tempfile::TempDir;
 
+use super::postgres::root;
+
 /// A folder with `sluice.toml` and `tenants/`; listeners on free ports, loopback callees allowed.
 pub(crate) struct Folder {
     dir: TempDir,
@@ -28,9 +30,18 @@ filter = "info,sluice=debug"
 "#;
 
 impl Folder {
-    /// A folder without tenants.
+    /// A folder without tenants; in memory, so that no other program's writes make its store wait.
     pub(crate) fn new() -> Self {
-        let folder = Self { dir: tempfile::tempdir().expect("a folder for the test") };
+        Self::of(tempfile::tempdir_in(root()))
+    }
+
+    /// The same on a disk, for what is about disks.
+    pub(crate) fn on_disk() -> Self {
+        Self::of(tempfile::tempdir())
+    }
+
+    fn of(dir: std::io::Result<TempDir>) -> Self {
+        let folder = Self { dir: dir.expect("a folder for the test") };
         fs::create_dir(folder.path().join("tenants")).expect("the folder of tenants");
         folder.main("");
         folder

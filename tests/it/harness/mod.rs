@@ -8,6 +8,7 @@ mod app;
 #[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]
 mod broker;
 mod folder;
+mod ports;
 mod postgres;
 mod process;
 mod proxy;
@@ -15,13 +16,26 @@ mod receiver;
 mod sender;
 mod world;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 pub(crate) use app::App;
 #[cfg(all(feature = "redis", feature = "rabbitmq", feature = "nats"))]
 pub(crate) use broker::{Broker, PASSWORD};
 pub(crate) use folder::Folder;
-pub(crate) use postgres::{Archive, Cluster};
+pub(crate) use ports::free_port;
+pub(crate) use postgres::{Archive, Cluster, root};
 pub(crate) use process::{Process, Ran, command, run, sluice};
 pub(crate) use proxy::Proxy;
 pub(crate) use receiver::Receiver;
@@ -45,6 +59,40 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// what has no event to wait for: another process, a row, a scrape.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMut() -> F) -> T {
     within(PATIENCE, what, look).await
+}
+
+/// How late this machine lets tasks run: what a bound on the time of a whole process is widened by.
+pub(crate) struct Stalls {
+    late: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Stalls {
+    /// Counts from now on.
+    pub(crate) fn count() -> Self {
+        const TICK: Duration = Duration::from_millis(20);
+        let late = Arc::new(AtomicU64::new(0));
+        let counted = late.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let due = Instant::now() + TICK;
+                sleep(TICK).await;
+                counted.fetch_add(due.elapsed().as_millis() as u64, Ordering::Relaxed);
+            }
+        });
+        Self { late, task }
+    }
+
+    /// How late they were in all.
+    pub(crate) fn sum(&self) -> Duration {
+        Duration::from_millis(self.late.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// As [`eventually`], with a patience of its own.

@@ -20,6 +20,8 @@ use std::{
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
+use super::free_port;
+
 /// A Postgres server that only this process knows.
 pub(crate) struct Cluster {
     folder: PathBuf,
@@ -180,7 +182,7 @@ impl Cluster {
     /// A connection of another program.
     pub(crate) async fn connect(&self, database: &str) -> PgConnection {
         let options: PgConnectOptions = self.url(database).parse().expect("a URL");
-        for _ in 0..100 {
+        for _ in 0..600 {
             // "The database system is starting up".
             if let Ok(connection) = options.connect().await {
                 return connection;
@@ -246,7 +248,7 @@ impl Archive {
 }
 
 /// In memory where there is room.
-pub(super) fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
@@ -289,11 +291,6 @@ fn give(path: &Path, user: Option<(u32, u32)>) {
     if let Some((user, group)) = user {
         chown(path, Some(user), Some(group)).expect("root may give files away");
     }
-}
-
-pub(super) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
 }
 
 /// Writes a certificate for `localhost` and its key; returns the PEM of who signed it.

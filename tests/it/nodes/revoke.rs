@@ -3,8 +3,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::{Site, ends};
 use crate::{
     chaos::fast,
-    harness::{Cluster, Folder, Process, Proxy, SECRET, Sender, World, completed, eventually, within},
+    harness::{Cluster, Folder, Process, Proxy, SECRET, Sender, World, completed, eventually},
 };
 
 const OLD: &str = "canaryhunter91-old-secret";
@@ -43,8 +43,8 @@ async fn fresh(sender: &Sender) -> u16 {
 
 /// Sends with one secret until it is told to stop: when each delivery was sent and what came of it.
 struct Sending {
-    stop: Arc<AtomicBool>,
-    task: JoinHandle<Vec<(Instant, u16)>>,
+    seen: Arc<Mutex<Vec<(Instant, u16)>>>,
+    task: JoinHandle<()>,
 }
 
 impl Sending {
@@ -52,26 +52,35 @@ impl Sending {
         static ROUND: AtomicUsize = AtomicUsize::new(0);
         let round = ROUND.fetch_add(1, Ordering::Relaxed);
         let sender = Sender::new(&process.runtime.public, "acme", "chat", "generic", secret);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let known = seen.clone();
         let task = tokio::spawn(async move {
-            let mut seen = Vec::new();
             for n in 0.. {
-                if stopped.load(Ordering::Relaxed) {
-                    break;
-                }
                 let (id, sent) = (format!("n{round}-{n}"), Instant::now());
-                seen.push((sent, sender.send(&id, &completed(&id, 0)).await.status));
+                let status = sender.send(&id, &completed(&id, 0)).await.status;
+                known.lock().unwrap().push((sent, status));
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            seen
         });
-        Self { stop, task }
+        Self { seen, task }
     }
 
-    async fn end(self) -> Vec<(Instant, u16)> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.unwrap()
+    /// What came of deliveries that were sent at such times. Who is told to come again (503) is neither taken nor
+    /// refused.
+    fn of(&self, when: impl Fn(Instant) -> bool) -> Vec<u16> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|(at, status)| when(*at) && *status != 503).map(|(_, status)| *status).collect()
+    }
+
+    /// Waits until enough were sent at such times to tell.
+    async fn enough(&self, when: impl Fn(Instant) -> bool) {
+        eventually("enough is sent", || async { (self.of(&when).len() > 20).then_some(()) }).await;
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -83,30 +92,30 @@ async fn a_secret_revoked_at_one_node_ends_at_every_node_within_five_seconds_and
     let (one, two) = (site.node(&folders[0]).await, site.node(&folders[1]).await);
     let valid = [Sending::begin(&one, SECRET), Sending::begin(&two, SECRET)];
     let leaked = [Sending::begin(&one, OLD), Sending::begin(&two, OLD)];
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    for sending in valid.iter().chain(&leaked) {
+        sending.enough(|_| true).await;
+    }
     let asked = Instant::now();
     assert_eq!(ask(&one, "revoke", "file:old.secret").await.0, 200);
     let answered = Instant::now();
-    tokio::time::sleep(IN_FORCE + Duration::from_secs(3)).await;
-    for (nth, sending) in leaked.into_iter().enumerate() {
-        let seen = sending.end().await;
+    for (nth, sending) in leaked.iter().enumerate() {
         // Where it was asked before the answer, elsewhere within what is promised.
         let late = if nth == 0 { answered } else { answered + IN_FORCE };
-        let of = |wanted: &dyn Fn(Instant) -> bool| -> Vec<u16> {
-            seen.iter().filter(|(at, _)| wanted(*at)).map(|(_, status)| *status).collect()
-        };
-        let (before, after) = (of(&|at| at < asked), of(&|at| at >= late));
-        assert!(before.len() > 20 && before.iter().all(|status| *status == 200), "node {nth}: {before:?}");
-        assert!(after.len() > 20 && after.iter().all(|status| *status == 401), "node {nth}: {after:?}");
+        sending.enough(|at| at >= late).await;
+        let (before, after) = (sending.of(|at| at < asked), sending.of(|at| at >= late));
+        assert!(before.iter().all(|status| *status == 200), "node {nth}: {before:?}");
+        assert!(after.iter().all(|status| *status == 401), "node {nth}: {after:?}");
     }
-    for sending in valid {
-        let seen = sending.end().await;
-        assert!(seen.len() > 50 && seen.iter().all(|(_, status)| *status == 200), "{seen:?}");
+    for sending in &valid {
+        sending.enough(|at| at >= answered + IN_FORCE).await;
+        let seen = sending.of(|_| true);
+        assert!(seen.iter().all(|status| *status == 200), "{seen:?}");
     }
+    drop((valid, leaked));
     // Another node puts it back.
     assert_eq!(ask(&two, "unrevoke", "file:old.secret").await.0, 200);
     let back = Sender::new(&one.runtime.public, "acme", "chat", "generic", OLD);
-    within(IN_FORCE, "it verifies again", || async { (fresh(&back).await == 200).then_some(()) }).await;
+    eventually("it verifies again", || async { (fresh(&back).await == 200).then_some(()) }).await;
     // Two who each believe that the other secret is left: one of them is told to look again.
     let (first, second) = tokio::join!(ask(&one, "revoke", "file:old.secret"), ask(&two, "revoke", "file:pay.secret"));
     let mut statuses = [first.0, second.0];
@@ -129,7 +138,7 @@ async fn a_node_that_is_cut_off_from_the_database_takes_nothing_that_was_revoked
     let (one, two) = (Process::start(&folder).await, Process::start(&cut).await);
     let leaked = Sending::begin(&two, OLD);
     let valid = Sender::new(&two.runtime.public, "acme", "chat", "generic", SECRET);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    leaked.enough(|_| true).await;
     proxy.freeze();
     assert_eq!(ask(&one, "revoke", "file:old.secret").await.0, 200);
     let revoked = Instant::now();
@@ -138,11 +147,12 @@ async fn a_node_that_is_cut_off_from_the_database_takes_nothing_that_was_revoked
     assert_eq!(fresh(&valid).await, 503);
     proxy.flow();
     eventually("it takes what is good again", || async { (fresh(&valid).await == 200).then_some(()) }).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let seen = leaked.end().await;
+    leaked.enough(|at| at >= revoked + IN_FORCE).await;
+    let seen = leaked.seen.lock().unwrap().clone();
     let after: Vec<u16> = seen.iter().filter(|(at, _)| *at >= revoked + IN_FORCE).map(|(_, status)| *status).collect();
     assert!(after.iter().all(|status| [401, 503].contains(status)), "{after:?}");
     assert!(after.contains(&503) && after.contains(&401), "{after:?}");
+    drop(leaked);
     ends(one).await;
     ends(two).await;
 }

@@ -49,7 +49,7 @@ async fn change(site: &Site, text: &'static str) {
 /// Ends the connections of all nodes: each looks at the schema when it connects anew.
 async fn cut(site: &Site) {
     let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-               WHERE datname = current_database() AND application_name = 'sluice'";
+               WHERE datname = current_database() AND application_name LIKE 'sluice%'";
     sqlx::query(all).execute(&mut site.connect().await).await.unwrap();
 }
 

@@ -22,7 +22,8 @@ pub(crate) struct Page {
 
 impl Browser {
     pub(crate) fn new() -> Self {
-        let client = Client::builder().redirect(Policy::none()).build().unwrap();
+        // A connection that rests may be ended by the provider just as a form is sent by it.
+        let client = Client::builder().redirect(Policy::none()).pool_max_idle_per_host(0).build().unwrap();
         Self { client, cookies: BTreeMap::new() }
     }
 

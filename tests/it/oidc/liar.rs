@@ -29,6 +29,8 @@ struct Lie {
     /// Instead of its own issuer.
     issuer: Option<String>,
     key_requests: usize,
+    /// How often the token endpoint breaks the connection instead of answering.
+    breaks: usize,
 }
 
 struct Liar {
@@ -89,7 +91,13 @@ impl Liar {
             warp::reply::json(&json!({ "keys": lie.keys }))
         });
         let tokens = warp::path!("token").and(warp::post()).map(move || {
-            let (status, text) = of_tokens.lock().unwrap().tokens.clone();
+            let mut lie = of_tokens.lock().unwrap();
+            let (status, text) = lie.tokens.clone();
+            if lie.breaks > 0 {
+                lie.breaks -= 1;
+                drop(lie);
+                std::panic::resume_unwind(Box::new("its connection ends with its task"));
+            }
             http::Response::builder().status(status).header("content-type", "application/json").body(text).unwrap()
         });
         tokio::spawn(warp::serve(discovery.or(keys).or(tokens)).incoming(listener).run());
@@ -266,6 +274,16 @@ async fn answers_that_are_none_of_a_provider_sign_nobody_in() {
     assert!(early.contains("another issuer"), "not asked again at once: {early}");
     liar.clock.advance(Duration::from_secs(3));
     assert!(liar.sign_in(|liar, nonce| liar.key.sign(&liar.claims(nonce))).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_as_it_is_used_is_made_anew_once() {
+    let liar = Liar::start().await;
+    for (breaks, works) in [(1, true), (2, false)] {
+        liar.lie.lock().unwrap().breaks = breaks;
+        let outcome = liar.sign_in(|liar, nonce| liar.key.sign(&liar.claims(nonce))).await;
+        assert_eq!(outcome.is_ok(), works, "{outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -19,11 +19,6 @@ pub(crate) struct RealProvider {
     pub(crate) issuer: String,
 }
 
-/// A port that was free a moment ago, for what must know its own before it listens.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl RealProvider {
     /// Starts one on `port` whose client comes back to `callback`.
     pub(crate) fn start(port: u16, callback: &str) -> Self {

@@ -5,11 +5,11 @@ use url::Url;
 
 use super::{
     browser::{Browser, Page},
-    real::{CLIENT_SECRET, RealProvider, free_port},
+    real::{CLIENT_SECRET, RealProvider},
 };
 use crate::{
     access::sessions::PASSWORD,
-    harness::{App, Engine, World, eventually, on_both_engines},
+    harness::{App, Engine, World, eventually, free_port, on_both_engines},
 };
 
 const BEGIN: &str = "/api/v1/session/provider/begin?return_to=/events%3Ftenant%3Dacme";

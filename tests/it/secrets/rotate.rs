@@ -65,7 +65,7 @@ async fn a_rotated_file_refuses_nothing_valid_and_takes_nothing_retired() {
     let with_old = Sending::begin(&old);
     with_old.past(begun).await;
     // The vendor goes on sending while the command runs.
-    let told = rotate(&folder, &["--overlap", "8s"]).await.json();
+    let told = rotate(&folder, &["--overlap", "15s"]).await.json();
     let in_force = SystemClock.now();
     assert_eq!((&told["in_force"], &told["previous"]), (&json!(true), &json!("file:pay.secret.previous")));
     let new = app.sender("acme", "pay", "generic", told["secret"].as_str().expect("shown once"));

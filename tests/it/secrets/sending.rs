@@ -13,7 +13,7 @@ use sluice::clock::SystemClock;
 use sluice_actors::{domain::Timestamp, ports::Clock as _};
 use tokio::task::JoinHandle;
 
-use crate::harness::{PATIENCE, Sender, eventually, series, within};
+use crate::harness::{PATIENCE, Sender, within};
 
 /// Who send at once with one secret.
 const SENDERS: usize = 4;
@@ -87,12 +87,4 @@ pub(crate) fn demand(what: &str, seen: &[Delivery], from: Timestamp, until: Time
     let others: Vec<&&Delivery> = between.iter().filter(|it| it.status != status).collect();
     assert!(others.is_empty(), "{what}: {} of {} are not {status}: {others:?}", others.len(), between.len());
     assert!(between.len() > MANY, "{what}: only {} from {from} until {until}", between.len());
-}
-
-/// Waits until the providers of secrets were read this moment. What is changed now is changed between two readings:
-/// one that it falls into may see the new version and not yet the one before as such, until the next.
-pub(crate) async fn providers_are_read(scrape: impl AsyncFn() -> String) {
-    let readings = async || series(&scrape().await, "sluice_secrets_refresh_total", &["outcome=\"ok\""]);
-    let before = readings().await;
-    eventually("providers are read", || async { (readings().await > before).then_some(()) }).await;
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sluice::clock::SystemClock;
 use sluice_actors::{domain::Timestamp, ports::Clock as _};
 
-use crate::harness::{App, World, completed, sluice, summarising, within};
+use crate::harness::{App, PATIENCE, World, completed, sluice, summarising, within};
 
 async fn published(app: &App) -> Vec<String> {
     let keys: Value =
@@ -93,7 +93,7 @@ async fn a_list_of_keys_signs_with_the_newest_that_has_begun() {
     let at = |seconds| SystemClock.now().plus(Duration::from_secs(seconds)).to_string();
     let tenant = world.folder.path().join("tenants/acme.toml");
     let text = std::fs::read_to_string(&tenant).unwrap();
-    let begins = at(8);
+    let begins = at(20);
     let list =
         format!("signing_key = [{{ ref = 'file:next.pem', not_before = '{begins}' }}, 'file:acme-wordpress.pem']");
     std::fs::write(&tenant, text.replace("signing_key = \"file:acme-wordpress.pem\"", &list)).unwrap();
@@ -102,7 +102,7 @@ async fn a_list_of_keys_signs_with_the_newest_that_has_begun() {
     assert_eq!(keys.len(), 2);
     publish(&app, 0).await;
     let first = signed_by(&world);
-    within(Duration::from_secs(20), "the next one signs", || async {
+    within(PATIENCE * 2, "the next one signs", || async {
         let id = format!("s{}", SystemClock.now().as_millis());
         let answer = app.acme("chat", "generic").send(&id, &completed(&id, 1)).await;
         app.settled(answer.event()).await;

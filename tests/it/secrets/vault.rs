@@ -11,7 +11,7 @@ use sluice::{
 use sluice_actors::domain::LaneKey;
 
 use super::fake::{FakeVault, JWT, ROLE_ID, SECRET_ID, TOKEN};
-use crate::harness::{Folder, eventually};
+use crate::harness::{Folder, eventually, free_port};
 
 const SOURCE: &str = "[sources.pay]\nvendor = 'generic'\nsecrets = ['vault:secret/data/acme#stripe']\n";
 
@@ -21,7 +21,7 @@ fn folder(vault: &FakeVault, login: &str, tenant: &str) -> Folder {
     folder.secret("secret.id", &format!("{SECRET_ID}\n"));
     folder.secret("jwt", JWT);
     folder.secret("vault.token", TOKEN);
-    folder.main(&vault.section("timeout = '2s'", login));
+    folder.main(&vault.section("timeout = '1m'", login));
     folder.tenant("acme", tenant);
     folder
 }
@@ -127,7 +127,7 @@ async fn a_vault_that_is_not_there_is_told_within_the_deadline() {
     let vault = FakeVault::start().await;
     let folder = folder(&vault, token(), SOURCE);
     // A listener that never answers.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = tokio::net::TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
     folder.main(&vault.section("timeout = '1s'", token()).replace(&vault.address, &address));
     let error = refused(&folder).await;
@@ -204,7 +204,7 @@ async fn the_version_before_is_asked_for_once_the_one_that_is_there_is_known() {
 async fn a_token_is_renewed_once_it_is_half_as_old_as_it_may_become() {
     let vault = FakeVault::start().await;
     vault.put("acme", json!({ "stripe": "whsec_1" }));
-    vault.state().lease = 4;
+    vault.state().lease = 10;
     let config = load(&folder(&vault, &approle(), SOURCE)).await.unwrap();
     eventually("the token is renewed", || async {
         let refreshed = fetch(&config, &config.keep).await;

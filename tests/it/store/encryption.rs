@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice::{
     api::{
         encryption::{DataKeys, SealStep},
-        records::{AuditFilter, Records, RefusalRow, Scope},
+        records::{AuditFilter, Records, RefusalFilter, RefusalRow, Scope},
     },
     ingest::{EventStatus, EventStore, NewEvent, NewForm, RecordError, Recorded},
     seal::{Encryption, WrappingKey},
@@ -133,7 +133,12 @@ async fn reads_as_it_was(world: &World, events: &[EventId]) {
     let done = world.store.event(&Scope::All, events[1]).await.unwrap().unwrap();
     let job = world.store.job(&Scope::All, done.jobs[0].id).await.unwrap().unwrap();
     assert_eq!(job.result.unwrap()["summary"], MARKER);
-    let refusal = world.store.refusals(&Scope::All, Some("acme"), None, 1).await.unwrap().remove(0);
+    let refusal = world
+        .store
+        .refusals(&Scope::All, &RefusalFilter { tenant: Some("acme".into()), ..RefusalFilter::default() }, 1)
+        .await
+        .unwrap()
+        .remove(0);
     assert!(refusal.body.contains(MARKER) && refusal.headers["x-note"] == MARKER);
 }
 
@@ -292,7 +297,12 @@ async fn what_was_erased_reads_as_erased_and_what_comes_next_has_another_key(wor
     let done = world.store.event(&Scope::All, events[1]).await.unwrap().unwrap();
     let job = world.store.job(&Scope::All, done.jobs[0].id).await.unwrap().unwrap();
     assert!(job.erased && job.result.is_none() && job.job.state == JobState::Succeeded);
-    let refusal = world.store.refusals(&Scope::All, Some("acme"), None, 1).await.unwrap().remove(0);
+    let refusal = world
+        .store
+        .refusals(&Scope::All, &RefusalFilter { tenant: Some("acme".into()), ..RefusalFilter::default() }, 1)
+        .await
+        .unwrap()
+        .remove(0);
     assert!(refusal.body.contains("erased") && !refusal.body.contains(MARKER));
 
     let job = waiting.jobs[0].id;

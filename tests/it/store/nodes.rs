@@ -13,7 +13,7 @@ use sluice_actors::{
     several_nodes_contract,
     testing::{NewJob, contract::Fixture, contract::nodes::Nodes, lane_key},
 };
-use sqlx::{Connection, PgConnection};
+use sqlx::{ConnectOptions as _, Connection, Executor as _, PgConnection, postgres::PgConnectOptions};
 
 use super::world::World;
 use crate::harness::{eventually, within};
@@ -119,6 +119,70 @@ async fn a_node_whose_lease_ran_out_is_buried_by_another_and_its_jobs_are_brough
 }
 
 #[tokio::test]
+async fn a_node_frozen_in_the_midst_of_a_transaction_keeps_its_lanes_no_longer_than_its_lease() {
+    let world = World::postgres().await;
+    let lane = lane_key("acme/pay");
+    let mut connection = PgConnection::connect(&world.url()).await.unwrap();
+    let named = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice ' || $1";
+    let named: i64 = sqlx::query_scalar(named).bind(own_id(&world.store)).fetch_one(&mut connection).await.unwrap();
+    assert!(named > 1, "its writers and readers say whose they are: {named}");
+    let dead = "INSERT INTO nodes (id, started_at, lease_until) VALUES ('frozen.2', 0, wall_ms() + 60000)";
+    let held = "INSERT INTO lanes (tenant, source, owner, epoch, held) VALUES ('acme', 'pay', 'frozen.2', 1, true)";
+    for text in [dead, held] {
+        connection.execute(text).await.unwrap();
+    }
+    assert_eq!(world.store.acquire_lane(&lane).await.unwrap(), Acquired::Elsewhere);
+    // Without a timeout of its own, as where the server waits for the rest of a request.
+    let begun = async |name: &str, text: &'static str| {
+        let options: PgConnectOptions = world.url().parse().unwrap();
+        let mut begun = options.application_name(name).connect().await.unwrap();
+        begun.execute(text).await.unwrap();
+        begun
+    };
+    let holds = "BEGIN; SELECT 1 FROM nodes WHERE id = 'frozen.2' FOR KEY SHARE; UPDATE lanes SET config = 'late'";
+    let mut frozen = begun("sluice frozen", holds).await;
+    let mut alive = begun("sluice alive", "BEGIN; SELECT pg_current_xact_id()").await;
+    connection.execute("UPDATE nodes SET lease_until = wall_ms() - 1 WHERE id = 'frozen.2'").await.unwrap();
+    eventually("the lane goes over", || async {
+        let acquired = world.store.acquire_lane(&lane).await;
+        acquired.is_ok_and(|acquired| matches!(acquired, Acquired::Mine(_))).then_some(())
+    })
+    .await;
+    assert!(frozen.execute("COMMIT").await.is_err(), "what it had under way is undone");
+    alive.execute("COMMIT").await.expect("nobody else's");
+}
+
+/// As where a provider rotates the password of the database between two users.
+#[tokio::test]
+async fn nodes_of_several_users_end_each_others_transactions_where_they_may_signal() {
+    let world = World::postgres().await;
+    let mut admin = PgConnection::connect(&world.url()).await.unwrap();
+    let roles =
+        "CREATE ROLE gateway; CREATE ROLE gateway_a LOGIN IN ROLE gateway; CREATE ROLE gateway_b LOGIN IN ROLE gateway;
+        GRANT ALL ON ALL TABLES IN SCHEMA public TO gateway;
+        INSERT INTO nodes (id, started_at, lease_until) VALUES ('frozen', 0, 0)";
+    admin.execute(roles).await.unwrap();
+    let as_user = async |user: &str, name: &str| {
+        let options: PgConnectOptions = world.url().parse().unwrap();
+        options.username(user).options([("role", "gateway")]).application_name(name).connect().await.unwrap()
+    };
+    let mut frozen = as_user("gateway_b", "sluice frozen").await;
+    frozen.execute("BEGIN; SELECT 1 FROM nodes WHERE id = 'frozen' FOR KEY SHARE").await.unwrap();
+    let mut other = as_user("gateway_a", "sluice other").await;
+    let text = include_str!("../../../src/store/sql/postgres/own/end_dead_transactions.sql");
+    let ended = async |other: &mut PgConnection| -> Vec<bool> {
+        sqlx::query_scalar(text).bind("other").fetch_all(other).await.unwrap()
+    };
+    assert_eq!(ended(&mut other).await, [false; 0], "it may not, and that is no error");
+    admin.execute("GRANT pg_signal_backend TO gateway").await.unwrap();
+    // Whether it ended in time is the machine's affair.
+    assert_eq!(ended(&mut other).await.len(), 1);
+    assert!(frozen.execute("COMMIT").await.is_err());
+    drop((frozen, other));
+    admin.execute("DROP OWNED BY gateway; DROP ROLE gateway_a, gateway_b, gateway").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_node_that_leaves_gives_all_its_lanes_back_at_once() {
     let world = World::postgres().await;
     let other = world.open_again().await.unwrap();
@@ -173,7 +237,7 @@ async fn a_lane_stays_with_the_configuration_it_ran_with_while_a_node_lives_that
     let world = World::postgres().await;
     let (other, third) = (world.open_again().await.unwrap(), world.open_again().await.unwrap());
     let profile =
-        |digest: &str| Profile { config: [("acme".to_owned(), digest.to_owned())].into(), callees: Vec::new() };
+        |digest: &str| Profile { config: [("acme".to_owned(), digest.to_owned())].into(), ..Profile::default() };
     world.store.nodes().unwrap().describe(profile("new"));
     other.nodes().unwrap().describe(profile("old"));
     third.nodes().unwrap().describe(profile("old"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluice::{
     api::{
-        records::{HandshakeRow, RecordFilter, Records, RefusalRow, RoutedEvent, Scope},
+        records::{HandshakeRow, RecordFilter, Records, RefusalFilter, RefusalRow, RoutedEvent, Scope},
         traffic::{ACK_BOUNDS, Counts, KeptTraffic, LaneMinute, Uses, Whose, minute},
     },
     ingest::{EventStatus, EventStore, NewEvent, NewForm},
@@ -13,7 +13,10 @@ use sluice::{
 use sluice_actors::{
     domain::{DeadReason, EventId, JobId, JobResult, JobState, LaneKey, Mandate, Timestamp},
     ports::{AttemptEnd, Begin, DeadLetterFilter, Fenced, JobStore, Verdict},
-    testing::contract::{Fixture, taken},
+    testing::{
+        NewJob,
+        contract::{Fixture, taken},
+    },
 };
 
 use super::{
@@ -31,6 +34,7 @@ on_both! {
     past_events_run_through_a_route_once
     a_cancelled_job_is_over_and_its_attempt_lost
     a_job_whose_form_is_gone_is_a_dead_letter
+    dead_letters_are_found_by_the_type_and_the_subject_of_their_event
     the_last_50_refusals_of_a_source_are_kept
     a_handed_over_token_is_shown_once
     minutes_of_several_nodes_are_one_and_old_ones_are_forgotten
@@ -196,7 +200,7 @@ async fn a_foreign_object_is_not_found(world: World) {
         assert_eq!(!world.store.events(scope, &all).await.unwrap().items.is_empty(), found);
         assert_eq!(!world.store.events(scope, &by_id).await.unwrap().items.is_empty(), found);
         assert_eq!(!world.store.jobs(scope, &all).await.unwrap().items.is_empty(), found);
-        assert_eq!(!world.store.refusals(scope, None, None, 10).await.unwrap().is_empty(), found);
+        assert_eq!(!world.store.refusals(scope, &RefusalFilter::default(), 10).await.unwrap().is_empty(), found);
         assert_eq!(world.store.refusal(scope, 1).await.unwrap().is_some(), found);
     }
     assert!(!world.store.cancel(&foreign, job, audit()).await.unwrap());
@@ -284,14 +288,63 @@ fn refusal(world: &World, tenant: &str, nth: u32) -> RefusalRow {
     }
 }
 
+async fn dead_letters_are_found_by_the_type_and_the_subject_of_their_event(world: World) {
+    let mut jobs = Vec::new();
+    for (event_type, subject) in [("invoice.paid", Some("in_1")), ("invoice.void", Some("in_2")), ("invoices", None)] {
+        let mut new = NewJob::on("acme/pay").event_type(event_type);
+        if let Some(subject) = subject {
+            new = new.about(subject, world.now());
+        }
+        let job = world.insert(new).await;
+        world.run(job, Verdict::Dead { reason: DeadReason::Rejected, detail: "no".to_owned() }).await;
+        jobs.push(job);
+    }
+    for (event_type, subject, found) in [
+        (None, None, &jobs[..]),
+        (Some("invoice.paid"), None, &jobs[..1]),
+        (Some("invoice.*"), None, &jobs[..2]),
+        (Some("*"), Some("in_2"), &jobs[1..2]),
+        (Some("invoice.paid"), Some("in_2"), &[]),
+        (None, Some("in_1"), &jobs[..1]),
+        // No wildcards of the database.
+        (Some("invoice%"), None, &[]),
+        (Some(""), None, &[]),
+    ] {
+        let (event_type, subject) = (event_type.map(str::to_owned), subject.map(str::to_owned));
+        let filter = DeadLetterFilter { event_type, subject, ..DeadLetterFilter::default() };
+        let open: Vec<_> =
+            JobStore::dead_letters(&world.store, &filter, 10).await.unwrap().into_iter().map(|(job, _)| job).collect();
+        assert_eq!(open, found, "{filter:?}");
+        assert_eq!(world.store.count_dead_letters(&filter).await.unwrap(), found.len() as u64, "{filter:?}");
+        let page = Records::dead_letters(&world.store, &Scope::All, &filter, 10, None).await.unwrap();
+        let mut shown: Vec<_> = page.items.iter().map(|letter| letter.job.id).collect();
+        shown.reverse();
+        assert_eq!(shown, found, "{filter:?}");
+    }
+}
+
 async fn the_last_50_refusals_of_a_source_are_kept(world: World) {
     world.store.keep_refusal(refusal(&world, "bravo", 0)).await.unwrap();
     for nth in 0..60 {
         world.store.keep_refusal(refusal(&world, "acme", nth)).await.unwrap();
     }
-    let kept = world.store.refusals(&Scope::All, Some("acme"), Some("pay"), 100).await.unwrap();
+    let kept = world.store.refusals(&Scope::All, &RefusalFilter::of("acme", "pay"), 100).await.unwrap();
     assert_eq!((kept.len(), kept[0].request.as_str(), kept[49].request.as_str()), (50, "POST /59", "POST /10"));
-    assert_eq!(world.store.refusals(&Scope::All, Some("bravo"), None, 100).await.unwrap().len(), 1);
+    let bravo = RefusalFilter { tenant: Some("bravo".into()), ..RefusalFilter::default() };
+    assert_eq!(world.store.refusals(&Scope::All, &bravo, 100).await.unwrap().len(), 1);
+    // Page by page, and by their time.
+    let requests = async |filter: RefusalFilter, limit: usize| -> Vec<String> {
+        let rows = world.store.refusals(&Scope::All, &filter, limit).await.unwrap();
+        rows.into_iter().map(|row| row.request).collect()
+    };
+    let of_acme = RefusalFilter::of("acme", "pay");
+    let next = requests(RefusalFilter { before: Some(kept[1].id), ..of_acme.clone() }, 2).await;
+    assert_eq!(next, ["POST /57", "POST /56"]);
+    let (now, later) = (kept[0].at, Timestamp::from_millis(kept[0].at.as_millis() + 1));
+    for (since, until, found) in [(Some(now), None, true), (Some(later), None, false), (None, Some(now), false)] {
+        let filter = RefusalFilter { since, until, ..of_acme.clone() };
+        assert_eq!(!requests(filter, 1).await.is_empty(), found, "{since:?} {until:?}");
+    }
 }
 
 async fn a_handed_over_token_is_shown_once(world: World) {

@@ -29,7 +29,7 @@ use sluice_actors::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, root};
 
 /// Where the store is.
 enum Home {
@@ -76,7 +76,7 @@ pub(super) struct World {
 impl World {
     /// In a file.
     pub(super) async fn sqlite() -> Self {
-        Self::at(Home::Sqlite(tempfile::tempdir().unwrap())).await
+        Self::at(Home::Sqlite(tempfile::tempdir_in(root()).unwrap())).await
     }
 
     /// In a database of the shared cluster.

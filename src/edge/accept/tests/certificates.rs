@@ -156,7 +156,7 @@ async fn a_certificate_in_a_header_is_believed_of_trusted_proxies_only_and_never
     ] {
         let client_certificate_header = Some(HeaderName::from_static(HEADER));
         let server = telling(ListenerOptions { trusted_proxies, client_certificate_header, ..options(patient()) });
-        let answer = exchange(&server, &format!("GET / HTTP/1.1\r\nconnection: close\r\n{sent}\r\n")).await;
+        let answer = exchange(&server, &format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{sent}\r\n")).await;
         assert!(answer.ends_with(&format!("127.0.0.1 {expected} false")), "{sent:?}: {answer}");
     }
 }
@@ -169,7 +169,7 @@ async fn the_certificate_of_a_trusted_proxys_own_connection_is_not_its_clients()
     let trusted_proxies = ["127.0.0.0/8".parse().expect("a net")].into();
     let server = telling(ListenerOptions { tls, trusted_proxies, ..options(patient()) });
     let mut proxy = shaken(&server, &roots, Some(&pair(&cert, &key)), &TLS13).await.expect("a handshake");
-    let request = b"GET / HTTP/1.1\r\nconnection: close\r\nx-forwarded-for: 203.0.113.7\r\n\r\n";
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: 203.0.113.7\r\n\r\n";
     proxy.write_all(request).await.expect("written");
     let answer = read_to_close(&mut proxy).await;
     assert!(answer.ends_with("203.0.113.7 nothing false"), "{answer}");

@@ -36,7 +36,7 @@ async fn the_client_is_whom_the_header_names_whatever_http_says() {
     let (options, refused) = trusting(&["127.0.0.0/8", "10.0.0.0/8"], patient());
     let server = listening(options);
     let claims =
-        b"GET /who HTTP/1.1\r\nconnection: close\r\nx-forwarded-for: 198.51.100.9\r\nx-forwarded-proto: https\r\n\r\n";
+        b"GET /who HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: 198.51.100.9\r\nx-forwarded-proto: https\r\n\r\n";
     for (header, client) in [
         (LINE, "203.0.113.7 false"),
         (BLOCK, "203.0.113.7 false"),

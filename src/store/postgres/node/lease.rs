@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{LEASE, Task, link::arguments, lock};
 use crate::store::{
     nodes::{Lease, Member, Profile},
-    postgres::wake,
+    postgres::{failure::is_locked, wake},
     rows::Reader,
     sql::own,
 };
@@ -83,7 +83,7 @@ impl Task {
                 id: of,
                 version: row.get("version")?,
                 started_at: row.time("started_at")?,
-                profile: Profile { config: row.json("config")?, callees: row.json("callees")? },
+                profile: Profile { config: row.json("config")?, callees: row.json("callees")?, lanes: Vec::new() },
             });
         }
         self.node.members.send_if_modified(|now| {
@@ -99,7 +99,17 @@ impl Task {
     /// Takes nodes for dead whose lease has run out.
     pub(super) async fn bury(&mut self) -> Result<(), sqlx::Error> {
         let id = self.node.id();
-        for row in self.link.ask(own!("postgres", "bury_nodes"), arguments![id.as_str()]).await? {
+        let mut dead = self.link.ask(own!("postgres", "bury_nodes"), arguments![id.as_str()]).await;
+        if dead.as_ref().is_err_and(is_locked) {
+            let ended = self.link.ask(own!("postgres", "end_dead_transactions"), arguments![id.as_str()]).await?;
+            let is_ended = |row: &&_| Reader::new(row, "nodes", "id").get("ended").unwrap_or(false);
+            let ended = ended.iter().filter(is_ended).count();
+            if ended > 0 {
+                tracing::warn!(transactions = ended, "ended what a dead node had under way: it kept its lanes");
+            }
+            dead = self.link.ask(own!("postgres", "bury_nodes"), arguments![id.as_str()]).await;
+        }
+        for row in dead? {
             let dead: String = Reader::new(&row, "nodes", "id").get("id")?;
             tracing::warn!(node = dead, "a node is dead: its lease has run out, its lanes and jobs are anyone's");
         }
@@ -119,7 +129,7 @@ impl Task {
     async fn try_describe(&mut self) -> Result<(), sqlx::Error> {
         let profile = lock(&self.node.profile).clone();
         let id = self.node.id();
-        let arguments = arguments![id.as_str(), json(&profile.config), json(&profile.callees)];
+        let arguments = arguments![id.as_str(), json(&profile.config), json(&profile.callees), json(&profile.lanes)];
         self.link.ask(own!("postgres", "describe_node"), arguments).await?;
         self.look_around().await
     }

@@ -13,5 +13,7 @@ WHERE d.seq < $9
     AND ($6::text IS NULL OR d.reason = $6)
     AND d.at >= coalesce($7, -9223372036854775808)
     AND d.at < coalesce($8, 9223372036854775807)
+    AND ($11::text IS NULL OR (e.event_type = $11 OR substr($11::text, length($11::text)) = '*' AND substr(e.event_type, 1, length($11::text) - 1) = substr($11::text, 1, length($11::text) - 1)))
+    AND ($12::text IS NULL OR e.subject_id = $12)
 ORDER BY d.seq DESC
 LIMIT $10

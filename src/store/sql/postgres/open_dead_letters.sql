@@ -10,5 +10,10 @@ WHERE d.replayed_at IS NULL AND j.state = 'deadletter'
     AND ($5::text IS NULL OR d.reason = $5)
     AND d.at >= coalesce($6, -9223372036854775808)
     AND d.at < coalesce($7, 9223372036854775807)
+    AND ($9::text IS NULL AND $10::text IS NULL OR EXISTS (
+        SELECT 1 FROM events AS e
+        WHERE e.id = j.event_id AND ($10::text IS NULL OR e.subject_id = $10)
+            AND ($9::text IS NULL OR (e.event_type = $9 OR substr($9::text, length($9::text)) = '*' AND substr(e.event_type, 1, length($9::text) - 1) = substr($9::text, 1, length($9::text) - 1)))
+    ))
 ORDER BY d.at, d.seq
-LIMIT $9
+LIMIT $11

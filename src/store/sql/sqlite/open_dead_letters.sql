@@ -10,5 +10,10 @@ WHERE d.replayed_at IS NULL AND j.state = 'deadletter'
     AND (?5 IS NULL OR d.reason = ?5)
     AND d.at >= coalesce(?6, -9223372036854775808)
     AND d.at < coalesce(?7, 9223372036854775807)
+    AND (?9 IS NULL AND ?10 IS NULL OR EXISTS (
+        SELECT 1 FROM events AS e
+        WHERE e.id = j.event_id AND (?10 IS NULL OR e.subject_id = ?10)
+            AND (?9 IS NULL OR (e.event_type = ?9 OR substr(?9, length(?9)) = '*' AND substr(e.event_type, 1, length(?9) - 1) = substr(?9, 1, length(?9) - 1)))
+    ))
 ORDER BY d.at, d.seq
-LIMIT ?9
+LIMIT ?11

@@ -1,0 +1,1 @@
+INSERT INTO nodes VALUES ('sample-of-lanes', 1767225600000, 1767225610000);
