@@ -162,15 +162,13 @@ pub(super) async fn replay(
         .ok_or_else(|| ApiError::NotFound(format!("{lane} has no route `{}`", ask.route)))?;
     let object = format!("{lane}/{}", route.name);
     let audit = who.acts("event.replay", Some(lane.tenant.as_str()), object, &ask.reason.unwrap_or_default());
-    let mut filter =
-        RecordFilter {
-            tenant: Some(lane.tenant.to_string()),
-            source: Some(lane.source.to_string()),
-            limit: Some(ask.step.map_or(REPLAY_PAGE, |step| {
-                usize::try_from(step).map_or(REPLAY_PAGE, |step| step.clamp(1, REPLAY_PAGE))
-            })),
-            ..ask.filter
-        };
+    let page = ask.step.and_then(|step| usize::try_from(step).ok()).unwrap_or(REPLAY_PAGE);
+    let mut filter = RecordFilter {
+        tenant: Some(lane.tenant.to_string()),
+        source: Some(lane.source.to_string()),
+        limit: Some(page.clamp(1, REPLAY_PAGE)),
+        ..ask.filter
+    };
     let mut done = Replayed::default();
     let mut looked = 0;
     loop {

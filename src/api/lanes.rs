@@ -1,6 +1,9 @@
 //! Lanes and callees: how they are now, and the operator's verbs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use sluice_actors::{
@@ -99,17 +102,18 @@ impl LaneView {
 
 /// Adds how the lanes are that other nodes have, by what the one that has a lane tells of it.
 fn add_elsewhere(views: &mut [LaneView], Elsewhere { mut owners, mut lanes }: Elsewhere) {
+    // Of a node that tells of as many as it may, the others are not known to flow.
+    let tells_all = |told: &BTreeMap<_, _>| told.len() < TOLD_LANES;
+    let whole: BTreeSet<String> = lanes.iter().filter(|(_, told)| tells_all(told)).map(|(id, _)| id.clone()).collect();
     for view in views {
         view.owner = owners.remove(&view.lane);
         if view.snapshot.is_some() {
             continue;
         }
-        let Some(told) = view.owner.as_ref().and_then(|owner| lanes.get_mut(owner)) else { continue };
-        // Of one that tells of as many as it may, the rest are not known to flow.
-        let is_whole = told.len() < TOLD_LANES;
-        match told.remove(&view.lane) {
+        let Some(owner) = &view.owner else { continue };
+        match lanes.get_mut(owner).and_then(|told| told.remove(&view.lane)) {
             Some(snapshot) => view.awake(snapshot),
-            None if is_whole && view.state == LaneState::Asleep => view.state = LaneState::Flowing,
+            None if whole.contains(owner) && view.state == LaneState::Asleep => view.state = LaneState::Flowing,
             None => {}
         }
     }
@@ -240,4 +244,65 @@ fn lane<P: Permission, I>(api: &Api, who: &Allowed<P>, call: &Call<I>) -> Result
         return Err(ApiError::NotFound(format!("no such lane: {lane}")));
     }
     Ok(lane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LaneState::*, *};
+
+    fn lane(source: &str) -> LaneKey {
+        LaneKey::new("acme".parse().unwrap(), source.parse().unwrap())
+    }
+
+    fn view(source: &str, state: LaneState) -> LaneView {
+        let (lane, vendor) = (lane(source), "generic".into());
+        LaneView { lane, vendor, state, next_probe: None, snapshot: None, backlog: None, owner: None }
+    }
+
+    fn held(source: &str) -> (LaneKey, LaneSnapshot) {
+        let snapshot = LaneSnapshot {
+            lane: lane(source),
+            vendor: "generic".into(),
+            status: LaneStatus::Held,
+            reason: Some("breaker".to_owned()),
+            since: Timestamp::from_secs(1),
+            bucket_tokens: 0.0,
+            queued: 0,
+            oldest_due: None,
+            in_flight: Vec::new(),
+            restarts: 0,
+            breakers: Vec::new(),
+        };
+        (lane(source), snapshot)
+    }
+
+    #[test]
+    fn of_a_lane_at_another_node_only_what_that_one_tells_is_believed() {
+        let told = |lanes: &[&str]| lanes.iter().map(|source| held(source)).collect::<BTreeMap<_, _>>();
+        let many: Vec<String> = (0..TOLD_LANES).map(|n| format!("many{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let owned = [("pay", "b"), ("chat", "b"), ("many0", "full"), ("rest", "full"), ("old", "silent"), ("off", "b")];
+        let elsewhere = Elsewhere {
+            owners: owned.iter().map(|(source, node)| (lane(source), (*node).to_owned())).collect(),
+            // `c` no longer has `chat`; `silent` is of a release that tells nothing.
+            lanes: [("b", told(&["pay"])), ("c", told(&["chat", "nobody"])), ("full", told(&many))]
+                .map(|(id, lanes)| (id.to_owned(), lanes))
+                .into(),
+        };
+        let asleep = ["pay", "chat", "many0", "rest", "old", "nobody"].map(|source| view(source, LaneState::Asleep));
+        let mut views = asleep.to_vec();
+        views.push(view("off", LaneState::Unconfigured));
+        add_elsewhere(&mut views, elsewhere);
+        let states: Vec<_> = views.iter().map(|view| (view.lane.source.as_str(), view.state)).collect();
+        let expected = [
+            ("pay", Held),
+            ("chat", Flowing),
+            ("many0", Held),
+            ("rest", Asleep),
+            ("old", Asleep),
+            ("nobody", Asleep),
+            ("off", Unconfigured),
+        ];
+        assert_eq!(states, expected);
+    }
 }
