@@ -161,6 +161,11 @@ fn system_lookup() -> Lookup {
     })
 }
 
+/// Every address there is.
+fn everywhere() -> Vec<IpNet> {
+    [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])].map(|address| IpNet::new_assert(address, 0)).to_vec()
+}
+
 /// Which servers are believed to be who they say.
 enum Trust {
     /// Those that an authority of this machine vouches for, or one of these.
@@ -187,22 +192,18 @@ impl HttpClient {
         Self::with_lookup(allow_private, system_lookup())
     }
 
-    /// A client for what the operator of the node names in `sluice.toml`, such as a provider of secrets:
+    /// A client for what an operator names, in `sluice.toml` or on the command line, such as a provider of secrets:
     /// it dials every address. `ca`: certificates in PEM that are trusted beside those of the machine.
     pub fn for_operators(ca: Option<&[u8]>) -> Result<Self, ClientError> {
         let roots = ca.map_or_else(|| Ok(Vec::new()), reqwest::Certificate::from_pem_bundle);
         let roots = roots.map_err(|error| ClientError(innermost(&error).to_string()))?;
-        let every = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
-        let every = every.map(|address| IpNet::new_assert(address, 0)).to_vec();
-        Self::build(every, system_lookup(), Trust::Roots(roots))
+        Self::build(everywhere(), system_lookup(), Trust::Roots(roots))
     }
 
     /// A client for the gateway on this machine, which says which certificate it shows: it trusts no other, and
     /// dials every address.
     pub fn pinned(pin: Pin) -> Result<Self, ClientError> {
-        let every = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
-        let every = every.map(|address| IpNet::new_assert(address, 0)).to_vec();
-        Self::build(every, system_lookup(), Trust::One(pin))
+        Self::build(everywhere(), system_lookup(), Trust::One(pin))
     }
 
     fn with_lookup(allow_private: Vec<IpNet>, lookup: Lookup) -> Result<Self, ClientError> {

@@ -56,11 +56,8 @@ impl Client {
     /// The gateway that `api` names, or the one that runs with the configuration.
     pub(super) fn connect(api: &Api, global: &Global) -> anyhow::Result<Self> {
         match (&api.api, &api.token) {
-            (Some(base), Some(token)) => {
-                // An operator may reach a gateway at any address; the client itself refuses http off loopback.
-                let anywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
-                Self::new(HttpClient::new(anywhere.to_vec())?, base.clone(), token, None)
-            }
+            // At any address; the client itself refuses http off loopback.
+            (Some(base), Some(token)) => Self::new(HttpClient::for_operators(None)?, base.clone(), token, None),
             (Some(_), None) => bail!("--api needs --token (or SLUICE_TOKEN)"),
             (None, _) => {
                 let folder = Input::read(&global.config)?.data_dir()?;

@@ -17,6 +17,7 @@ mod vendors;
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
+use sluice_actors::domain::type_fits;
 
 pub use drift::Drift;
 pub use shape::{Field, Need};
@@ -125,12 +126,7 @@ pub fn catalog(vendor: &str) -> &'static Catalog {
 impl Catalog {
     /// The schema of an event type.
     pub fn schema(&self, event_type: &str) -> Option<&'static Schema> {
-        self.schemas.iter().find(|schema| {
-            schema.types.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => event_type.starts_with(prefix),
-                None => *pattern == event_type,
-            })
-        })
+        self.schemas.iter().find(|schema| schema.types.iter().any(|pattern| type_fits(pattern, event_type)))
     }
 
     /// Checks a payload against the schema of its type. A type without one always fits.

@@ -1,7 +1,7 @@
 //! Pages of what is kept: every read is bounded in what it looks at.
 
 use sluice_actors::{
-    domain::{DeadReason, EventId, JobId, JobState, LaneKey, Timestamp, TraceId},
+    domain::{DeadReason, EventId, JobId, JobState, LaneKey, Timestamp, TraceId, type_fits},
     ports::DeadLetterFilter,
 };
 
@@ -346,11 +346,7 @@ pub(super) fn backlog(lane: LaneKey, jobs: Vec<(JobState, u64)>, oldest_due: Opt
 
 /// Whether the event fits the parts of the filter that its statement did not ask for.
 fn matches(filter: &RecordFilter, event: &EventRow) -> bool {
-    let type_fits = |pattern: &String| match pattern.strip_suffix('*') {
-        Some(prefix) => event.event_type.starts_with(prefix),
-        None => event.event_type == *pattern,
-    };
-    filter.event_type.as_ref().is_none_or(type_fits)
+    filter.event_type.as_ref().is_none_or(|pattern| type_fits(pattern, &event.event_type))
         && filter.state.as_ref().is_none_or(|state| event.status == *state)
         && filter.subject.as_ref().is_none_or(|subject| event.subject_id.as_ref() == Some(subject))
         && filter.trace_id.as_ref().is_none_or(|trace| event.trace_id == *trace)

@@ -90,7 +90,7 @@ class World:
             if not shutil.which(needed, path=PATH):
                 raise SystemExit(f"{needed} is missing: apt-get install nginx-light openssl")
         self.binary = binary
-        # In memory where there is room: no other program's writes make the store wait.
+        # In memory where the system has that: no other program's writes make the store wait.
         memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-proxy-", dir=memory))
         self.processes = []

@@ -31,9 +31,10 @@ from ports import free_port
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 BINARY = pathlib.Path(sys.argv.pop(1)).resolve()
+MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").rglob("*.yaml") if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml"))
 KUBERNETES = {
     (document["kind"], document["metadata"]["name"]): document
-    for path in sorted((DEPLOY / "kubernetes").rglob("*.yaml")) if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml")
+    for path in MANIFESTS
     for document in yaml.safe_load_all(path.read_text())
 }
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -263,8 +264,7 @@ class Kubernetes(unittest.TestCase):
         named = set()
         for path in (DEPLOY / "kubernetes").rglob("kustomization.yaml"):
             named |= {path.parent / name for name in yaml.safe_load(path.read_text())["resources"]}
-        there = {path for path in (DEPLOY / "kubernetes").rglob("*.yaml") if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml")}
-        self.assertEqual(named, there)
+        self.assertEqual(named, set(MANIFESTS))
 
     def overlay(self, folder):
         """The overlay that the README shows, beside the sources, with a namespace that is not theirs."""
@@ -284,12 +284,12 @@ class Kubernetes(unittest.TestCase):
         return yaml.safe_load(shown["release/kustomization.yaml"])["images"][0]
 
     def test_what_an_overlay_says_of_image_and_namespace_reaches_the_migration_too(self):
-        if not shutil.which("kubectl"):
-            print("\nNOT RENDERED: this machine has no kubectl, whose kustomize renders the overlay of deploy/kubernetes/README.md")
-            return
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             image = self.overlay(folder)
+            if not shutil.which("kubectl"):
+                print("\nNOT RENDERED: this machine has no kubectl, whose kustomize renders the overlay of deploy/kubernetes/README.md")
+                return
             rendered = {}
             for name in ("gateway", "migrate"):
                 told = subprocess.run(["kubectl", "kustomize", folder / name], capture_output=True, text=True)

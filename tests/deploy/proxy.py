@@ -11,7 +11,6 @@ import json
 import pathlib
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ import unittest
 import urllib.parse
 
 from behind import (
-    BODY_LIMIT, PATIENCE, ROOT, SECRET, Answer, World, delivered, eventually, free_port, listens, order, read_all, replaced, request,
+    BODY_LIMIT, PATIENCE, ROOT, SECRET, Answer, World, delivered, eventually, order, read_all, replaced, request,
     signed)
 
 BINARY = pathlib.Path(sys.argv.pop(1)).resolve()

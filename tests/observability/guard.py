@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import ssl
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from stubs import Vault
@@ -17,13 +17,12 @@ SCRAPE_TOKEN = "a-scrape-token-of-32-bytes-length"
 
 @dataclass(frozen=True)
 class More:
-    """More of a gateway's configuration: lines of `sluice.toml`, the files that these refer to, variables for the gateway
-    and its commands, what a scrape presents and trusts, and where the secret of the source `pay` is."""
+    """More of a gateway's configuration: lines of `sluice.toml`, the files that these refer to, what a scrape presents and
+    trusts, and where the secret of the source `pay` is."""
 
     main: str
     files: dict[str, str]
     admin: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
     token: str | None = None
     ca: Path | None = None
     pay: str = "file:secret"
@@ -48,7 +47,6 @@ def guarded(origin: str, vault: str, folder: Path) -> More:
         main=f'{plain.main}[secrets.vault]\naddress = "{vault}"\ntoken = "file:vault.token"\n',
         files={**plain.files, "vault.token": Vault.TOKEN, "scrape.token": SCRAPE_TOKEN},
         admin=f'tls = {{ cert = "file:{cert}", key = "file:{key}" }}\nscrape_token = "file:scrape.token"\n',
-        environment={"SSL_CERT_FILE": str(ca)},
         token=SCRAPE_TOKEN,
         ca=ca,
         pay="vault:secret/data/acme#pay",

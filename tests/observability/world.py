@@ -109,7 +109,7 @@ class Gateway:
 
     def sluice(self, *arguments: str, fails: bool = False) -> str:
         command = [self.binary, *arguments, "--config", str(self.folder)]
-        ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | self.more.environment)
+        ran = subprocess.run(command, capture_output=True, text=True)
         if (ran.returncode != 0) != fails:
             raise AssertionError(f"sluice {arguments}: {ran.returncode} {ran.stdout} {ran.stderr}")
         return ran.stdout
@@ -199,7 +199,7 @@ method = "POST"
     # Somebody whom the data source of `acme` must not show.
     (folder / "tenants/globex.toml").write_text('[sources.orders]\nvendor = "generic"\nsecrets = ["file:other"]\n')
     log = folder.parent / f"{folder.name}.log"
-    with running([binary, "serve", "--config", str(folder)], log, env=os.environ | more.environment) as child:
+    with running([binary, "serve", "--config", str(folder)], log) as child:
 
         def started() -> bool | None:
             if child.poll() is not None:

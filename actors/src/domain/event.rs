@@ -39,3 +39,11 @@ pub struct EventEnvelope {
     #[serde(default)]
     pub sampled: bool,
 }
+
+/// Whether an event type is the one that `pattern` names, or begins with what stands before a final `*` in it.
+pub fn type_fits(pattern: &str, event_type: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => event_type.starts_with(prefix),
+        None => event_type == pattern,
+    }
+}

@@ -7,7 +7,7 @@ mod mandate;
 mod outcome;
 mod time;
 
-pub use event::EventEnvelope;
+pub use event::{EventEnvelope, type_fits};
 pub use ids::{
     ArtifactId, CalleeId, Epoch, EventId, Fence, InvalidId, JobId, LaneKey, RouteName, SourceName, TenantName, TokenId,
     TraceId,

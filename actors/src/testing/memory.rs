@@ -17,7 +17,7 @@ use super::seed::NewJob;
 use crate::{
     domain::{
         CheckpointStage, DeadReason, Epoch, EventEnvelope, EventId, Fence, Job, JobClass, JobId, JobResult, JobState,
-        LaneKey, Mandate, RouteName, Timestamp, TraceId,
+        LaneKey, Mandate, RouteName, Timestamp, TraceId, type_fits,
     },
     policy::retry::suspect_backoff,
     ports::{
@@ -582,11 +582,7 @@ impl Inner {
                 && filter.since.is_none_or(|since| since <= *at)
                 && filter.until.is_none_or(|until| *at < until)
                 && self.events.get(&stored.job.event_id).is_some_and(|event| {
-                    let fits = |pattern: &String| match pattern.strip_suffix('*') {
-                        Some(prefix) => event.event_type.starts_with(prefix),
-                        None => event.event_type == *pattern,
-                    };
-                    filter.event_type.as_ref().is_none_or(fits)
+                    filter.event_type.as_ref().is_none_or(|pattern| type_fits(pattern, &event.event_type))
                         && filter.subject.as_ref().is_none_or(|subject| event.subject_id.as_ref() == Some(subject))
                 })
         })

@@ -44,8 +44,7 @@ impl Transport {
     /// A queue to the project of `dsn`, wherever the operator has it: private addresses are no
     /// exception.
     pub(super) fn start(dsn: &Dsn, dropped: IntCounter) -> Result<Self, SentryError> {
-        let everywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
-        let client = HttpClient::new(everywhere.to_vec())?;
+        let client = HttpClient::for_operators(None)?;
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-sentry-envelope"));
         let agent = concat!("sluice/", env!("CARGO_PKG_VERSION"));

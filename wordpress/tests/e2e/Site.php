@@ -178,7 +178,7 @@ final class Site {
 		return $this->send_all( array( $request ) )[0];
 	}
 
-	/** Sends requests at once, or all but the first when the file `$after_the_first` is there; once all but the first are answered, `$meanwhile` is called. Each answer has `status`, `json`, `body`, `headers`, `seconds`. */
+	/** Sends requests at once, or all but the first when the file `$after_the_first` is there; once all but the first are answered, `$meanwhile` is called. Each answer has `status`, `json`, `body`, `headers`. */
 	public function send_all( array $requests, string $after_the_first = '', ?callable $meanwhile = null ): array {
 		$multi   = curl_multi_init();
 		$handles = array();
@@ -223,7 +223,6 @@ final class Site {
 				'json'    => json_decode( $body, true ),
 				'body'    => $body,
 				'headers' => $heads[ $number ] ?? '',
-				'seconds' => curl_getinfo( $handle, CURLINFO_TOTAL_TIME ),
 			);
 			curl_multi_remove_handle( $multi, $handle );
 		}

@@ -1,13 +1,15 @@
 # Three roles and no key: what starts the task may read its image, its secrets and write its log; what
 # runs in it may do what the caller lists, and nothing by default; what starts the service anew may do that.
 
-data "aws_iam_policy_document" "tasks" {
+data "aws_iam_policy_document" "taken_by" {
+  for_each = toset(["ecs-tasks", "scheduler"])
+
   statement {
     actions = ["sts:AssumeRole"]
 
     principals {
       type        = "Service"
-      identifiers = ["ecs-tasks.amazonaws.com"]
+      identifiers = ["${each.key}.amazonaws.com"]
     }
 
     condition {
@@ -20,7 +22,7 @@ data "aws_iam_policy_document" "tasks" {
 
 resource "aws_iam_role" "execution" {
   name               = "${var.name}-execution"
-  assume_role_policy = data.aws_iam_policy_document.tasks.json
+  assume_role_policy = data.aws_iam_policy_document.taken_by["ecs-tasks"].json
   tags               = var.tags
 }
 
@@ -71,7 +73,7 @@ resource "aws_iam_role_policy" "execution" {
 
 resource "aws_iam_role" "task" {
   name               = "${var.name}-task"
-  assume_role_policy = data.aws_iam_policy_document.tasks.json
+  assume_role_policy = data.aws_iam_policy_document.taken_by["ecs-tasks"].json
   tags               = var.tags
 }
 
@@ -115,26 +117,9 @@ resource "aws_iam_role_policy" "task" {
   policy = data.aws_iam_policy_document.task[0].json
 }
 
-data "aws_iam_policy_document" "scheduler" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["scheduler.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [data.aws_caller_identity.current.account_id]
-    }
-  }
-}
-
 resource "aws_iam_role" "restart" {
   name               = "${var.name}-restart"
-  assume_role_policy = data.aws_iam_policy_document.scheduler.json
+  assume_role_policy = data.aws_iam_policy_document.taken_by["scheduler"].json
   tags               = var.tags
 }
 

@@ -75,7 +75,7 @@ run "who_starts_it_anew_may_do_nothing_else" {
     error_message = "One action on one service."
   }
   assert {
-    condition     = one(one(data.aws_iam_policy_document.scheduler.statement).principals).identifiers == toset(["scheduler.amazonaws.com"])
+    condition     = one(one(data.aws_iam_policy_document.taken_by["scheduler"].statement).principals).identifiers == toset(["scheduler.amazonaws.com"])
     error_message = "Nobody but the scheduler takes the role."
   }
 }
